@@ -1,0 +1,172 @@
+"""The base of every API view: caller → organisation → capability → scope, and one form of error.
+
+The scope of the organisation holds until the answer is rendered: serializers are lazy.
+"""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponseBase
+from rest_framework import exceptions as drf
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from apps.core import errors, ports
+from apps.core.api.auth import actor_of
+from apps.core.context import bind
+from apps.core.contracts import Actor
+from apps.core.problems import as_mindweave_error, pointer_errors, problem_response
+from apps.core.tenancy import org_scope
+
+__all__ = ["ApiView"]
+
+
+class ApiView(APIView):
+    """An endpoint. Each method it offers must be named in ``capabilities``; one without a row there is 405.
+
+    - ``capabilities``: method → the capability a person needs in the organisation; ``""`` for any member;
+      ``None`` together with ``org_required = False`` for any signed-in caller.
+    - ``scopes``: method → the scope an API key needs; a method not named is closed to keys.
+    - ``org_required``: whether the endpoint works inside an organisation (almost all do).
+    - ``public``: methods open to anybody.
+    """
+
+    capabilities: ClassVar[Mapping[str, str | None]] = {}
+    scopes: ClassVar[Mapping[str, str]] = {}
+    public: ClassVar[frozenset[str]] = frozenset()
+    org_required: ClassVar[bool] = True
+
+    actor: Actor
+    org_id: UUID | None = None
+
+    # ------------------------------------------------------------------ dispatch
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
+        with ExitStack() as stack:
+            self.stack = stack
+            response = super().dispatch(request, *args, **kwargs)
+            if isinstance(response, Response) and not response.is_rendered:
+                response.render()
+            return response
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        # HEAD is GET without a body, in what it needs too.
+        method = "GET" if request.method == "HEAD" else request.method or ""
+        if method != "OPTIONS" and method not in self.allowed_methods:
+            raise errors.MethodNotAllowed(headers={"Allow": ", ".join(self.allowed_methods)})
+        super().initial(request, *args, **kwargs)
+        self.actor = actor_of(request)
+        self.stack.enter_context(bind(actor=self.actor))
+        if method == "OPTIONS" or method in self.public:
+            return
+        if not self.actor.is_authenticated:
+            raise errors.NotAuthenticated("Sign in, or send an API key or an access token")
+        self.check_scope(method)
+        if self.org_required:
+            self.org_id = self.resolve_org(request, **kwargs)
+            self.check_capability(method, self.org_id)
+            self.stack.enter_context(org_scope(self.org_id))
+
+    @property
+    def allowed_methods(self) -> list[str]:  # type: ignore[override]
+        offered = set(self.capabilities) | set(self.public)
+        methods = {m for m in offered if hasattr(self, m.lower())} | {"OPTIONS"}
+        return sorted(methods | {"HEAD"} if "GET" in methods else methods)
+
+    # ------------------------------------------------------------------ who and where
+    def check_scope(self, method: str) -> None:
+        """A key may do only what its scopes say."""
+        if self.actor.kind != "key":
+            return
+        needed = self.scopes.get(method)
+        if needed is None:
+            raise errors.PermissionDenied("API keys cannot do this; a signed-in person can", code="keys_not_allowed")
+        if needed and needed not in self.actor.scopes:
+            raise errors.PermissionDenied(f"This key lacks the scope {needed!r}", code="scope_missing")
+
+    def path_org_id(self, **kwargs: Any) -> UUID | None:
+        """The organisation that the path means; a view of ``/things/{id}`` looks up the thing's owner here."""
+        return kwargs.get("org_id")
+
+    def resolve_org(self, request: Request, **kwargs: Any) -> UUID:
+        """The organisation of the request; one that is not the caller's is 404, its existence is not told."""
+        permissions = ports.permissions.get()
+        named = self.path_org_id(**kwargs) or self._header_org(request)
+        if self.actor.kind == "key":
+            org_id = self.actor.org_id
+            if org_id is None or (named is not None and named != org_id):
+                raise errors.NotFound()
+        else:
+            org_id = named or permissions.default_org_id(self.actor)
+            if org_id is None:
+                raise errors.NotFound("You belong to no organisation yet", code="no_organization")
+            if not permissions.is_member(self.actor, org_id):
+                raise errors.NotFound()
+        if not permissions.org_is_active(org_id):
+            raise errors.PermissionDenied("This organisation is suspended", code="org_suspended")
+        return org_id
+
+    def check_capability(self, method: str, org_id: UUID) -> None:
+        """A person may do only what their role says; a key's scope has been checked already."""
+        capability = self.capabilities.get(method)
+        if not capability or self.actor.kind == "key":
+            return
+        if not ports.permissions.get().check(self.actor, capability, org_id):
+            raise errors.PermissionDenied(f"Your role lacks {capability!r} here", extra={"capability": capability})
+
+    @staticmethod
+    def _header_org(request: Request) -> UUID | None:
+        raw = request.headers.get("X-Org-Id")
+        if not raw:
+            return None
+        try:
+            return UUID(raw)
+        except ValueError as error:
+            raise errors.ValidationFailed(
+                "X-Org-Id is not an id", errors=[{"pointer": "X-Org-Id", "detail": "a UUID"}]
+            ) from error
+
+    # ------------------------------------------------------------------ input and errors
+    def valid(self, serializer_class: type[Any], **kwargs: Any) -> dict[str, Any]:
+        """The body, checked by a serializer."""
+        serializer = serializer_class(data=self.request.data, context={"view": self}, **kwargs)
+        serializer.is_valid(raise_exception=True)
+        data: dict[str, Any] = serializer.validated_data
+        return data
+
+    def handle_exception(self, exc: Exception) -> HttpResponseBase:  # type: ignore[override]
+        error = self._known(exc)
+        if error is None:
+            raise exc
+        response = problem_response(error, self.request._request)
+        response.exception = True  # type: ignore[attr-defined]
+        return response
+
+    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(response, Response):
+            response = super().finalize_response(request, response, *args, **kwargs)
+            response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    @staticmethod
+    def _known(exc: Exception) -> errors.MindWeaveError | None:
+        match exc:
+            case drf.ValidationError():
+                return errors.ValidationFailed("Some fields are not valid", errors=pointer_errors(exc.detail))
+            case drf.NotAuthenticated() | drf.AuthenticationFailed():
+                return errors.NotAuthenticated(str(exc.detail))
+            case drf.PermissionDenied():
+                return errors.PermissionDenied(str(exc.detail))
+            case drf.NotFound():
+                return errors.NotFound()
+            case drf.MethodNotAllowed():
+                return errors.MethodNotAllowed(str(exc.detail))
+            case drf.NotAcceptable():
+                return errors.NotAcceptable(str(exc.detail))
+            case drf.UnsupportedMediaType():
+                return errors.UnsupportedMediaType(str(exc.detail))
+            case drf.ParseError():
+                return errors.BadRequest(str(exc.detail))
+        return as_mindweave_error(exc)

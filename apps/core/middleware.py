@@ -1,0 +1,154 @@
+"""What every request passes: its context, its errors, its security headers."""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from uuid import UUID
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from apps.core import errors
+from apps.core.context import bind
+from apps.core.contracts import ANONYMOUS
+from apps.core.ids import uuid7
+from apps.core.problems import as_mindweave_error, problem_response
+from apps.core.tenancy import system_scope
+
+__all__ = [
+    "AdminScopeMiddleware",
+    "ProblemMiddleware",
+    "RequestContextMiddleware",
+    "SecurityHeadersMiddleware",
+    "bad_request",
+    "forbidden",
+    "not_found",
+    "server_error",
+]
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+# No inline script or style and no eval on the pages of tenants; the admin's theme needs both (Alpine).
+CSP = (
+    "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self'; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+)
+ADMIN_CSP = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; font-src 'self' data:; object-src 'none'; base-uri 'self'; form-action 'self'; "
+    "frame-ancestors 'none'"
+)
+
+
+class RequestContextMiddleware:
+    """Binds the correlation id (taken or made, returned), the trace context and the caller's address."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        correlation_id = _correlation_id(request.headers.get("X-Correlation-Id"))
+        traceparent = request.headers.get("traceparent", "")
+        request.client_ip = _client_ip(request)  # type: ignore[attr-defined]
+        with bind(
+            correlation_id=correlation_id,
+            actor=ANONYMOUS,
+            traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else None,
+            tracestate=request.headers.get("tracestate"),
+        ):
+            response = self.get_response(request)
+        response.headers["X-Correlation-Id"] = correlation_id
+        return response
+
+
+def _correlation_id(given: str | None) -> str:
+    """A UUID as the envelope of the bus wants it: the caller's where it is one, else a new one."""
+    if given:
+        try:
+            return str(UUID(given))
+        except ValueError:
+            pass
+    return str(uuid7())
+
+
+def _client_ip(request: HttpRequest) -> str | None:
+    """The peer's address, or what the trusted front says it was: the last hop of X-Forwarded-For.
+
+    The front is trusted by ``TRUSTED_PROXY_HOPS``: how many proxies of ours append to the header.
+    """
+    peer = request.META.get("REMOTE_ADDR") or ""
+    hops: int = settings.TRUSTED_PROXY_HOPS
+    if hops:
+        chain = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
+        if len(chain) >= hops:
+            peer = chain[-hops]
+    try:
+        return str(ipaddress.ip_address(peer))
+    except ValueError:
+        return None
+
+
+class SecurityHeadersMiddleware:
+    """A strict Content-Security-Policy and its companions on every answer."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        csp = ADMIN_CSP if request.path.startswith("/admin/") else CSP
+        response.headers.setdefault("Content-Security-Policy", csp)
+        response.headers.setdefault("Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=()")
+        return response
+
+
+class ProblemMiddleware:
+    """Turns the errors of plain views into problems or pages; DRF views do so themselves."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        error = as_mindweave_error(exception)
+        return None if error is None else problem_response(error, request)
+
+
+class AdminScopeMiddleware:
+    """Staff work across organisations: Django admin runs in a system scope, its rendering included."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not request.path.startswith("/admin/"):
+            return self.get_response(request)
+        with system_scope("staff admin"):
+            return self.get_response(request)
+
+
+# ---------------------------------------------------------------- Django's error handlers (mindweave/urls.py)
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return problem_response(errors.BadRequest(), request)
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return problem_response(errors.PermissionDenied(), request)
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return problem_response(errors.NotFound(), request)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    detail = "The failure has been recorded; name the correlation id when you report it."
+    return problem_response(errors.MindWeaveError(detail), request)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    detail = "The form's protection token is missing or stale; load the page again and repeat."
+    return problem_response(errors.PermissionDenied(detail, code="csrf_failed"), request)

@@ -1,0 +1,83 @@
+"""Errors as answers: problem+json for programs, a page for people; the same code either way."""
+
+from typing import Any
+
+import orjson
+from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
+from django.core.exceptions import SuspiciousOperation, ValidationError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+
+from apps.core import errors
+from apps.core.context import current
+
+__all__ = ["as_mindweave_error", "pointer_errors", "problem_response", "wants_html"]
+
+# Paths that speak JSON whatever the Accept header says.
+API_PREFIXES = (
+    "/v1/", "/otlp/", "/auth/", "/orgs", "/teams", "/projects", "/users/", "/analytics/", "/audit", "/mcp/",
+    "/governance/", "/alerts", "/exports", "/schedules", "/gateway/", "/registry/", "/health/", "/metrics",
+    "/openapi.json", "/invitations", "/stripe/", "/scim/", "/.well-known/",
+)  # fmt: skip
+
+
+def wants_html(request: HttpRequest) -> bool:
+    """Whether a person in a browser asked, so that an error is a page."""
+    if request.path.startswith(API_PREFIXES):
+        return False
+    return "text/html" in request.headers.get("Accept", "text/html")
+
+
+def problem_response(error: errors.MindWeaveError, request: HttpRequest) -> HttpResponse:
+    """The answer to an error: RFC 9457 ``application/problem+json``, or its HTML page."""
+    problem = error.as_problem(correlation_id=current().correlation_id)
+    if wants_html(request):
+        body: str | bytes = render_to_string("errors/problem.html", {"problem": problem}, request=request)
+        response = HttpResponse(body, status=error.status)
+    else:
+        response = HttpResponse(orjson.dumps(problem), status=error.status, content_type="application/problem+json")
+    for name, value in error.headers.items():
+        response.headers[name] = value
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def as_mindweave_error(error: Exception) -> errors.MindWeaveError | None:
+    """The MindWeave error that a framework's exception means, or None for an unexpected one."""
+    match error:
+        case errors.MindWeaveError():
+            return error
+        case Http404():
+            return errors.NotFound()
+        case DjangoPermissionDenied():
+            return errors.PermissionDenied(str(error))
+        case ValidationError():
+            return errors.ValidationFailed("Some fields are not valid", errors=_django_errors(error))
+        case SuspiciousOperation():
+            return errors.BadRequest("The request looks tampered with")
+    return None
+
+
+def _django_errors(error: ValidationError) -> list[errors.FieldError]:
+    if hasattr(error, "error_dict"):
+        return [
+            {"pointer": f"/{name}" if name != "__all__" else "", "detail": message}
+            for name, messages in error.message_dict.items()
+            for message in messages
+        ]
+    return [{"pointer": "", "detail": message} for message in error.messages]
+
+
+def pointer_errors(detail: Any, pointer: str = "") -> list[errors.FieldError]:
+    """Flatten the nested errors of a DRF serializer into JSON pointers."""
+    if isinstance(detail, dict):
+        found: list[errors.FieldError] = []
+        for name, inner in detail.items():
+            step = "" if name == "non_field_errors" else f"/{str(name).replace('~', '~0').replace('/', '~1')}"
+            found += pointer_errors(inner, pointer + step)
+        return found
+    if isinstance(detail, list):
+        if all(not isinstance(item, dict | list) for item in detail):
+            return [{"pointer": pointer, "detail": str(item)} for item in detail]
+        return [e for i, item in enumerate(detail) if item for e in pointer_errors(item, f"{pointer}/{i}")]
+    return [{"pointer": pointer, "detail": str(detail)}]

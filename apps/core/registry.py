@@ -1,0 +1,54 @@
+"""What apps add to the shell of the web UI: places in the navigation and tiles on Home."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+__all__ = ["HomeTile", "NavItem", "Registry", "home_tiles", "nav"]
+
+
+@dataclass(frozen=True, slots=True)
+class NavItem:
+    """One place: ``url_name`` takes the organisation's slug; ``capability`` hides it from those who lack it."""
+
+    key: str
+    label: str
+    url_name: str
+    icon: str
+    section: str = ""
+    order: int = 100
+    capability: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HomeTile:
+    """One tile of Home: ``template`` is rendered with what ``context(org, period)`` returns."""
+
+    key: str
+    template: str
+    context: Callable[..., dict[str, Any]]
+    order: int = 100
+    wide: bool = False
+    capability: str | None = field(default=None)
+
+
+R = TypeVar("R", NavItem, HomeTile)
+
+
+class Registry(Generic[R]):
+    """Items by key, in order; registering a key twice is an error."""
+
+    def __init__(self) -> None:
+        self._items: dict[str, R] = {}
+
+    def register(self, item: R) -> None:
+        if item.key in self._items:
+            raise ValueError(f"{item.key!r} is registered already")
+        self._items[item.key] = item
+
+    def all(self) -> list[R]:
+        return sorted(self._items.values(), key=lambda item: (item.order, item.key))
+
+
+nav: Registry[NavItem] = Registry()
+home_tiles: Registry[HomeTile] = Registry()

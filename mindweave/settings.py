@@ -1,0 +1,290 @@
+"""The settings of MindWeave, all from the environment (docs/configuration.md lists each)."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from mindweave.env import celery_redis_url, env_bool, env_int, env_list, env_value, redis_url
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# ------------------------------------------------------------------ what kind of place this is
+# "production" refuses to start without its secrets; "development" makes do and offers /dev/.
+MINDWEAVE_ENV = env_value("MINDWEAVE_ENV", "production")
+if MINDWEAVE_ENV not in {"production", "development"}:
+    raise ImproperlyConfigured(f"MINDWEAVE_ENV must be production or development, not {MINDWEAVE_ENV!r}")
+DEVELOPMENT = MINDWEAVE_ENV == "development"
+DEBUG = env_bool("MINDWEAVE_DEBUG", False)
+DATA_DIR = Path(env_value("MINDWEAVE_DATA_DIR", "var"))
+if not DATA_DIR.is_absolute():
+    DATA_DIR = BASE_DIR / DATA_DIR
+HOST = env_value("MINDWEAVE_HOST", "127.0.0.1")
+PORT = env_int("MINDWEAVE_PORT", 8000)
+PUBLIC_URL = env_value("MINDWEAVE_PUBLIC_URL", f"http://{'localhost' if HOST == '127.0.0.1' else HOST}:{PORT}")
+
+# ------------------------------------------------------------------ secrets
+_DEVELOPMENT_SECRET = "insecure-development-only-" + "x" * 40
+SECRET_KEY = env_value("SECRET_KEY", _DEVELOPMENT_SECRET if DEVELOPMENT else "")
+if not SECRET_KEY:
+    raise ImproperlyConfigured("SECRET_KEY (or SECRET_KEY_FILE) is not set; it must be a long random string")
+SECRET_KEY_FALLBACKS = env_list("SECRET_KEY_FALLBACKS")
+# The first encrypts or hashes, all decrypt or verify; without them both derive from SECRET_KEY.
+FIELD_ENCRYPTION_KEYS = env_list("FIELD_ENCRYPTION_KEYS")
+TOKEN_PEPPERS = env_list("TOKEN_PEPPERS")
+METRICS_TOKEN = env_value("METRICS_TOKEN")
+
+ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "*" if DEVELOPMENT else "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS", PUBLIC_URL if PUBLIC_URL.startswith("https://") else "")
+TRUSTED_PROXY_HOPS = env_int("TRUSTED_PROXY_HOPS", 1)
+
+# ------------------------------------------------------------------ applications, lowest layer last
+MINDWEAVE_APPS = [
+    "apps.analytics",
+    "apps.usage",
+    "apps.projects",
+    "apps.teams",
+    "apps.accounts",
+    "apps.identity",
+    "apps.notify",
+    "apps.scheduler",
+    "apps.audit",
+    "apps.events",
+    "apps.core",
+]
+INSTALLED_APPS = [
+    *MINDWEAVE_APPS,
+    "unfold",
+    "unfold.contrib.filters",
+    "unfold.contrib.forms",
+    "django.contrib.admin.apps.SimpleAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "channels",
+    "rest_framework",
+    "drf_spectacular",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "django_otp",
+    "django_celery_beat",
+    "django_htmx",
+    "django_cotton.apps.SimpleAppConfig",
+]
+MIDDLEWARE = [
+    "apps.core.middleware.RequestContextMiddleware",
+    "apps.core.middleware.SecurityHeadersMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "apps.core.middleware.ProblemMiddleware",
+    "apps.core.middleware.AdminScopeMiddleware",
+    "apps.accounts.middleware.OrgMiddleware",
+]
+ROOT_URLCONF = "mindweave.urls"
+WSGI_APPLICATION = "mindweave.wsgi.application"
+ASGI_APPLICATION = "mindweave.asgi.application"
+APPEND_SLASH = False
+
+# ------------------------------------------------------------------ PostgreSQL and Redis
+DATABASE_URL = env_value("DATABASE_URL", "postgres://postgres@localhost:5432/mindweave")
+DATABASES: dict[str, Any] = {"default": environ.Env.db_url_config(DATABASE_URL)}
+DATABASES["default"] |= {
+    # A socket directory comes percent-encoded in the place of the host.
+    "HOST": unquote(DATABASES["default"].get("HOST") or ""),
+    "ENGINE": "django.db.backends.postgresql",
+    "CONN_MAX_AGE": env_int("DATABASE_CONN_MAX_AGE", 600),
+    "CONN_HEALTH_CHECKS": True,
+    "ATOMIC_REQUESTS": False,
+}
+DATABASES["default"].setdefault("OPTIONS", {})
+DATABASES["default"]["OPTIONS"].setdefault("application_name", "mindweave")
+DATABASES["default"]["OPTIONS"].setdefault("connect_timeout", 5)
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL = env_value("REDIS_URL", "redis://localhost:6379")
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": redis_url(REDIS_URL, 2),
+        "KEY_PREFIX": "mw",
+        "TIMEOUT": 300,
+    }
+}
+RATE_LIMIT_REDIS_URL = redis_url(REDIS_URL, 4)
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [redis_url(REDIS_URL, 1)], "prefix": "mw"},
+    }
+}
+
+# ------------------------------------------------------------------ Celery
+CELERY_BROKER_URL = celery_redis_url(REDIS_URL, 0)
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_TIME_LIMIT = 3600
+CELERY_TASK_SOFT_TIME_LIMIT = 3500
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 4 * 3600, "socket_timeout": 10}
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_MAX_LOOP_INTERVAL = 5
+DJANGO_CELERY_BEAT_TZ_AWARE = True
+
+# ------------------------------------------------------------------ identity
+AUTH_USER_MODEL = "identity.User"
+AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "/login"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/"
+SESSION_COOKIE_NAME = "mw_session"
+SESSION_COOKIE_AGE = int(timedelta(days=14).total_seconds())
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_NAME = "mw_csrf"
+CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_FAILURE_VIEW = "apps.core.middleware.csrf_failure"
+JWT_ACCESS_LIFETIME = timedelta(minutes=5)
+JWT_REFRESH_LIFETIME = timedelta(days=30)
+JWT_ISSUER = PUBLIC_URL
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_EMAIL_VERIFICATION = "none"
+MFA_TOTP_ISSUER = "MindWeave"
+OTP_TOTP_ISSUER = "MindWeave"
+
+# ------------------------------------------------------------------ the API
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "apps.projects.authentication.ApiKeyAuthentication",
+        "apps.identity.authentication.JWTAuthentication",
+        "apps.core.api.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_PARSER_CLASSES": ["apps.core.api.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+MAX_BODY_BYTES = env_int("MAX_BODY_BYTES", 10 * 1024 * 1024)
+MAX_INFLATED_BYTES = env_int("MAX_INFLATED_BYTES", 64 * 1024 * 1024)
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+SPECTACULAR_SETTINGS: dict[str, Any] = {"TITLE": "MindWeave", "VERSION": "1"}
+
+# ------------------------------------------------------------------ upstreams
+ANTHROPIC_UPSTREAM_URL = env_value("ANTHROPIC_UPSTREAM_URL", "https://api.anthropic.com")
+ANTHROPIC_UPSTREAM_KEY = env_value("ANTHROPIC_UPSTREAM_KEY")
+# Addresses outside the public internet that outgoing calls may reach all the same (CIDR or host names).
+OUTBOUND_ALLOWED_HOSTS = env_list("OUTBOUND_ALLOWED_HOSTS")
+
+# ------------------------------------------------------------------ mail
+_EMAIL_URL = env_value("EMAIL_URL")
+if _EMAIL_URL:
+    vars().update(environ.Env.email_url_config(_EMAIL_URL))
+else:
+    EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
+DEFAULT_FROM_EMAIL = env_value("DEFAULT_FROM_EMAIL", "MindWeave <no-reply@localhost>")
+SERVER_EMAIL = DEFAULT_FROM_EMAIL
+MINDWEAVE_DEV_MAILBOX = env_bool("MINDWEAVE_DEV_MAILBOX", DEVELOPMENT)
+
+# ------------------------------------------------------------------ templates, static files, language, time
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": False,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+            "builtins": ["django_cotton.templatetags.cotton", "django.templatetags.static"],
+            "loaders": [
+                (
+                    "django.template.loaders.cached.Loader",
+                    [
+                        "django_cotton.cotton_loader.Loader",
+                        "django.template.loaders.filesystem.Loader",
+                        "django.template.loaders.app_directories.Loader",
+                    ],
+                )
+            ],
+        },
+    }
+]
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
+INSTALLED_APPS.append("django.forms")
+COTTON_DIR = "cotton"
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = Path(env_value("STATIC_ROOT", str(DATA_DIR / "static")))
+_COLLECTED = (STATIC_ROOT / "staticfiles.json").exists()
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    # Hashed names and compressed copies once `collectstatic` has run; before that, straight out of the source tree.
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if _COLLECTED
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+WHITENOISE_USE_FINDERS = not _COLLECTED
+WHITENOISE_MANIFEST_STRICT = False
+MEDIA_ROOT = DATA_DIR / "media"
+LANGUAGE_CODE = "en"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+# ------------------------------------------------------------------ security
+_HTTPS = PUBLIC_URL.startswith("https://")
+SESSION_COOKIE_SECURE = _HTTPS
+CSRF_COOKIE_SECURE = _HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXY_HOPS else None
+SECURE_HSTS_SECONDS = 31_536_000 if _HTTPS else 0
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SILENCED_SYSTEM_CHECKS: list[str] = []
+
+# ------------------------------------------------------------------ logs and traces
+LOG_LEVEL = env_value("LOG_LEVEL", "INFO").upper()
+LOG_FORMAT = env_value("LOG_FORMAT", "console" if DEVELOPMENT else "json")
+OTEL_EXPORTER_OTLP_ENDPOINT = env_value("OTEL_EXPORTER_OTLP_ENDPOINT")
+LOGGING_CONFIG = None
