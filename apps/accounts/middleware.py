@@ -2,7 +2,10 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from urllib.parse import urlencode
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
@@ -29,12 +32,16 @@ class OrgMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        # Without the cookie nobody is signed in, and asking would cost a query.
+        signed_in = settings.SESSION_COOKIE_NAME in request.COOKIES and request.user.is_authenticated
+        if signed_in:
+            actor = user_actor(request.user, request)
+            set_actor(replace(actor, kind="staff") if request.path.startswith("/admin/") else actor)
         match = _ORG_PATH.match(request.path)
         if match is None:
             return self.get_response(request)
-        if not request.user.is_authenticated:
-            return redirect(f"/login?next={request.path}")
-        set_actor(user_actor(request.user, request))
+        if not signed_in:
+            return redirect(f"/login?{urlencode({'next': request.get_full_path()})}")
         found = selectors.org_for_web(slug=match[1], user_id=request.user.pk)
         if found is None:
             return problem_response(errors.NotFound(), request)
