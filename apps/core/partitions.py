@@ -1,0 +1,165 @@
+"""Tables partitioned by time: partitions made ahead, dropped when their time has passed.
+
+A partition is named after its table and its period (``audit_entry_p202611``, ``events_outbox_p20261123``), bounds are
+midnights in UTC. Each table also has a ``…_default`` partition, so that a write never fails for want of one.
+"""
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Literal
+
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connections, transaction
+
+from apps.core.clock import now
+
+__all__ = ["Partition", "Period", "drop_partitions", "ensure_partitions", "list_partitions"]
+
+logger = logging.getLogger(__name__)
+
+Period = Literal["day", "month"]
+_SUFFIX = re.compile(r"_p(\d{4})(\d{2})(\d{2})?$")
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """One partition; rows from ``start`` up to and without ``end`` (UTC midnights) live in it."""
+
+    name: str
+    start: datetime
+    end: datetime
+
+
+def ensure_partitions(
+    table: str,
+    *,
+    period: Period,
+    ahead: int,
+    first: date | None = None,
+    each: Sequence[str] = (),
+    using: str = DEFAULT_DB_ALIAS,
+) -> list[str]:
+    """Make the partitions of the current period and of the next ``ahead``; returns the names of new ones.
+
+    ``each`` are statements run for every new partition, with ``{partition}`` for its name. Where the default
+    partition already holds rows of a period, they stay there and that period gets no partition of its own.
+    Safe to call at any time, from several processes at once.
+    """
+    made: list[str] = []
+    existing = {partition.name for partition in list_partitions(table, using=using)}
+    start = _floor(first or now().astimezone(UTC).date(), period)
+    for _ in range(ahead + 1):
+        end = _next(start, period)
+        name = _name(table, start, period)
+        if name not in existing and _create(table, name, start, end, each, using):
+            made.append(name)
+        start = end
+    return made
+
+
+def list_partitions(table: str, *, using: str = DEFAULT_DB_ALIAS) -> list[Partition]:
+    """The partitions of ``table`` without its default one, oldest first."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+            " WHERE i.inhparent = to_regclass(%s)",
+            [table],
+        )
+        names = [row[0] for row in cursor.fetchall()]
+    found = [_parse(name) for name in names if _SUFFIX.search(name)]
+    return sorted(found, key=lambda partition: partition.start)
+
+
+def drop_partitions(
+    table: str, *, before: datetime, unless: str = "", using: str = DEFAULT_DB_ALIAS
+) -> list[str]:
+    """Drop each partition that ended at or before ``before``; returns their names.
+
+    ``unless`` is a condition: a partition with a row that meets it is kept. One that others are reading
+    is left for the next time rather than waited for.
+    """
+    dropped = []
+    for partition in list_partitions(table, using=using):
+        if partition.end <= before and _drop(partition.name, unless, using):
+            dropped.append(partition.name)
+    return dropped
+
+
+def _drop(name: str, unless: str, using: str) -> bool:
+    quoted = connections[using].ops.quote_name(name)
+    try:
+        with transaction.atomic(using=using), connections[using].cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '2s'")
+            if unless:
+                cursor.execute(f"SELECT EXISTS (SELECT 1 FROM {quoted} WHERE {unless})")  # noqa: S608
+                if _scalar(cursor):
+                    logger.warning("partition %s is past its time but still has rows that are needed", name)
+                    return False
+            cursor.execute(f"DROP TABLE IF EXISTS {quoted}")
+    except OperationalError as error:
+        logger.warning("partition %s could not be dropped now: %s", name, error)
+        return False
+    return True
+
+
+def _create(table: str, name: str, start: date, end: date, each: Sequence[str], using: str) -> bool:
+    quote = connections[using].ops.quote_name
+    parent, child = quote(table), quote(name)
+    low, high = f"{start.isoformat()} 00:00:00+00", f"{end.isoformat()} 00:00:00+00"
+    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+        # One maker at a time: two would both find the partition missing.
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"partitions:{table}"])
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [name])
+        if _scalar(cursor):
+            return False
+        key = _partition_key(cursor, table)
+        cursor.execute(
+            f"SELECT EXISTS (SELECT 1 FROM {quote(table + '_default')} WHERE {key} >= %s AND {key} < %s)",  # noqa: S608
+            [low, high],
+        )
+        if _scalar(cursor):
+            logger.warning("%s_default holds rows of %s: that period keeps no partition of its own", table, start)
+            return False
+        # Attaching takes a lesser lock of the parent than creating in place: reads and writes go on meanwhile.
+        cursor.execute(f"CREATE TABLE {child} (LIKE {parent} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
+        cursor.execute(f"ALTER TABLE {parent} ATTACH PARTITION {child} FOR VALUES FROM ('{low}') TO ('{high}')")
+        for statement in each:
+            cursor.execute(statement.format(partition=child))
+    return True
+
+
+def _partition_key(cursor: Any, table: str) -> str:
+    cursor.execute("SELECT pg_get_partkeydef(to_regclass(%s))", [table])
+    definition: str = _scalar(cursor)
+    return definition.removeprefix("RANGE (").removesuffix(")")
+
+
+def _scalar(cursor: Any) -> Any:
+    return cursor.fetchone()[0]
+
+
+def _floor(day: date, period: Period) -> date:
+    return day if period == "day" else day.replace(day=1)
+
+
+def _next(start: date, period: Period) -> date:
+    return start + timedelta(days=1) if period == "day" else (start + timedelta(days=32)).replace(day=1)
+
+
+def _name(table: str, start: date, period: Period) -> str:
+    return f"{table}_p{start:%Y%m%d}" if period == "day" else f"{table}_p{start:%Y%m}"
+
+
+def _parse(name: str) -> Partition:
+    match = _SUFFIX.search(name)
+    assert match
+    year, month, day = int(match[1]), int(match[2]), match[3]
+    start = date(year, month, int(day or 1))
+    end = _next(start, "day" if day else "month")
+    return Partition(name, _midnight(start), _midnight(end))
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)

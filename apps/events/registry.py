@@ -1,0 +1,139 @@
+"""Which events exist and who hears them. Apps fill it from ``AppConfig.ready``; nothing changes it later."""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from jsonschema import Draft202012Validator, FormatChecker
+
+from apps.events.contracts import TOPICS, Envelope
+
+__all__ = [
+    "EventType",
+    "Handler",
+    "Subscription",
+    "event_type",
+    "event_types",
+    "register_type",
+    "subscribe",
+    "subscriptions",
+    "subscriptions_of",
+    "unregister",
+    "validator",
+]
+
+Handler = Callable[[Envelope], None]
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """A published fact. ``schema`` is the JSON Schema (2020-12) of ``data``; only additions may change it.
+
+    ``source`` is the app that publishes it; left out, it is taken from the module that registers the type.
+    """
+
+    name: str
+    topic: str
+    schema: Mapping[str, Any]
+    version: str = "1.0"
+    description: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One listener with its own place in the stream.
+
+    ``types`` are names, or families such as ``team.*``. ``handler`` is called once for each event in the order of its
+    key; raising makes the bus try again, ``max_attempts`` times in all, before the event goes to the dead letters.
+    """
+
+    name: str
+    types: tuple[str, ...]
+    handler: Handler
+    max_attempts: int = 8
+
+    def hears(self, type_name: str) -> bool:
+        """Whether events of this type are delivered to it."""
+        return any(
+            type_name == wanted or (wanted.endswith(".*") and type_name.startswith(wanted[:-1]))
+            for wanted in self.types
+        )
+
+
+_types: dict[str, EventType] = {}
+_validators: dict[str, Draft202012Validator] = {}
+_subscriptions: dict[str, Subscription] = {}
+
+
+def register_type(event_type: EventType) -> EventType:
+    """Make a type known; its ``data`` takes no properties that the schema does not name.
+
+    Registering the same type again is harmless, another under its name is an error.
+    """
+    if event_type.topic not in TOPICS:
+        raise ValueError(f"{event_type.name}: {event_type.topic!r} is none of the topics {', '.join(TOPICS)}")
+    if not event_type.source:
+        # apps.projects.events → projects
+        module = sys._getframe(1).f_globals["__name__"].split(".")
+        event_type = replace(event_type, source=module[1] if module[0] == "apps" else module[0])
+    known = _types.get(event_type.name)
+    if known is not None and known != event_type:
+        raise ValueError(f"the event type {event_type.name!r} is registered already")
+    schema = {"type": "object", "additionalProperties": False, **event_type.schema}
+    Draft202012Validator.check_schema(schema)
+    _types[event_type.name] = event_type
+    _validators[event_type.name] = Draft202012Validator(schema, format_checker=FormatChecker())
+    return event_type
+
+
+def subscribe(*, name: str, types: Iterable[str], handler: Handler, max_attempts: int = 8) -> Subscription:
+    """Have ``handler`` called for each event of these types, from now on.
+
+    ``name`` (``app.purpose``) is the identity of the subscription: its backlog and its record of what it has handled
+    hang on it, so it stays when the handler moves. The handler runs in a transaction of its own, in the scope of the
+    event's organisation (a system scope where there is none), under its correlation id. Delivery is at least once:
+    what the handler writes to the database is kept exactly once, what it does elsewhere may happen again.
+    """
+    subscription = Subscription(name=name, types=tuple(types), handler=handler, max_attempts=max_attempts)
+    known = _subscriptions.get(name)
+    if known is not None and known != subscription:
+        raise ValueError(f"the subscription {name!r} is registered already")
+    if max_attempts < 1:
+        raise ValueError("max_attempts is at least 1")
+    _subscriptions[name] = subscription
+    return subscription
+
+
+def unregister(*names: str) -> None:
+    """Forget types and subscriptions of these names; for tests."""
+    for name in names:
+        _types.pop(name, None)
+        _validators.pop(name, None)
+        _subscriptions.pop(name, None)
+
+
+def event_type(name: str) -> EventType:
+    """The registered type; KeyError where there is none."""
+    return _types[name]
+
+
+def event_types() -> list[EventType]:
+    """All registered types by name."""
+    return sorted(_types.values(), key=lambda known: known.name)
+
+
+def validator(name: str) -> Draft202012Validator:
+    """The compiled schema of a type's data."""
+    return _validators[name]
+
+
+def subscriptions() -> dict[str, Subscription]:
+    """All subscriptions by name."""
+    return dict(_subscriptions)
+
+
+def subscriptions_of(type_name: str) -> list[Subscription]:
+    """Who hears events of this type."""
+    return [subscription for subscription in _subscriptions.values() if subscription.hears(type_name)]
