@@ -1,0 +1,90 @@
+"""The suite's own servers and what every test may use.
+
+A real PostgreSQL and a real Redis are started for each session in a temporary directory, before Django reads its
+settings, so several sessions never meet. `MINDWEAVE_TEST_DATABASE_URL` and `MINDWEAVE_TEST_REDIS_URL` name others.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_NEEDS = {
+    "chromium": ("chromium", "chromium-browser", "google-chrome"),
+    "node": ("node",),
+    "kafka": ("kafka-server-start.sh",),
+    "opa": ("opa",),
+}
+_servers: list = []
+_root: Path | None = None
+
+
+def pytest_load_initial_conftests() -> None:  # pragma: no cover - called only when loaded as a plugin
+    _start_servers()
+
+
+def _start_servers() -> None:
+    global _root
+    os.environ.setdefault("MINDWEAVE_ENV", "development")
+    os.environ.setdefault("SECRET_KEY", "tests-only-" + "k" * 50)
+    if _root is not None:
+        return
+    from apps.core.dev.servers import start_postgres, start_redis
+
+    _root = Path(tempfile.mkdtemp(prefix="mwt-"))
+    os.environ["MINDWEAVE_DATA_DIR"] = str(_root / "data")
+    if url := os.environ.get("MINDWEAVE_TEST_DATABASE_URL"):
+        os.environ["DATABASE_URL"] = url
+    else:
+        postgres = start_postgres(_root, durable=False, options={"max_connections": "120"})
+        _servers.append(postgres)
+        os.environ["DATABASE_URL"] = postgres.url
+    if url := os.environ.get("MINDWEAVE_TEST_REDIS_URL"):
+        os.environ["REDIS_URL"] = url
+    else:
+        redis = start_redis(_root, durable=False)
+        _servers.append(redis)
+        os.environ["REDIS_URL"] = redis.url
+
+
+# Settings are read while pytest-django configures, which is after this file is imported and before its hooks run.
+_start_servers()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    for server in reversed(_servers):
+        server.stop()
+    if _root is not None:
+        shutil.rmtree(_root, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for need, programs in _NEEDS.items():
+            if item.get_closest_marker(need) and not any(shutil.which(program) for program in programs):
+                item.add_marker(pytest.mark.skip(reason=f"needs {need}: {' or '.join(programs)} is not on the PATH"))
+
+
+@pytest.fixture(autouse=True)
+def _cheap_passwords(settings) -> None:
+    """Argon2 is meant to be slow; the tests of the hashing itself ask for it back."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
+
+
+@pytest.fixture(autouse=True)
+def _empty_redis() -> Iterator[None]:
+    """No test sees another's rate limits, caches or queues."""
+    yield
+    import redis
+    from django.conf import settings as django_settings
+
+    client = redis.Redis.from_url(django_settings.REDIS_URL)
+    try:
+        client.flushall()
+    except redis.RedisError:
+        pass  # a test that took Redis away has not brought it back: there is nothing to empty
+    finally:
+        client.close()
