@@ -32,7 +32,7 @@ def record(
     after: dict[str, Any] | None = None,
     reason: str = "",
 ) -> UUID:
-    """Record an act in the caller's transaction, so that the one never stands without the other; returns the entry's id.
+    """Record an act in the caller's transaction, so that neither stands without the other; returns its id.
 
     Who acts, from where and under which correlation id come from the context. ``before`` and ``after`` are the fields
     that matter, of which those that differ are kept, with secrets redacted. Raises :class:`AuditError` for an action

@@ -72,9 +72,7 @@ def list_partitions(table: str, *, using: str = DEFAULT_DB_ALIAS) -> list[Partit
     return sorted(found, key=lambda partition: partition.start)
 
 
-def drop_partitions(
-    table: str, *, before: datetime, unless: str = "", using: str = DEFAULT_DB_ALIAS
-) -> list[str]:
+def drop_partitions(table: str, *, before: datetime, unless: str = "", using: str = DEFAULT_DB_ALIAS) -> list[str]:
     """Drop each partition that ended at or before ``before``; returns their names.
 
     ``unless`` is a condition: a partition with a row that meets it is kept. One that others are reading

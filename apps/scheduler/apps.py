@@ -1,6 +1,19 @@
 from django.apps import AppConfig
+from django.utils.module_loading import autodiscover_modules
 
 
 class SchedulerConfig(AppConfig):
     name = "apps.scheduler"
     label = "scheduler"
+
+    def ready(self) -> None:
+        from apps.audit.registry import register_actions
+
+        register_actions(
+            {
+                "job.run_requested": "Staff started a job outside its schedule",
+                "job.enabled": "A job was put back under the clock",
+                "job.disabled": "A job was taken off the clock",
+            }
+        )
+        autodiscover_modules("jobs")

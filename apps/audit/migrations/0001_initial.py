@@ -1,6 +1,7 @@
+from django.db import migrations, models
+
 import apps.core.clock
 import apps.core.ids
-from django.db import migrations, models
 
 TABLE = """
 CREATE SEQUENCE audit_entry_seq;

@@ -1,7 +1,8 @@
+from django.db import migrations, models
+
 import apps.core.basemodels
 import apps.core.clock
 import apps.core.ids
-from django.db import migrations, models
 
 # A partitioned table's key holds its partition key; the models know the part of it that Django needs.
 OUTBOX = """
@@ -84,9 +85,7 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "deliveries",
                 "db_table": "events_delivery",
                 "indexes": [
-                    models.Index(
-                        "subscription", "id", condition=models.Q(state="ready"), name="events_delivery_ready"
-                    ),
+                    models.Index("subscription", "id", condition=models.Q(state="ready"), name="events_delivery_ready"),
                     models.Index(
                         "subscription", "due_at", condition=models.Q(state="retrying"), name="events_delivery_retry"
                     ),

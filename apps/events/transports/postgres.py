@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import psycopg
 from django.db import DatabaseError, connection
-from django.db.backends.postgresql.base import DatabaseWrapper
 
+from apps.core.database import connect
 from apps.events import registry
 from apps.events.transports.base import Listener, Outgoing
 
@@ -79,12 +79,6 @@ class PostgresListener:
 
     def _connected(self) -> psycopg.Connection:
         if self._connection is None or self._connection.closed:
-            assert isinstance(connection, DatabaseWrapper) or hasattr(connection, "get_connection_params")
-            params = {
-                name: value
-                for name, value in connection.get_connection_params().items()
-                if name not in {"cursor_factory", "context", "prepare_threshold"}
-            }
-            self._connection = psycopg.connect(**params, autocommit=True)
+            self._connection = connect()
             self._connection.execute(f"LISTEN {CHANNEL}")
         return self._connection

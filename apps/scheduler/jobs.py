@@ -1,0 +1,34 @@
+"""The housekeeping of the scheduler and of the apps below it, which cannot know it."""
+
+from datetime import timedelta
+
+from apps.audit import services as audit
+from apps.events import services as events
+from apps.scheduler import services
+from apps.scheduler.registry import job
+
+__all__: list[str] = []
+
+
+@job(name="scheduler.recover", every=timedelta(seconds=30), retries=0)
+def recover() -> dict[str, int]:
+    """Find runs whose worker died and queued runs whose message was lost."""
+    return services.recover_runs()
+
+
+@job(name="scheduler.prune", cron="17 3 * * *")
+def prune() -> int:
+    """Remove old runs."""
+    return services.prune_runs()
+
+
+@job(name="events.maintain", cron="7 */6 * * *")
+def maintain_events() -> dict[str, list[str]]:
+    """Make the bus's partitions ahead and drop those past seven days."""
+    return events.maintain()
+
+
+@job(name="audit.maintain", cron="27 2 * * *")
+def maintain_audit() -> list[str]:
+    """Make the audit trail's partitions ahead."""
+    return audit.maintain()
