@@ -1,0 +1,67 @@
+"""Organisations and who belongs to them."""
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+
+from apps.core.basemodels import TimestampedModel
+from apps.core.tenancy import OrgScopedModel
+
+__all__ = ["Membership", "Organization", "OrgStatus", "Role"]
+
+
+class OrgStatus(models.TextChoices):
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    DELETED = "deleted"
+
+
+class Role(models.TextChoices):
+    """The five roles; what each may do is in ``permissions``."""
+
+    OWNER = "owner"
+    ADMIN = "admin"
+    BILLING = "billing"
+    DEVELOPER = "developer"
+    VIEWER = "viewer"
+
+
+class Organization(TimestampedModel):
+    """The tenant. Everything that belongs to one carries its id."""
+
+    name = models.CharField(max_length=120)
+    slug = models.SlugField(max_length=60, unique=True)
+    timezone = models.CharField(max_length=64, default="UTC", help_text="IANA name; days and months are cut by it.")
+    status = models.CharField(max_length=12, choices=OrgStatus.choices, default=OrgStatus.ACTIVE)
+    status_reason = models.CharField(max_length=300, blank=True)
+    deleted_at = models.DateTimeField(null=True, blank=True)
+    raw_retention_days = models.PositiveSmallIntegerField(
+        default=7, validators=[MinValueValidator(1), MaxValueValidator(400)]
+    )
+
+    class Meta:
+        ordering = ("name",)
+        constraints = (
+            models.CheckConstraint(
+                condition=models.Q(raw_retention_days__gte=1, raw_retention_days__lte=400),
+                name="accounts_org_retention_range",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Membership(TimestampedModel, OrgScopedModel):
+    """A person in an organisation, with one role."""
+
+    org = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    role = models.CharField(max_length=12, choices=Role.choices)
+
+    class Meta(OrgScopedModel.Meta):
+        constraints = (models.UniqueConstraint(fields=["org", "user"], name="accounts_membership_unique"),)
+        indexes = (models.Index(fields=["user"], name="accounts_membership_user"),)
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.role}"

@@ -1,0 +1,33 @@
+"""What of identity travels to other apps."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+__all__ = ["TokenPair", "UserInfo"]
+
+
+@dataclass(frozen=True, slots=True)
+class UserInfo:
+    """A person as others see them."""
+
+    id: UUID
+    email: str
+    name: str
+    is_active: bool = True
+    email_verified: bool = False
+    timezone: str = ""
+    default_org_id: UUID | None = None
+
+    @property
+    def label(self) -> str:
+        return self.name or self.email
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPair:
+    """What a sign-in over the API gives; ``expires_in`` is the access token's life in seconds."""
+
+    access_token: str
+    refresh_token: str
+    expires_in: int
+    token_type: str = "Bearer"  # noqa: S105 - a scheme, not a secret

@@ -1,0 +1,126 @@
+"""People and how they sign in."""
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.models import PermissionsMixin
+from django.db import models
+from django.db.models.functions import Lower
+
+from apps.core.basemodels import UUIDModel
+from apps.core.clock import now
+from apps.core.crypto import EncryptedTextField
+
+__all__ = ["RefreshToken", "SigningKey", "TokenFamily", "User", "UserManager", "normalise_email"]
+
+
+def normalise_email(email: str) -> str:
+    """The one spelling of an address that is stored and compared: trimmed, lower case."""
+    return email.strip().lower()
+
+
+class UserManager(BaseUserManager["User"]):
+    """Makes people; used by services and by Django's own commands."""
+
+    use_in_migrations = True
+
+    def get_by_natural_key(self, username: str | None) -> "User":
+        return self.get(email=normalise_email(username or ""))
+
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        user = self.model(email=normalise_email(email), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+
+
+class User(AbstractBaseUser, PermissionsMixin, UUIDModel):
+    """A person. What they may do in an organisation is their membership there (accounts), never a flag here."""
+
+    email = models.EmailField(max_length=254)
+    name = models.CharField(max_length=150, blank=True)
+    is_staff = models.BooleanField(default=False, help_text="May enter the staff admin.")
+    is_active = models.BooleanField(default=True)
+    email_verified_at = models.DateTimeField(null=True, blank=True)
+    timezone = models.CharField(max_length=64, blank=True, help_text="IANA name; empty: the organisation's.")
+    default_org_id = models.UUIDField(null=True, blank=True)
+    date_joined = models.DateTimeField(default=now, editable=False)
+
+    objects = UserManager()
+
+    USERNAME_FIELD = "email"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    class Meta:
+        ordering = ("email",)
+        constraints = (models.UniqueConstraint(Lower("email"), name="identity_user_email_unique"),)
+
+    def __str__(self) -> str:
+        return self.email
+
+    def clean(self) -> None:
+        self.email = normalise_email(self.email)
+
+    def get_full_name(self) -> str:
+        return self.name or self.email
+
+    def get_short_name(self) -> str:
+        return self.name.split(" ")[0] if self.name else self.email.split("@")[0]
+
+
+class TokenFamily(UUIDModel):
+    """One sign-in over the API: the refresh tokens that came from it, one after the other.
+
+    Its id is the ``sid`` of access tokens; ending it ends them at once.
+    """
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="token_families")
+    created_at = models.DateTimeField(default=now, editable=False)
+    last_used_at = models.DateTimeField(default=now)
+    expires_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    end_reason = models.CharField(max_length=40, blank=True)
+    ip = models.GenericIPAddressField(null=True, blank=True)
+    user_agent = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        verbose_name_plural = "token families"
+        indexes = (models.Index(fields=["user", "-last_used_at"], name="identity_family_user"),)
+
+    def __str__(self) -> str:
+        return f"{self.user_id} since {self.created_at:%Y-%m-%d %H:%M}"
+
+    def is_live(self, at: datetime) -> bool:
+        return self.ended_at is None and self.expires_at > at
+
+
+class RefreshToken(UUIDModel):
+    """One refresh token, kept as its digest; used once. A second use ends the family (RFC 9700, section 4.14)."""
+
+    family = models.ForeignKey(TokenFamily, on_delete=models.CASCADE, related_name="tokens")
+    digest = models.BinaryField(unique=True, max_length=32)
+    created_at = models.DateTimeField(default=now, editable=False)
+    used_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class SigningKey(UUIDModel):
+    """A key pair that signs access tokens (EdDSA). The newest signs, all that are not retired verify."""
+
+    public_jwk = models.JSONField()
+    private_pem = EncryptedTextField()
+    created_at = models.DateTimeField(default=now, editable=False)
+    retired_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-created_at",)
+
+    def __str__(self) -> str:
+        return str(self.pk)
