@@ -7,7 +7,7 @@ from django.db import models
 from apps.core.basemodels import TimestampedModel
 from apps.core.tenancy import OrgScopedModel
 
-__all__ = ["Membership", "Organization", "OrgStatus", "Role"]
+__all__ = ["Membership", "OrgStatus", "Organization", "Role"]
 
 
 class OrgStatus(models.TextChoices):

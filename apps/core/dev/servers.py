@@ -69,7 +69,7 @@ class Server:
 
 
 def run_dir_for(data_dir: Path) -> Path:
-    """A private (0700) directory for sockets: below ``data_dir`` where the path is short enough, else in the temp folder."""
+    """A private (0700) directory for sockets: below ``data_dir`` if that path is short, else in the temp folder."""
     run_dir = data_dir / "run"
     if len(str(run_dir)) > _MAX_SOCKET_DIR:
         tag = hashlib.sha256(str(data_dir).encode()).hexdigest()[:12]
@@ -101,7 +101,8 @@ def start_postgres(
         _initdb(bin_dir, cluster, owner, log)
     settings = {**DEVELOPMENT_OPTIONS, **({} if durable else THROWAWAY_OPTIONS), **(options or {})}
     command = [str(bin_dir / "postgres"), "-D", str(cluster), "-k", str(run_dir), "-c", "listen_addresses="]
-    for name, value in {"timezone": "UTC", "log_timezone": "UTC", "unix_socket_permissions": "0700", **settings}.items():
+    settings |= {"timezone": "UTC", "log_timezone": "UTC", "unix_socket_permissions": "0700"}
+    for name, value in settings.items():
         command += ["-c", f"{name}={value}"]
     process = _spawn(command, log, become=owner)
     server = Server(
@@ -116,7 +117,7 @@ def start_postgres(
 
 
 def start_redis(data_dir: Path, *, durable: bool = True) -> Server:
-    """Start Redis (or Valkey) with its files in ``data_dir/redis``; returns when it answers. Raises :class:`ServerError`."""
+    """Start Redis or Valkey with its files in ``data_dir/redis``; returns when it answers, or :class:`ServerError`."""
     binary = _redis_binary()
     directory, path = data_dir / "redis", run_dir_for(data_dir) / "redis.sock"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -217,4 +218,4 @@ def _redis_binary() -> str:
     for name in ("redis-server", "valkey-server"):
         if found := shutil.which(name):
             return found
-    raise ServerError("There is no embedded Redis for this platform; install redis-server or valkey-server, or set REDIS_URL")
+    raise ServerError("There is no embedded Redis for this platform; install redis-server or set REDIS_URL")

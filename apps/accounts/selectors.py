@@ -1,0 +1,131 @@
+"""Reads of organisations and memberships."""
+
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+
+from apps.accounts.contracts import MemberInfo, MembershipInfo, OrgInfo
+from apps.accounts.models import Membership, Organization, OrgStatus
+from apps.core.errors import NotFound
+from apps.core.tenancy import org_scope, system_scope
+from apps.identity import selectors as identity
+
+__all__ = [
+    "default_org_id",
+    "member_infos",
+    "member_list",
+    "members_by_email",
+    "membership_get",
+    "org_find",
+    "org_for_web",
+    "org_get",
+    "org_info",
+    "org_list",
+    "orgs_for_user",
+    "role_of",
+]
+
+
+def org_info(org: Organization) -> OrgInfo:
+    """The contract of a row."""
+    return OrgInfo(
+        id=org.pk,
+        name=org.name,
+        slug=org.slug,
+        timezone=org.timezone,
+        status=org.status,
+        raw_retention_days=org.raw_retention_days,
+        created_at=org.created_at,
+        updated_at=org.updated_at,
+    )
+
+
+def org_find(org_id: UUID) -> OrgInfo | None:
+    """An organisation that is not deleted, or None."""
+    org = Organization.objects.filter(pk=org_id).exclude(status=OrgStatus.DELETED).first()
+    return org_info(org) if org else None
+
+
+def org_get(org_id: UUID) -> OrgInfo:
+    """An organisation that is not deleted; :class:`NotFound` otherwise."""
+    found = org_find(org_id)
+    if found is None:
+        raise NotFound()
+    return found
+
+
+def org_list(user_id: UUID) -> QuerySet[Organization]:
+    """The organisations of a person, as rows to page through (for this app's own views)."""
+    with system_scope("a person's own memberships cross organisations"):
+        ids = list(Membership.objects.filter(user_id=user_id).values_list("org_id", flat=True))
+    return Organization.objects.filter(pk__in=ids).exclude(status=OrgStatus.DELETED)
+
+
+def orgs_for_user(user_id: UUID) -> list[OrgInfo]:
+    """The organisations of a person, by name."""
+    return [org_info(org) for org in org_list(user_id).order_by("name", "id")]
+
+
+def default_org_id(user_id: UUID) -> UUID | None:
+    """The organisation meant when a person names none: their chosen one while they belong to it, else their oldest."""
+    user = identity.user_find(user_id)
+    if user is None:
+        return None
+    with system_scope("a person's own memberships cross organisations"):
+        mine = Membership.objects.filter(user_id=user_id).exclude(org__status=OrgStatus.DELETED)
+        ids = list(mine.order_by("created_at", "id").values_list("org_id", flat=True))
+    if user.default_org_id in ids:
+        return user.default_org_id
+    return ids[0] if ids else None
+
+
+def role_of(*, org_id: UUID, user_id: UUID) -> str | None:
+    """A person's role in an organisation, or None where they do not belong to it."""
+    with org_scope(org_id):
+        return (
+            Membership.objects.filter(user_id=user_id)
+            .exclude(org__status=OrgStatus.DELETED)
+            .values_list("role", flat=True)
+            .first()
+        )
+
+
+def membership_get(*, org_id: UUID, user_id: UUID) -> MembershipInfo | None:
+    """A person's membership, or None."""
+    role = role_of(org_id=org_id, user_id=user_id)
+    return MembershipInfo(org_id, user_id, role) if role else None
+
+
+def org_for_web(*, slug: str, user_id: UUID) -> tuple[OrgInfo, MembershipInfo] | None:
+    """The organisation behind ``/o/<slug>/`` and the person's membership in it; None where it is not theirs."""
+    with system_scope("finds the organisation that a page is about"):
+        found = (
+            Membership.objects.select_related("org")
+            .filter(org__slug=slug, user_id=user_id)
+            .exclude(org__status=OrgStatus.DELETED)
+            .first()
+        )
+    if found is None:
+        return None
+    return org_info(found.org), MembershipInfo(found.org_id, user_id, found.role)
+
+
+def member_list(org_id: UUID) -> QuerySet[Membership]:
+    """The memberships of an organisation, as rows to page through (for this app's own views)."""
+    with org_scope(org_id):
+        return Membership.objects.select_related("user")
+
+
+def member_infos(org_id: UUID) -> list[MemberInfo]:
+    """All members, by address."""
+    return [
+        MemberInfo(row.user_id, row.user.email, row.user.name, row.role, row.created_at)
+        for row in member_list(org_id).order_by("user__email")
+    ]
+
+
+def members_by_email(org_id: UUID) -> dict[str, UUID]:
+    """Verified addresses of the members → their ids; what attribution of telemetry goes by."""
+    with org_scope(org_id):
+        rows = Membership.objects.filter(Q(user__email_verified_at__isnull=False))
+        return dict(rows.values_list("user__email", "user_id"))

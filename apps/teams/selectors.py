@@ -1,0 +1,71 @@
+"""Reads of teams."""
+
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from apps.core.errors import NotFound
+from apps.core.tenancy import org_scope, system_scope
+from apps.teams.contracts import TeamInfo
+from apps.teams.models import Team, TeamMembership
+
+__all__ = [
+    "TeamInfo",
+    "org_of_team",
+    "primary_team_map",
+    "team_get",
+    "team_info",
+    "team_list",
+    "team_members",
+    "team_names",
+]
+
+
+def team_info(team: Team) -> TeamInfo:
+    """The contract of a row."""
+    return TeamInfo(
+        id=team.pk,
+        org_id=team.org_id,
+        name=team.name,
+        slug=team.slug,
+        parent_id=team.parent_id,
+        created_at=team.created_at,
+        updated_at=team.updated_at,
+    )
+
+
+def team_list(org_id: UUID) -> QuerySet[Team]:
+    """The teams of an organisation (rows, for this app's own views)."""
+    with org_scope(org_id):
+        return Team.objects.all()
+
+
+def team_get(*, org_id: UUID, team_id: UUID) -> TeamInfo:
+    """A team of the organisation; :class:`NotFound` otherwise."""
+    team = team_list(org_id).filter(pk=team_id).first()
+    if team is None:
+        raise NotFound()
+    return team_info(team)
+
+
+def team_names(org_id: UUID) -> dict[UUID, str]:
+    """Names of all teams of an organisation."""
+    return dict(team_list(org_id).values_list("id", "name"))
+
+
+def team_members(*, org_id: UUID, team_id: UUID) -> QuerySet[TeamMembership]:
+    """Who is in a team (rows, for this app's own views)."""
+    with org_scope(org_id):
+        return TeamMembership.objects.select_related("user").filter(team_id=team_id)
+
+
+def primary_team_map(org_id: UUID) -> dict[UUID, UUID]:
+    """Person → the team that their usage falls to."""
+    with org_scope(org_id):
+        return dict(TeamMembership.objects.filter(is_primary=True).values_list("user_id", "team_id"))
+
+
+def org_of_team(team_id: UUID) -> UUID | None:
+    """Which organisation a team belongs to: what a path ``/teams/{id}`` means before anybody's right is known."""
+    with system_scope("a path names a team without its organisation"):
+        return Team.objects.filter(pk=team_id).values_list("org_id", flat=True).first()
