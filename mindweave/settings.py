@@ -206,6 +206,16 @@ MAX_INFLATED_BYTES = env_int("MAX_INFLATED_BYTES", 64 * 1024 * 1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 SPECTACULAR_SETTINGS: dict[str, Any] = {"TITLE": "MindWeave", "VERSION": "1"}
 
+# ------------------------------------------------------------------ the usage engine
+# Accepted events that may wait to be counted, and how many more of the gateways' own; beyond, ingest answers 429.
+USAGE_INBOX_MAX_EVENTS = env_int("USAGE_INBOX_MAX_EVENTS", 1_000_000)
+USAGE_INBOX_RESERVED_EVENTS = env_int("USAGE_INBOX_RESERVED_EVENTS", 200_000)
+# With less room on the disk of our own PostgreSQL, nothing is accepted.
+USAGE_MIN_FREE_BYTES = env_int("USAGE_MIN_FREE_BYTES", 512 * 1024 * 1024)
+# For each shard of the drain: the most that its filter of event ids may take, and the ids kept in memory beside it.
+USAGE_DEDUPE_FILTER_BYTES = env_int("USAGE_DEDUPE_FILTER_BYTES", 128 * 1024 * 1024)
+USAGE_DEDUPE_CACHE_IDS = env_int("USAGE_DEDUPE_CACHE_IDS", 3_000_000)
+
 # ------------------------------------------------------------------ upstreams
 ANTHROPIC_UPSTREAM_URL = env_value("ANTHROPIC_UPSTREAM_URL", "https://api.anthropic.com")
 ANTHROPIC_UPSTREAM_KEY = env_value("ANTHROPIC_UPSTREAM_KEY")

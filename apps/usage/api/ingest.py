@@ -1,0 +1,132 @@
+"""``POST /v1/events``, ``POST /v1/track``, ``GET /v1/health``: plain sync views, the fast lane of the product."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import msgspec
+from django.db import InterfaceError, OperationalError, connection
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+
+from apps.core import ratelimit
+from apps.core.errors import MethodNotAllowed, MindWeaveError, NotAuthenticated, PermissionDenied, Unavailable, ValidationFailed
+from apps.core.problems import problem_response
+from apps.projects.contracts import KeyContext
+from apps.projects.selectors import key_authenticate
+from apps.usage.contracts import IngestResult
+from apps.usage.ingest.body import read_body
+from apps.usage.ingest.decode import decode_batch, decode_one
+from apps.usage.services import ingest
+from apps.usage.store import inbox_state
+from apps.usage.telemetry import count_refused
+
+__all__ = ["events", "health", "ingest_key", "track"]
+
+View = Callable[[HttpRequest], HttpResponse]
+_encode = msgspec.json.Encoder().encode
+
+
+def fast_lane(view: View) -> View:
+    """Errors as problems, a database that is away as 503; the body is read before anything is refused.
+
+    A server that answers before it has read the body closes the connection, and the client sees a broken pipe.
+    """
+
+    @csrf_exempt
+    @wraps(view)
+    def wrapped(request: HttpRequest) -> HttpResponse:
+        try:
+            return view(request)
+        except (OperationalError, InterfaceError):
+            connection.close()
+            error: MindWeaveError = Unavailable("The database cannot be reached; send this again", retry_after=2)
+        except MindWeaveError as raised:
+            error = raised
+        count_refused(error.code)
+        return problem_response(error, request)
+
+    return wrapped
+
+
+def token_of(request: HttpRequest) -> str | None:
+    """The key of ``Authorization: Bearer …`` or ``X-API-Key``."""
+    kind, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+    if kind.lower() == "bearer" and token:
+        return str(token.strip())
+    return request.META.get("HTTP_X_API_KEY") or None
+
+
+def ingest_key(request: HttpRequest, *, scope: str = "ingest") -> KeyContext:
+    """The key of a request, which must have ``scope``."""
+    token = token_of(request)
+    if token is None:
+        raise NotAuthenticated("Send an API key: Authorization: Bearer mw_…")
+    key = key_authenticate(token)
+    if key is None:
+        raise NotAuthenticated("This API key is not known, revoked or expired", code="invalid_api_key")
+    if scope not in key.scopes:
+        raise PermissionDenied(f"This key lacks the scope {scope!r}", code="scope_missing")
+    return key
+
+
+def _answer(result: IngestResult) -> HttpResponse:
+    body: dict[str, Any] = {
+        "accepted": result.accepted,
+        "duplicates": result.duplicates,
+        "rejected": [rejection.as_json() for rejection in result.rejected],
+    }
+    return HttpResponse(_encode(body), status=202, content_type="application/json")
+
+
+@fast_lane
+def events(request: HttpRequest) -> HttpResponse:
+    """A batch: ``{"events": […]}`` or one event a line."""
+    if request.method != "POST":
+        raise MethodNotAllowed(headers={"Allow": "POST"})
+    body = read_body(request)
+    key = ingest_key(request)
+    limits = ratelimit.check_key(key, "ingest")
+    decoded = decode_batch(body, request.META.get("CONTENT_TYPE", ""))
+    response = _answer(
+        ingest(
+            key=key,
+            events=decoded.events,
+            places=decoded.places,
+            rejected=decoded.rejected,
+            check_nul=decoded.may_hold_nul,
+        )
+    )
+    return ratelimit.with_headers(response, limits)
+
+
+@fast_lane
+def track(request: HttpRequest) -> HttpResponse:
+    """One event; what is wrong with it is the answer itself."""
+    if request.method != "POST":
+        raise MethodNotAllowed(headers={"Allow": "POST"})
+    body = read_body(request)
+    key = ingest_key(request)
+    limits = ratelimit.check_key(key, "ingest")
+    result = ingest(key=key, events=[decode_one(body)], check_nul=False)
+    for rejection in result.rejected:
+        pointer = rejection.pointer.removeprefix("/events/0")
+        raise ValidationFailed(
+            rejection.detail, code=rejection.code, errors=[{"pointer": pointer, "detail": rejection.detail}]
+        )
+    return ratelimit.with_headers(_answer(result), limits)
+
+
+@fast_lane
+def health(request: HttpRequest) -> HttpResponse:
+    """Whether events can be taken in, and how far counting is behind."""
+    if request.method not in ("GET", "HEAD"):
+        raise MethodNotAllowed(headers={"Allow": "GET, HEAD"})
+    state = inbox_state()
+    body = {
+        "status": "ok",
+        "inbox": {"batches": state.batches, "events": state.events, "lag_seconds": round(state.lag_seconds, 3)},
+    }
+    response = HttpResponse(_encode(body), content_type="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,16 @@
+"""What the usage engine writes into the audit trail."""
+
+from apps.audit.registry import register_actions
+
+__all__ = ["register"]
+
+
+def register() -> None:
+    """Make the actions known."""
+    register_actions(
+        {
+            "usage.tag_key_registered": "A metadata key was registered for grouping",
+            "usage.tag_key_removed": "A metadata key is no longer grouped by",
+            "usage.person_claimed": "An unclaimed person was claimed for a member",
+        }
+    )

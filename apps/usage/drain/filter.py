@@ -1,0 +1,84 @@
+"""Which stripes may have seen a key: one memory access answers for all eight.
+
+A row of eight 64-bit words, a word for each stripe of receipt. A key sets three bits in each of two rows. There are
+false positives, never false negatives; who is suspected is looked up exactly (:mod:`apps.usage.drain.dedupe`).
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from apps.usage.drain.keys import U64
+
+__all__ = ["STRIPES", "STRIPE_SECONDS", "StripedFilter", "stripe_at"]
+
+STRIPES = 8
+# Seven whole stripes and the current one cover at least 7 × 28 h = 8 days and 4 hours.
+STRIPE_SECONDS = 28 * 3600
+_ONE, _63 = np.uint64(1), np.uint64(63)
+_6, _12 = np.uint64(6), np.uint64(12)
+_BITS_A_KEY = 12
+
+
+def stripe_at(seconds: float) -> int:
+    """The stripe of a moment (seconds since 1970)."""
+    return int(seconds // STRIPE_SECONDS)
+
+
+class StripedFilter:
+    """Grows by doubling up to ``max_bytes``; beyond that it gets fuller and slower, never wrong."""
+
+    def __init__(self, *, min_bytes: int = 1 << 20, max_bytes: int = 1 << 27) -> None:
+        self._bits = max(4, (min_bytes // 64).bit_length() - 1)
+        self._max_bits = max(self._bits, (max_bytes // 64).bit_length() - 1)
+        self._words = np.zeros((1 << self._bits, STRIPES), dtype=np.uint64)
+        self._filled = [0] * STRIPES
+
+    @property
+    def bytes(self) -> int:
+        return int(self._words.nbytes)
+
+    def clear(self, stripe: int) -> None:
+        """Forget the stripe that had this column before."""
+        self._words[:, stripe % STRIPES] = 0
+        self._filled[stripe % STRIPES] = 0
+
+    def reserve(self, stripe: int, keys: int) -> None:
+        """Grow until ``keys`` more fit in a stripe at the intended density, or the limit is reached.
+
+        A row's place is the key's first bits, so doubling a table means saying each row twice: what was set is found
+        at both places.
+        """
+        wanted = (self._filled[stripe % STRIPES] + keys) * _BITS_A_KEY
+        while self._bits < self._max_bits and wanted > (64 << self._bits):
+            self._words = np.repeat(self._words, 2, axis=0)
+            self._bits += 1
+
+    def _places(self, hi: U64, lo: U64) -> tuple[U64, U64, U64, U64]:
+        shift = np.uint64(64 - self._bits)
+        first = (_ONE << (lo & _63)) | (_ONE << ((lo >> _6) & _63)) | (_ONE << ((lo >> _12) & _63))
+        second = (_ONE << (hi & _63)) | (_ONE << ((hi >> _6) & _63)) | (_ONE << ((hi >> _12) & _63))
+        return hi >> shift, first, lo >> shift, second
+
+    def suspects(self, hi: U64, lo: U64) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Positions of the keys that may have been seen, and for each the eight columns in which."""
+        row1, bits1, row2, bits2 = self._places(hi, lo)
+        first = (self._words[row1] & bits1[:, None]) == bits1[:, None]
+        maybe = np.flatnonzero(first.any(axis=1))
+        if not len(maybe):
+            return maybe, first[maybe]
+        wanted = bits2[maybe][:, None]
+        both = first[maybe] & ((self._words[row2[maybe]] & wanted) == wanted)
+        hit = both.any(axis=1)
+        return maybe[hit], both[hit]
+
+    def add(self, stripe: int, hi: U64, lo: U64) -> None:
+        """Remember keys under a stripe."""
+        self.reserve(stripe, len(hi))
+        row1, bits1, row2, bits2 = self._places(hi, lo)
+        column = np.uint64(stripe % STRIPES)
+        flat = self._words.reshape(-1)
+        eight = np.uint64(STRIPES)
+        # Two keys may meet in one word, which plain assignment would let one of them lose.
+        np.bitwise_or.at(flat, (row1 * eight + column).astype(np.int64), bits1)
+        np.bitwise_or.at(flat, (row2 * eight + column).astype(np.int64), bits2)
+        self._filled[stripe % STRIPES] += len(hi)

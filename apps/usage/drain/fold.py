@@ -1,0 +1,158 @@
+"""Folding: deltas of closed minutes become rows of the minute, quarter-hour and day tables, sessions are added up.
+
+Each step is one statement or one transaction, so that at any moment an event is in the deltas or in all rollups.
+Sums are inserted, never updated; `compact` later makes one row of those of a closed bucket.
+"""
+
+from datetime import datetime, timedelta
+
+from django.db import connection, transaction
+
+from apps.core import clock
+from apps.core.partitions import drop_partitions, ensure_partitions
+
+__all__ = ["MINUTE_DAYS", "compact_days", "compact_quarters", "fold_all", "fold_rollups", "fold_sessions", "keep_partitions"]
+
+MINUTE_DAYS = 35
+GRACE = timedelta(seconds=10)
+BATCH = 100_000
+# Beyond this a histogram that only grew by appending is longer than one that names each bucket once.
+_LONG_HISTOGRAM = 4400
+
+_SUMS = (
+    "sum(events), sum(input_tokens), sum(output_tokens), sum(cache_read_tokens), sum(cache_write_5m_tokens),"
+    " sum(cache_write_1h_tokens), sum(web_searches), sum(cost_nano), sum(reported_nano), sum(unpriced),"
+    " sum(latency_count), sum(latency_ms)"
+)
+_MEASURES = (
+    "events, input_tokens, output_tokens, cache_read_tokens, cache_write_5m_tokens, cache_write_1h_tokens,"
+    " web_searches, cost_nano, reported_nano, unpriced, latency_count, latency_ms, latency_hist"
+)
+_HIST = "string_agg(latency_hist, ''::bytea)"
+
+_FOLD = f"""
+WITH gone AS (
+    DELETE FROM usage_delta WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM usage_delta WHERE minute < %(before)s LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+    RETURNING *
+), minutes AS (
+    INSERT INTO usage_rollup_minute (bucket, org, who, what, {_MEASURES})
+    SELECT minute, org, who, what, {_SUMS}, {_HIST} FROM gone WHERE minute >= %(oldest)s GROUP BY minute, org, who, what
+), quarters AS (
+    INSERT INTO usage_rollup_quarter (bucket, org, who, what, {_MEASURES})
+    SELECT date_bin('15 minutes', minute, '2000-01-01'), org, who, what, {_SUMS}, {_HIST}
+    FROM gone GROUP BY 1, org, who, what
+), days AS (
+    INSERT INTO usage_rollup_day (day, org, who, what, {_MEASURES})
+    SELECT (minute AT TIME ZONE o.timezone)::date, org, who, what, {_SUMS}, {_HIST}
+    FROM gone JOIN usage_org o ON o.id = gone.org GROUP BY 1, org, who, what
+)
+SELECT count(*) FROM gone
+"""  # noqa: S608
+
+_FOLD_SESSIONS = """
+WITH gone AS (
+    DELETE FROM usage_session_delta WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM usage_session_delta LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+    RETURNING *
+), sums AS (
+    SELECT org, session, min(session_id) AS session_id, (array_agg(who ORDER BY started_at))[1] AS who,
+        coalesce(array_agg(DISTINCT model) FILTER (WHERE model <> ''), '{}') AS models,
+        min(started_at) AS started_at, max(last_at) AS last_at, sum(events) AS events, sum(calls) AS calls,
+        sum(tool_calls) AS tool_calls, sum(errors) AS errors, sum(input_tokens) AS input_tokens,
+        sum(output_tokens) AS output_tokens, sum(cache_read_tokens) AS cache_read_tokens,
+        sum(cache_write_tokens) AS cache_write_tokens, sum(cost_nano) AS cost_nano
+    FROM gone GROUP BY org, session
+), merged AS (
+    INSERT INTO usage_session AS s (id, org, session_id, who, models, started_at, last_at, events, calls, tool_calls,
+        errors, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_nano)
+    SELECT session, org, session_id, who, models, started_at, last_at, events, calls, tool_calls, errors,
+        input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_nano
+    FROM sums ORDER BY org, session
+    ON CONFLICT (org, id) DO UPDATE SET
+        who = CASE WHEN EXCLUDED.started_at < s.started_at THEN EXCLUDED.who ELSE s.who END,
+        models = ARRAY(SELECT DISTINCT m FROM unnest(s.models || EXCLUDED.models) AS m ORDER BY m),
+        started_at = least(s.started_at, EXCLUDED.started_at), last_at = greatest(s.last_at, EXCLUDED.last_at),
+        events = s.events + EXCLUDED.events, calls = s.calls + EXCLUDED.calls,
+        tool_calls = s.tool_calls + EXCLUDED.tool_calls, errors = s.errors + EXCLUDED.errors,
+        input_tokens = s.input_tokens + EXCLUDED.input_tokens,
+        output_tokens = s.output_tokens + EXCLUDED.output_tokens,
+        cache_read_tokens = s.cache_read_tokens + EXCLUDED.cache_read_tokens,
+        cache_write_tokens = s.cache_write_tokens + EXCLUDED.cache_write_tokens,
+        cost_nano = s.cost_nano + EXCLUDED.cost_nano
+)
+SELECT count(*) FROM gone
+"""
+
+
+def fold_rollups(*, limit: int = BATCH, before: datetime | None = None) -> int:
+    """Fold up to ``limit`` deltas of minutes that ended before ``before``; returns how many there were."""
+    moment = clock.now()
+    closed = before or (moment - GRACE).replace(second=0, microsecond=0)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _FOLD, {"before": closed, "limit": limit, "oldest": moment - timedelta(days=MINUTE_DAYS)}
+        )
+        return int(cursor.fetchone()[0])
+
+
+def fold_sessions(*, limit: int = BATCH) -> int:
+    """Add up to ``limit`` session deltas to their sessions; returns how many there were."""
+    with connection.cursor() as cursor:
+        cursor.execute(_FOLD_SESSIONS, {"limit": limit})
+        return int(cursor.fetchone()[0])
+
+
+def fold_all() -> None:
+    """Fold whatever can be folded (commands, tests)."""
+    while fold_rollups(before=clock.now() + timedelta(days=1)):
+        pass
+    while fold_sessions():
+        pass
+
+
+def compact_quarters() -> int:
+    """Make one row of each key's rows in the quarter-hours that ended lately; returns how many rows went."""
+    end = clock.now() - timedelta(minutes=15)
+    return _compact("usage_rollup_quarter", "bucket", end - timedelta(hours=2), end)
+
+
+def compact_days() -> int:
+    """The same for today's and yesterday's rows of the day table, which get new ones with every fold."""
+    today = clock.now().date()
+    return _compact("usage_rollup_day", "day", today - timedelta(days=2), today + timedelta(days=2))
+
+
+def _compact(table: str, column: str, start: object, end: object) -> int:
+    """Only keys that have several rows are touched."""
+    key = f"org, {column}, who, what"
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            f"WITH several AS (SELECT {key} FROM {table} WHERE {column} >= %(start)s AND {column} < %(end)s"  # noqa: S608
+            f" GROUP BY {key} HAVING count(*) > 1),"
+            f" gone AS (DELETE FROM {table} t USING several s WHERE t.org = s.org AND t.{column} = s.{column}"
+            f" AND t.who = s.who AND t.what = s.what RETURNING t.*),"
+            f" back AS (INSERT INTO {table} ({key}, {_MEASURES})"
+            f" SELECT {key}, {_SUMS}, CASE WHEN length({_HIST}) > {_LONG_HISTOGRAM}"
+            f" THEN usage_hist_compact({_HIST}) ELSE {_HIST} END FROM gone GROUP BY {key} RETURNING 1)"
+            " SELECT (SELECT count(*) FROM gone) - (SELECT count(*) FROM back)",
+            {"start": start, "end": end},
+        )
+        return int(cursor.fetchone()[0])
+
+
+def keep_partitions() -> dict[str, list[str]]:
+    """Make the partitions of the coming days and drop those whose time is over; returns their names."""
+    today = clock.now()
+    made = [
+        *ensure_partitions("usage_event", period="day", ahead=10),
+        *ensure_partitions(
+            "usage_rollup_minute", period="day", ahead=MINUTE_DAYS + 3, first=(today - timedelta(days=MINUTE_DAYS)).date()
+        ),
+    ]
+    midnight = today.replace(hour=0, minute=0, second=0, microsecond=0)
+    dropped = [
+        *drop_partitions("usage_event", before=midnight + timedelta(days=1)),
+        *drop_partitions("usage_rollup_minute", before=midnight - timedelta(days=MINUTE_DAYS)),
+    ]
+    return {"made": made, "dropped": dropped}

@@ -1,0 +1,210 @@
+"""One shard of the drain: it takes the inbox rows of its slots, oldest first, and makes them count.
+
+Preparation of a flush overlaps the writing of the one before it: one thread reads and computes, the other writes. A
+third folds and merges. Any error ends the process: what it remembers may already count events whose flush failed.
+The supervisor starts it anew, and it reads back what is committed.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from queue import Empty, Full, Queue
+
+import psycopg
+from django.conf import settings
+from django.db import connection
+
+from apps.core import clock
+from apps.usage.drain import fold
+from apps.usage.drain.dedupe import DedupeIndex, drop_segments
+from apps.usage.drain.dims import Dimensions
+from apps.usage.drain.filter import stripe_at
+from apps.usage.drain.flush import Flush, InboxItem, prepare
+from apps.usage.drain.write import write
+from apps.usage.ingest.inbox import SLOTS
+from apps.usage.telemetry import record_flush, record_index
+
+__all__ = ["Drainer", "Shard", "drain_now", "slots_of"]
+
+logger = logging.getLogger(__name__)
+
+MAX_FLUSH_EVENTS = 25_000
+MAX_FLUSH_ROWS = 2_000
+FLUSH_INTERVAL = 0.1
+_LOCK_CLASS = 0x6D77
+
+
+def slots_of(shard: int, shards: int) -> list[int]:
+    """The slots that belong to one of so many shards."""
+    return [slot for slot in range(SLOTS) if slot % shards == shard]
+
+
+class Drainer:
+    """Takes, prepares and writes flushes for some slots."""
+
+    def __init__(self, slots: Sequence[int]) -> None:
+        self.slots = list(slots)
+        self.dims = Dimensions()
+        self.index = DedupeIndex(
+            slots, filter_bytes=settings.USAGE_DEDUPE_FILTER_BYTES, cache_ids=settings.USAGE_DEDUPE_CACHE_IDS
+        )
+        self.in_flight: set[int] = set()
+
+    def load(self) -> None:
+        """Read back what the slots have counted in the last 8 days."""
+        started = time.monotonic()
+        ids = self.index.load(stripe_at(clock.now().timestamp()))
+        logger.info("drain of slots %s: %d counted ids read in %.1f s", self.slots, ids, time.monotonic() - started)
+
+    def take(self) -> list[InboxItem]:
+        """The oldest rows that are not in flight, up to a flush's worth."""
+        connection.ensure_connection()
+        with psycopg.Cursor(connection.connection) as cursor:
+            cursor.execute(
+                "SELECT id, events FROM usage_inbox WHERE slot = ANY(%b::smallint[]) AND NOT id = ANY(%b::bigint[])"
+                " ORDER BY id LIMIT %s",
+                (self.slots, list(self.in_flight), MAX_FLUSH_ROWS),
+                prepare=True,
+            )
+            chosen: list[int] = []
+            total = 0
+            for row_id, events in cursor.fetchall():
+                if chosen and total + events > MAX_FLUSH_EVENTS:
+                    break
+                chosen.append(row_id)
+                total += events
+            if not chosen:
+                return []
+            cursor.execute(
+                "SELECT id, slot, org_id, received_at, events, frames FROM usage_inbox"
+                " WHERE slot = ANY(%b::smallint[]) AND id = ANY(%b::bigint[]) ORDER BY id",
+                (self.slots, chosen),
+                binary=True,
+                prepare=True,
+            )
+            items = [InboxItem(*row) for row in cursor.fetchall()]
+        self.in_flight.update(item.id for item in items)
+        return items
+
+    def write(self, flush: Flush) -> None:
+        """Commit a flush and let the index know."""
+        segment = write(flush, self.index.mask)
+        if segment is not None and flush.new_keys is not None:
+            self.index.committed(flush.new_keys, segment)
+        self.in_flight.difference_update(item.id for item in flush.items)
+
+    def step(self) -> int:
+        """One flush from start to end; returns how many inbox rows it took."""
+        items = self.take()
+        if items:
+            self.write(prepare(items, self.dims, self.index))
+        return len(items)
+
+
+def drain_now() -> None:
+    """Count all that is in the inbox, in this process and connection; for commands and tests without a drain."""
+    drainer = Drainer(range(SLOTS))
+    drainer.load()
+    while drainer.step():
+        pass
+
+
+class Shard:
+    """A process's worth of drain."""
+
+    def __init__(self, number: int, shards: int, stop: threading.Event) -> None:
+        self.number = number
+        self.drainer = Drainer(slots_of(number, shards))
+        self._stop = stop
+        self._flushes: Queue[Flush | BaseException] = Queue(maxsize=1)
+        self._busy = False
+
+    def run(self) -> None:
+        """Work until told to stop; raises at any error."""
+        if not self._lock_slots():
+            return
+        self.drainer.load()
+        fold.keep_partitions()
+        for name, target in (("prepare", self._prepare), ("keep", self._keep)):
+            threading.Thread(target=self._guarded, args=(target,), name=f"drain-{name}", daemon=True).start()
+        while True:
+            try:
+                flush = self._flushes.get(timeout=0.2)
+            except Empty:
+                if self._stop.is_set():
+                    return
+                continue
+            if isinstance(flush, BaseException):
+                raise flush
+            started = time.monotonic()
+            self.drainer.write(flush)
+            record_flush(flush, self.number, time.monotonic() - started)
+            if self._stop.is_set():
+                return
+
+    def _lock_slots(self) -> bool:
+        """Own the slots, waiting for who has them; held by the writing connection, so they end with it."""
+        for slot in self.drainer.slots:
+            while True:
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [_LOCK_CLASS, slot])
+                    if cursor.fetchone()[0]:
+                        break
+                if self._stop.wait(0.1):
+                    return False
+        return True
+
+    def _guarded(self, target: object) -> None:
+        """A thread that fails hands its error to the writer, which ends the process."""
+        try:
+            target()  # type: ignore[operator]
+        except BaseException as error:  # noqa: BLE001
+            self._hand_over(error)
+        finally:
+            connection.close()
+
+    def _hand_over(self, item: Flush | BaseException) -> None:
+        while True:
+            try:
+                self._flushes.put(item, timeout=0.2)
+                return
+            except Full:
+                if self._stop.is_set():
+                    return
+
+    def _prepare(self) -> None:
+        due = 0.0
+        while not self._stop.is_set():
+            # A full flush is followed at once by the next; otherwise rows gather for a moment, since larger flushes
+            # cost less an event.
+            pause = due - time.monotonic()
+            if pause > 0 and self._stop.wait(pause):
+                return
+            started = time.monotonic()
+            items = self.drainer.take()
+            events = sum(item.events for item in items)
+            self._busy = events >= MAX_FLUSH_EVENTS // 2
+            due = started + (0.0 if events > MAX_FLUSH_EVENTS * 0.8 else FLUSH_INTERVAL)
+            if items:
+                self._hand_over(prepare(items, self.drainer.dims, self.drainer.index))
+
+    def _keep(self) -> None:
+        """Merging, folding and partitions, beside the main work."""
+        turn = 0
+        while not self._stop.wait(1.0):
+            turn += 1
+            while self.drainer.index.merge_some() and not self._stop.is_set():
+                pass
+            record_index(self.number, self.drainer.index.stats)
+            if self.number != 0:
+                continue
+            if not self._busy or turn % 30 == 0:
+                while fold.fold_rollups() >= fold.BATCH and not self._stop.is_set():
+                    pass
+                while fold.fold_sessions() >= fold.BATCH and not self._stop.is_set():
+                    pass
+            if turn % 3600 == 0:
+                # The scheduler does the same by the hour; the drain must not depend on it.
+                fold.keep_partitions()
+                drop_segments(stripe_at(clock.now().timestamp()))

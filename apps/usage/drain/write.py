@@ -1,0 +1,73 @@
+"""The transaction of a flush: inbox rows out, everything they mean in. It stands or falls together."""
+
+from datetime import date, timedelta
+
+import psycopg
+from django.db import connection, transaction
+
+from apps.core.partitions import ensure_partitions
+from apps.events.contracts import NewEvent
+from apps.events.services import publish_many
+from apps.usage.drain.copybuf import HEADER, TRAILER
+from apps.usage.drain.dedupe import insert_segment
+from apps.usage.drain.flush import DELTA, RAW, SESSION_DELTA, Flush
+
+__all__ = ["make_partitions", "write"]
+
+_EPOCH = date(1970, 1, 1)
+_known_days: set[int] = set()
+
+
+def write(flush: Flush, mask: int) -> int | None:
+    """Commit a flush; returns the id of its segment of keys, or None where all its events were known.
+
+    Its own commit may wait for the disk later than it returns: were it lost, the inbox rows would be back with it.
+    Raises where an inbox row is gone: then somebody else drains this slot, and nothing of the flush is kept.
+    """
+    make_partitions(flush.raw_days)
+    segment: int | None = None
+    with transaction.atomic():
+        with psycopg.Cursor(connection.connection) as cursor:
+            cursor.execute("SET LOCAL synchronous_commit = off")
+            cursor.execute(
+                "DELETE FROM usage_inbox USING unnest(%b::smallint[], %b::bigint[]) AS taken (slot, id)"
+                " WHERE usage_inbox.slot = taken.slot AND usage_inbox.id = taken.id",
+                ([item.slot for item in flush.items], [item.id for item in flush.items]),
+            )
+            if cursor.rowcount != len(flush.items):
+                raise RuntimeError("inbox rows were taken by another process")
+            _copy(cursor, RAW.copy_sql, flush.raw)
+            _copy(cursor, DELTA.copy_sql, flush.deltas)
+            _copy(cursor, SESSION_DELTA.copy_sql, flush.session_deltas)
+            if flush.people:
+                cursor.execute(
+                    "INSERT INTO usage_person (id, org_id, email, name)"
+                    " SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[]) ON CONFLICT DO NOTHING",
+                    [list(column) for column in zip(*flush.people, strict=True)],
+                )
+        if flush.new_keys is not None and len(flush.new_keys.keys):
+            segment = insert_segment(mask, flush.new_keys.stripe, 0, flush.new_keys.keys)
+        publish_many(
+            [
+                NewEvent(type="usage.batch_ingested", data=summary.data, org_id=summary.org_id)
+                for summary in flush.summaries
+            ]
+        )
+    return segment
+
+
+def _copy(cursor: psycopg.Cursor[tuple[object, ...]], sql: str, rows: bytes) -> None:
+    if not rows:
+        return
+    with cursor.copy(sql) as copy:
+        copy.write(HEADER)
+        copy.write(rows)
+        copy.write(TRAILER)
+
+
+def make_partitions(days: list[int]) -> None:
+    """Have the raw partitions of these days (since 1970) exist."""
+    for day in days:
+        if day not in _known_days:
+            ensure_partitions("usage_event", period="day", ahead=0, first=_EPOCH + timedelta(days=day))
+            _known_days.add(day)

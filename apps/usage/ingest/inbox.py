@@ -1,0 +1,129 @@
+"""The inbox: durable, bounded, and committed before anything is acknowledged."""
+
+import shutil
+import threading
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import psycopg
+from django.conf import settings
+from django.db import connection
+
+from apps.usage.errors import InboxFull
+
+__all__ = ["SLOTS", "InboxRow", "gauge", "insert", "slot_of"]
+
+# Organisations are spread over this many slots for ever; the drain's shards share the slots out among them.
+SLOTS = 8
+
+
+def slot_of(org_id: UUID) -> int:
+    """The slot of an organisation. Version 7 ids are random at their end, so the end is what spreads them."""
+    value = org_id.int
+    return (value ^ (value >> 17) ^ (value >> 41)) % SLOTS
+
+
+@dataclass(frozen=True, slots=True)
+class InboxRow:
+    """One row to be committed: the frames of one organisation."""
+
+    org_id: UUID
+    received_at: datetime
+    events: int
+    frames: bytes
+
+
+# `synchronous_commit` is set inside the statement, so that an ack is durable whatever the server's or the
+# connection's default is; it ends with the transaction.
+_INSERT = """
+INSERT INTO usage_inbox (slot, org_id, received_at, events, frames)
+SELECT * FROM unnest(%b::smallint[], %b::uuid[], %b::timestamptz[], %b::integer[], %b::bytea[])
+WHERE set_config('synchronous_commit', 'on', true) = 'on'
+"""
+
+
+def insert(rows: list[InboxRow]) -> None:
+    """Commit ``rows`` together. When it returns outside a transaction, they survive a crash of the server."""
+    connection.ensure_connection()
+    # Django's cursors write parameters into the SQL text; frames go as they are.
+    with psycopg.Cursor(connection.connection) as cursor:
+        cursor.execute(
+            _INSERT,
+            (
+                [slot_of(row.org_id) for row in rows],
+                [row.org_id for row in rows],
+                [row.received_at for row in rows],
+                [row.events for row in rows],
+                [row.frames for row in rows],
+            ),
+            prepare=True,
+        )
+        if cursor.rowcount != len(rows):
+            raise RuntimeError("the inbox took fewer rows than it was given")
+
+
+class Gauge:
+    """How full the inbox is, looked at most every 50 ms by whichever request comes then."""
+
+    INTERVAL = 0.05
+    DISK_INTERVAL = 1.0
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._looked_at = 0.0
+        self._disk_at = 0.0
+        self._events = 0
+        self._disk_low = False
+        self.oldest: datetime | None = None
+
+    def admit(self, events: int, *, reserved: bool = False) -> None:
+        """Take room for ``events`` or raise :class:`InboxFull`; ``reserved`` is for the gateways' own events."""
+        self._look()
+        if self._disk_low:
+            raise InboxFull("The disk is nearly full; nothing more is accepted until there is room", retry_after=30)
+        limit = settings.USAGE_INBOX_MAX_EVENTS
+        if reserved:
+            limit += settings.USAGE_INBOX_RESERVED_EVENTS
+        if self._events + events > limit:
+            raise InboxFull("More events are waiting than may wait; send this batch again in a second", retry_after=1)
+        self._events += events
+
+    @property
+    def events(self) -> int:
+        """Events that wait, as last seen."""
+        self._look()
+        return self._events
+
+    def reset(self) -> None:
+        """Look anew at the next request (tests)."""
+        self._looked_at = self._disk_at = 0.0
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if now - self._looked_at < self.INTERVAL or not self._lock.acquire(blocking=False):
+            return
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT coalesce(sum(events), 0), min(received_at) FROM usage_inbox")
+                self._events, self.oldest = cursor.fetchone()
+            self._looked_at = time.monotonic()
+            if now - self._disk_at >= self.DISK_INTERVAL:
+                self._disk_at = now
+                self._disk_low = _disk_is_low()
+        finally:
+            self._lock.release()
+
+
+def _disk_is_low() -> bool:
+    """Whether the data directory, where our own PostgreSQL writes, has less room left than it needs to go on."""
+    if not str(settings.DATABASES["default"].get("HOST") or "").startswith("/"):
+        return False
+    try:
+        return shutil.disk_usage(settings.DATA_DIR).free < settings.USAGE_MIN_FREE_BYTES
+    except OSError:
+        return False
+
+
+gauge = Gauge()

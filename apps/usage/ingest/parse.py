@@ -1,0 +1,187 @@
+"""Reading a column of UUIDs or timestamps at once.
+
+Both take the strings of a whole batch. The common spellings are read by numpy, anything else one by one; what cannot
+be read is marked, never raised: one bad event must not cost the batch.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["parse_timestamps", "parse_uuids"]
+
+_RFC3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|z|[+-]\d\d:\d\d)", re.ASCII
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAYS_IN_MONTH = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], dtype=np.int64)
+_BAD_TIME = np.iinfo(np.int64).min
+
+Bytes = npt.NDArray[np.uint8]
+Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+
+def parse_uuids(values: list[str]) -> tuple[bytes, list[int]]:
+    """The 16 bytes of each UUID, one after the other, and the positions of strings that are none (zeroes there)."""
+    joined = "".join(values)
+    if set(map(len, values)) == {36} and joined.isascii():
+        matrix = np.frombuffer(joined.encode(), dtype=np.uint8).reshape(-1, 36)
+        if (matrix[:, (8, 13, 18, 23)] == 45).all():
+            try:
+                packed = bytes.fromhex(joined.replace("-", ""))
+            except ValueError:
+                packed = b""
+            # fromhex skips white space: only the full length proves that there was none.
+            if len(packed) == 16 * len(values):
+                return packed, []
+    return _parse_uuids_singly(values)
+
+
+def _parse_uuids_singly(values: list[str]) -> tuple[bytes, list[int]]:
+    parts: list[bytes] = []
+    bad: list[int] = []
+    for position, value in enumerate(values):
+        try:
+            parts.append(UUID(value).bytes)
+        except (ValueError, AttributeError, TypeError):
+            parts.append(bytes(16))
+            bad.append(position)
+    return b"".join(parts), bad
+
+
+def parse_timestamps(values: list[str]) -> tuple[Ints, list[int]]:
+    """Microseconds since 1970 (UTC) of each RFC 3339 timestamp, and the positions of strings that are none."""
+    lengths = list(map(len, values))
+    if len(set(lengths)) == 1:
+        out = _parse_equal(values, lengths[0])
+    else:
+        by_length = np.array(lengths)
+        out = np.empty(len(values), dtype=np.int64)
+        for length in set(lengths):
+            where = np.flatnonzero(by_length == length)
+            out[where] = _parse_equal([values[i] for i in where.tolist()], length)
+    bad = np.flatnonzero(out == _BAD_TIME)
+    return out, bad.tolist() if len(bad) else []
+
+
+def _parse_equal(values: list[str], length: int) -> Ints:
+    """Timestamps of one length."""
+    joined = "".join(values)
+    if not 20 <= length <= 35 or not joined.isascii():
+        return _parse_times_singly(values)
+    matrix = np.frombuffer(joined.encode(), dtype=np.uint8).reshape(-1, length)
+    if (matrix[:, -1] == 90).all():  # "Z"
+        body, offset = length - 1, None
+    elif length >= 25 and (matrix[:, -3] == 58).all():
+        body = length - 6
+        offset = _offset_minutes(matrix[:, -6:])
+        if offset is None:
+            return _parse_times_singly(values)
+    else:
+        return _parse_times_singly(values)
+    if body != 19 and not (21 <= body <= 29):
+        return _parse_times_singly(values)
+    micros = _parse_body(matrix[:, :body])
+    if micros is None:
+        return _parse_times_singly(values)
+    return micros if offset is None else micros - offset * 60_000_000
+
+
+def _digits(columns: Bytes) -> Ints | None:
+    """The number each row of ASCII digits spells, or None where a row has anything else."""
+    figures = columns - np.uint8(48)
+    if figures.max(initial=0) > 9:
+        return None
+    powers = 10 ** np.arange(columns.shape[1] - 1, -1, -1, dtype=np.int64)
+    result: Ints = figures @ powers
+    return result
+
+
+def _offset_minutes(tail: Bytes) -> Ints | None:
+    """``+HH:MM`` as signed minutes."""
+    sign = tail[:, 0]
+    hours, minutes = _digits(tail[:, 1:3]), _digits(tail[:, 4:6])
+    if hours is None or minutes is None or not np.isin(sign, (43, 45)).all():
+        return None
+    if hours.max() > 23 or minutes.max() > 59:
+        return None
+    result: Ints = np.where(sign == 43, 1, -1) * (hours * 60 + minutes)
+    return result
+
+
+def _parse_body(matrix: Bytes) -> Ints | None:
+    """``YYYY-MM-DDTHH:MM:SS[.f…]`` as microseconds as if UTC, or None unless every row is well formed."""
+    if not ((matrix[:, (13, 16)] == 58).all() and np.isin(matrix[:, 10], (84, 116, 32)).all()):
+        return None
+    days = _parse_days(matrix[:, :10])
+    hours, minutes, seconds = _digits(matrix[:, 11:13]), _digits(matrix[:, 14:16]), _digits(matrix[:, 17:19])
+    if days is None or hours is None or minutes is None or seconds is None:
+        return None
+    if hours.max() > 23 or minutes.max() > 59 or seconds.max() > 59:
+        return None
+    micros: Ints = ((days * 24 + hours) * 60 + minutes) * 60_000_000 + seconds * 1_000_000
+    if matrix.shape[1] > 19:
+        if not (matrix[:, 19] == 46).all():
+            return None
+        fraction = matrix[:, 20:26]
+        figures = _digits(matrix[:, 20:])
+        if figures is None:
+            return None
+        kept = _digits(fraction)
+        assert kept is not None
+        micros = micros + kept * 10 ** (6 - fraction.shape[1])
+    return micros
+
+
+def _parse_days(dates: Bytes) -> Ints | None:
+    """Days since 1970 of ``YYYY-MM-DD``; a batch mostly lies in one day, which is then read once."""
+    if (dates == dates[0]).all():
+        dates = dates[:1]
+    if not (dates[:, (4, 7)] == 45).all():
+        return None
+    year, month, day = _digits(dates[:, :4]), _digits(dates[:, 5:7]), _digits(dates[:, 8:10])
+    if year is None or month is None or day is None:
+        return None
+    if month.min() < 1 or month.max() > 12 or day.min() < 1 or year.min() < 1 or (day > _DAYS_IN_MONTH[month]).any():
+        return None
+    leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
+    if ((month == 2) & (day == 29) & ~leap).any():
+        return None
+    # Days from civil date (H. Hinnant, "chrono-compatible low-level date algorithms").
+    shifted = year - (month <= 2)
+    era = shifted // 400
+    year_of_era = shifted - era * 400
+    day_of_year = (153 * (month + np.where(month > 2, -3, 9)) + 2) // 5 + day - 1
+    day_of_era = year_of_era * 365 + year_of_era // 4 - year_of_era // 100 + day_of_year
+    result: Ints = era * 146097 + day_of_era - 719468
+    return result
+
+
+def _parse_times_singly(values: list[str]) -> Ints:
+    out = np.full(len(values), _BAD_TIME, dtype=np.int64)
+    for position, value in enumerate(values):
+        micros = _parse_time(value)
+        if micros is not None:
+            out[position] = micros
+    return out
+
+
+def _parse_time(value: str) -> int | None:
+    found = _RFC3339.fullmatch(value)
+    if found is None:
+        return None
+    date, clock, fraction, zone = found.groups()
+    leap_second = clock.endswith(":60")
+    if leap_second:
+        clock = clock[:-2] + "59"
+    try:
+        moment = datetime.fromisoformat(f"{date}T{clock}{'+00:00' if zone in 'Zz' else zone}")
+        micros = (moment - _EPOCH) // timedelta(microseconds=1)
+    except (ValueError, OverflowError):
+        return None
+    micros += int((fraction or "0")[:6].ljust(6, "0"))
+    return micros + 1_000_000 if leap_second else micros

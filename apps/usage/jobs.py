@@ -1,0 +1,34 @@
+"""What the usage engine does by the clock. Folding is the drain's own, so that it goes on without Redis."""
+
+import logging
+from datetime import timedelta
+
+from django.db import connection
+
+from apps.core import clock
+from apps.scheduler.registry import job
+from apps.usage.drain.dedupe import drop_segments
+from apps.usage.drain.filter import stripe_at
+from apps.usage.drain.fold import compact_days, compact_quarters, keep_partitions
+
+logger = logging.getLogger(__name__)
+
+
+@job(name="usage.partitions", every=timedelta(hours=1))
+def partitions() -> dict[str, object]:
+    """Make the partitions ahead, drop those past retention, and look into the default ones."""
+    kept = keep_partitions()
+    strays = {}
+    for table in ("usage_event_default", "usage_rollup_minute_default"):
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT 1000) AS some")  # noqa: S608
+            strays[table] = cursor.fetchone()[0]
+        if strays[table]:
+            logger.warning("%s holds rows that no partition was made for", table)
+    return {**kept, "strays": strays, "segments": drop_segments(stripe_at(clock.now().timestamp()))}
+
+
+@job(name="usage.compact", every=timedelta(hours=1))
+def compact() -> dict[str, int]:
+    """Make one row of the several that folding leaves of a closed bucket."""
+    return {"quarters": compact_quarters(), "days": compact_days()}

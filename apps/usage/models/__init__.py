@@ -1,0 +1,48 @@
+"""The usage engine's tables (docs/data-model.md, section "Usage"). Others read them through `apps.usage.store`.
+
+Way of an event: `InboxBatch` (durable, deleted when drained) → in one transaction `RawEvent`, `RollupDelta`,
+`SessionDelta`, `IdSegment` → folded later into `RollupMinute`, `RollupQuarter`, `RollupDay`, `Session`.
+
+- Surrogates: `Org.id` (int) stands for the organisation; `Who` for (org, project, team, person, key, tag set);
+  `What` for (event type, model, price class, MCP server and tool, source, status).
+- Rollup tables are **additive**: a key may have several rows; readers sum. An event is either in `usage_delta` or in
+  all three rollup tables, never both, so a total is always `rollup UNION ALL delta`. `store.rollup_sql()` writes it.
+- `cost_nano` is integer nano-USD. `latency_hist` is a run of 4-byte entries that concatenates under
+  `string_agg(latency_hist, ''::bytea)`; `apps.usage.histogram.percentiles` reads the sum.
+- `RawEvent.drop_on` (its partition) is the day on which the organisation's retention lets go of the row.
+"""
+
+from apps.usage.models.dims import Org, Person, TagKey, TagSet, TagValue, What, Who
+from apps.usage.models.engine import IdSegment, InboxBatch, RawEvent
+from apps.usage.models.rollups import (
+    RollupDay,
+    RollupDelta,
+    RollupMinute,
+    RollupQuarter,
+    Session,
+    SessionDelta,
+)
+
+__all__ = [
+    "IdSegment",
+    "InboxBatch",
+    "Org",
+    "Person",
+    "RawEvent",
+    "RollupDay",
+    "RollupDelta",
+    "RollupMinute",
+    "RollupQuarter",
+    "Session",
+    "SessionDelta",
+    "TagKey",
+    "TagSet",
+    "TagValue",
+    "What",
+    "Who",
+]
+
+try:  # the price book's models, once they stand
+    from apps.usage.models.prices import *  # noqa: F403
+except ModuleNotFoundError:
+    pass

@@ -1,0 +1,127 @@
+"""Sums: what is not folded yet, and the minute, quarter-hour, day and session tables it is folded into."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from apps.usage.models.base import OrgSurrogateManager
+
+__all__ = ["RollupDay", "RollupDelta", "RollupMinute", "RollupQuarter", "Session", "SessionDelta"]
+
+
+class Measures(models.Model):
+    """What is summed. Calls, tool calls and errors follow from ``events`` and the dimensions in ``what``."""
+
+    org = models.IntegerField()
+    who = models.IntegerField()
+    what = models.IntegerField()
+    events = models.IntegerField()
+    input_tokens = models.BigIntegerField()
+    output_tokens = models.BigIntegerField()
+    cache_read_tokens = models.BigIntegerField()
+    cache_write_5m_tokens = models.BigIntegerField()
+    cache_write_1h_tokens = models.BigIntegerField()
+    web_searches = models.IntegerField()
+    cost_nano = models.BigIntegerField()
+    reported_nano = models.BigIntegerField()
+    unpriced = models.IntegerField()
+    latency_count = models.IntegerField()
+    latency_ms = models.BigIntegerField()
+    latency_hist = models.BinaryField()
+
+    objects = OrgSurrogateManager()
+
+    class Meta:
+        abstract = True
+
+
+class RollupDelta(Measures):
+    """Not folded yet: what each flush of the drain appended."""
+
+    pk = models.CompositePrimaryKey("org", "minute", "who", "what")
+    minute = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = "usage_delta"
+
+
+class RollupMinute(Measures):
+    """By minute, kept 35 days."""
+
+    pk = models.CompositePrimaryKey("org", "bucket", "who", "what")
+    bucket = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = "usage_rollup_minute"
+
+
+class RollupQuarter(Measures):
+    """By quarter of an hour, kept for ever: any time zone's day is made of them."""
+
+    pk = models.CompositePrimaryKey("org", "bucket", "who", "what")
+    bucket = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = "usage_rollup_quarter"
+
+
+class RollupDay(Measures):
+    """By day in the organisation's time zone, kept for ever."""
+
+    pk = models.CompositePrimaryKey("org", "day", "who", "what")
+    day = models.DateField()
+
+    class Meta:
+        managed = False
+        db_table = "usage_rollup_day"
+
+
+class SessionMeasures(models.Model):
+    org = models.IntegerField()
+    session_id = models.TextField()
+    who = models.IntegerField()
+    started_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    events = models.IntegerField()
+    calls = models.IntegerField()
+    tool_calls = models.IntegerField()
+    errors = models.IntegerField()
+    input_tokens = models.BigIntegerField()
+    output_tokens = models.BigIntegerField()
+    cache_read_tokens = models.BigIntegerField()
+    cache_write_tokens = models.BigIntegerField()
+    cost_nano = models.BigIntegerField()
+
+    objects = OrgSurrogateManager()
+
+    class Meta:
+        abstract = True
+
+
+class Session(SessionMeasures):
+    """A session; ``id`` is a 63-bit hash of its name within the organisation, as raw events carry it."""
+
+    pk = models.CompositePrimaryKey("org", "id")
+    id = models.BigIntegerField()
+    models = ArrayField(models.TextField())
+
+    class Meta:
+        managed = False
+        db_table = "usage_session"
+
+    def __str__(self) -> str:
+        return self.session_id
+
+
+class SessionDelta(SessionMeasures):
+    """Sessions' sums not folded yet."""
+
+    pk = models.CompositePrimaryKey("org", "session", "model")
+    session = models.BigIntegerField()
+    model = models.TextField()
+
+    class Meta:
+        managed = False
+        db_table = "usage_session_delta"

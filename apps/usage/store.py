@@ -1,0 +1,116 @@
+"""How to read what the engine counted. SQL level: for selectors of usage and analytics.
+
+Totals: ``rollup_sql(grain)`` gives a subquery with the columns ``bucket, org, who, what`` and the measures, folded
+rows and deltas together; sum over it. Join ``usage_who`` and ``usage_what`` by id for names. Raw events: table
+``usage_event`` (org, ts) newest first, with ``usage_who``/``usage_what`` likewise. Where several statements must agree
+with ``as_of``, call :func:`as_of` first.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from django.db import connection
+
+from apps.core import clock
+
+__all__ = ["MEASURES", "Grain", "InboxState", "as_of", "inbox_state", "org_number", "rollup_sql", "session_sql"]
+
+Grain = Literal["minute", "quarter", "day"]
+
+MEASURES = (
+    "events", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens",
+    "web_searches", "cost_nano", "reported_nano", "unpriced", "latency_count", "latency_ms", "latency_hist",
+)  # fmt: skip
+_COLUMNS = ", ".join(("who", "what", *MEASURES))
+
+
+def org_number(org_id: UUID) -> int | None:
+    """The surrogate of an organisation, or None where nothing was counted for it yet."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM usage_org WHERE org_id = %s", [org_id])
+        row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def rollup_sql(grain: Grain) -> str:
+    """A parenthesised subquery of one organisation's sums in ``[start, end)``, columns ``bucket, who, what`` and
+    :data:`MEASURES`; several rows may share a key.
+
+    Parameters: ``%(org)s`` (its surrogate), ``%(start)s``, ``%(end)s`` (timestamps; for ``day`` dates in the
+    organisation's time zone). ``minute`` reaches back 35 days; ``quarter`` and ``day`` for ever. ``start`` and ``end``
+    lie on borders of the grain.
+    """
+    if grain == "day":
+        return (
+            f"(SELECT day AS bucket, {_COLUMNS} FROM usage_rollup_day"  # noqa: S608
+            " WHERE org = %(org)s AND day >= %(start)s AND day < %(end)s"
+            f" UNION ALL SELECT (minute AT TIME ZONE (SELECT timezone FROM usage_org WHERE id = %(org)s))::date,"
+            f" {_COLUMNS} FROM usage_delta WHERE org = %(org)s"
+            " AND minute >= (%(start)s::date::timestamp AT TIME ZONE (SELECT timezone FROM usage_org WHERE id = %(org)s))"
+            " AND minute < (%(end)s::date::timestamp AT TIME ZONE (SELECT timezone FROM usage_org WHERE id = %(org)s)))"
+        )
+    table = "usage_rollup_minute" if grain == "minute" else "usage_rollup_quarter"
+    bucket = "minute" if grain == "minute" else "date_bin('15 minutes', minute, '2000-01-01')"
+    return (
+        f"(SELECT bucket, {_COLUMNS} FROM {table}"  # noqa: S608
+        " WHERE org = %(org)s AND bucket >= %(start)s AND bucket < %(end)s"
+        f" UNION ALL SELECT {bucket}, {_COLUMNS} FROM usage_delta"
+        " WHERE org = %(org)s AND minute >= %(start)s AND minute < %(end)s)"
+    )
+
+
+def session_sql() -> str:
+    """A parenthesised subquery of one organisation's sessions up to now: ``id, session_id, who, models, started_at,
+    last_at``, counts, tokens and ``cost_nano``. Parameter ``%(org)s``."""
+    sums = ", ".join(
+        f"sum({name}) AS {name}"
+        for name in (
+            "events", "calls", "tool_calls", "errors", "input_tokens", "output_tokens", "cache_read_tokens",
+            "cache_write_tokens", "cost_nano",
+        )
+    )  # fmt: skip
+    columns = (
+        "started_at, last_at, events, calls, tool_calls, errors, input_tokens, output_tokens, cache_read_tokens,"
+        " cache_write_tokens, cost_nano"
+    )
+    return (
+        f"(SELECT id, min(session_id) AS session_id, (array_agg(who ORDER BY started_at))[1] AS who,"  # noqa: S608
+        " (SELECT coalesce(array_agg(DISTINCT m ORDER BY m), '{}') FROM unnest(string_to_array(string_agg("
+        "array_to_string(models, E'\\x1f'), E'\\x1f'), E'\\x1f')) AS m WHERE m <> '') AS models,"
+        f" min(started_at) AS started_at, max(last_at) AS last_at, {sums} FROM ("
+        f"SELECT id, session_id, who, models, {columns} FROM usage_session WHERE org = %(org)s"
+        f" UNION ALL SELECT session, session_id, who, ARRAY[model], {columns} FROM usage_session_delta"
+        " WHERE org = %(org)s) AS parts GROUP BY id)"
+    )
+
+
+def as_of(org_id: UUID) -> datetime:
+    """Up to when everything acknowledged for the organisation is counted.
+
+    Ask before reading: an event acknowledged before the answer has left the inbox by now.
+    """
+    moment = clock.now()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT min(received_at) FROM usage_inbox WHERE org_id = %s", [org_id])
+        oldest: datetime | None = cursor.fetchone()[0]
+    return moment if oldest is None else min(moment, oldest)
+
+
+@dataclass(frozen=True, slots=True)
+class InboxState:
+    """What waits to be counted."""
+
+    batches: int
+    events: int
+    lag_seconds: float
+
+
+def inbox_state() -> InboxState:
+    """How much waits, and for how long already."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*), coalesce(sum(events), 0), min(received_at) FROM usage_inbox")
+        batches, events, oldest = cursor.fetchone()
+    lag = max(0.0, (clock.now() - oldest).total_seconds()) if oldest else 0.0
+    return InboxState(batches, int(events), lag)
