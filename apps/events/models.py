@@ -42,7 +42,7 @@ class SubscriptionState(models.Model):
     types = models.JSONField(default=list)
     is_paused = models.BooleanField(default=False)
     # Deliveries begun and not yet ended. Found by the next dispatcher, they tell that one died in the midst of them.
-    running = models.JSONField(default=list)
+    running = models.JSONField(default=dict)
     last_delivered_at = models.DateTimeField(null=True)
 
     class Meta:

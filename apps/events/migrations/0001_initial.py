@@ -56,7 +56,7 @@ class Migration(migrations.Migration):
                 ("name", models.TextField(primary_key=True, serialize=False)),
                 ("types", models.JSONField(default=list)),
                 ("is_paused", models.BooleanField(default=False)),
-                ("running", models.JSONField(default=list)),
+                ("running", models.JSONField(default=dict)),
                 ("last_delivered_at", models.DateTimeField(null=True)),
             ],
             options={"verbose_name": "subscription", "db_table": "events_subscription"},
