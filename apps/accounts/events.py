@@ -1,0 +1,37 @@
+"""What accounts publishes and records."""
+
+from apps.audit.registry import register_actions
+from apps.events.registry import EventType, register_type
+
+_ID = {"type": "string", "format": "uuid"}
+_TEXT = {"type": "string"}
+_CHANGED = {"type": "array", "items": _TEXT}
+
+for _name, _properties in {
+    "org.created": {"org_id": _ID, "name": _TEXT, "slug": _TEXT},
+    "org.updated": {"org_id": _ID, "changed": _CHANGED},
+    "org.deleted": {"org_id": _ID},
+    "member.added": {"org_id": _ID, "user_id": _ID, "role": _TEXT},
+    "member.role_changed": {"org_id": _ID, "user_id": _ID, "role": _TEXT, "previous_role": _TEXT},
+    "member.removed": {"org_id": _ID, "user_id": _ID, "role": _TEXT},
+}.items():
+    register_type(
+        EventType(
+            name=_name,
+            topic="audit.log",
+            schema={"type": "object", "properties": _properties, "required": list(_properties)},
+        )
+    )
+
+register_actions(
+    {
+        "org.created": "An organisation was made",
+        "org.updated": "An organisation's settings changed",
+        "org.deleted": "An organisation was deleted",
+        "org.suspended": "An organisation was suspended",
+        "org.resumed": "An organisation was resumed",
+        "member.added": "A person joined the organisation",
+        "member.role_changed": "A member's role changed",
+        "member.removed": "A member left or was removed",
+    }
+)

@@ -1,0 +1,237 @@
+"""Writes of organisations and memberships."""
+
+import secrets
+from typing import Any
+from uuid import UUID
+from zoneinfo import available_timezones
+
+from django.db import IntegrityError, transaction
+from django.utils.text import slugify
+
+from apps.accounts import selectors
+from apps.accounts.contracts import OrgInfo
+from apps.accounts.models import Membership, Organization, OrgStatus, Role
+from apps.accounts.permissions import outranks
+from apps.audit.services import record
+from apps.core.clock import now
+from apps.core.errors import Conflict, FieldError, NotFound, PermissionDenied, ValidationFailed
+from apps.core.tenancy import org_scope
+from apps.events.services import publish
+from apps.identity import selectors as identity
+
+__all__ = [
+    "add_member",
+    "change_member_role",
+    "create_organization",
+    "delete_organization",
+    "remove_member",
+    "resume_organization",
+    "suspend_organization",
+    "update_organization",
+]
+
+# Words that would stand for something else in a path or a host name.
+RESERVED_SLUGS = frozenset({"admin", "api", "app", "auth", "dev", "docs", "login", "logout", "new", "static", "www"})
+
+
+def _invalid(pointer: str, detail: str) -> ValidationFailed:
+    errors: list[FieldError] = [{"pointer": pointer, "detail": detail}]
+    return ValidationFailed("The organisation is not valid", errors=errors)
+
+
+def _check(fields: dict[str, Any]) -> None:
+    if "timezone" in fields and fields["timezone"] not in available_timezones():
+        raise _invalid("/timezone", f"{fields['timezone']!r} is not an IANA time zone")
+    if "name" in fields and not fields["name"].strip():
+        raise _invalid("/name", "This may not be blank")
+    if "slug" in fields:
+        slug = fields["slug"]
+        if slug in RESERVED_SLUGS or slug != slugify(slug) or not slug:
+            raise _invalid("/slug", "Lower-case letters, digits and hyphens; some words are reserved")
+    if "raw_retention_days" in fields and not 1 <= fields["raw_retention_days"] <= 400:
+        raise _invalid("/raw_retention_days", "From 1 to 400 days")
+
+
+def create_organization(*, owner_id: UUID, name: str, slug: str = "", timezone: str = "UTC") -> OrgInfo:
+    """Make an organisation with its first owner. Without ``slug`` one is made of the name, with a tail where taken."""
+    _check({"name": name, "timezone": timezone, **({"slug": slug} if slug else {})})
+    chosen = slug or slugify(name)[:50] or "org"
+    if not slug and chosen in RESERVED_SLUGS:
+        chosen += "-org"
+    for attempt in range(6):
+        try:
+            with transaction.atomic():
+                return _create(owner_id, name.strip(), chosen, timezone)
+        except IntegrityError as error:
+            if slug:
+                raise Conflict("This short name is taken", code="slug_taken") from error
+            if attempt == 5:
+                raise
+            chosen = f"{slugify(name)[:50] or 'org'}-{secrets.token_hex(2)}"
+    raise AssertionError("unreachable")
+
+
+def _create(owner_id: UUID, name: str, slug: str, timezone: str) -> OrgInfo:
+    org = Organization.objects.create(name=name, slug=slug, timezone=timezone)
+    with org_scope(org.pk):
+        Membership.objects.create(org_id=org.pk, user_id=owner_id, role=Role.OWNER)
+        record(
+            action="org.created", org_id=org.pk, target_type="organization", target_id=org.pk, target_label=name,
+            after={"name": name, "slug": slug, "timezone": timezone, "owner_id": owner_id},
+        )  # fmt: skip
+        publish(type="org.created", org_id=org.pk, data={"org_id": str(org.pk), "name": name, "slug": slug})
+        publish(
+            type="member.added", org_id=org.pk,
+            data={"org_id": str(org.pk), "user_id": str(owner_id), "role": Role.OWNER.value},
+        )  # fmt: skip
+    return selectors.org_info(org)
+
+
+def _locked(org_id: UUID) -> Organization:
+    """The organisation's row, locked: writes that weigh members against each other go one after the other."""
+    org = Organization.objects.select_for_update().filter(pk=org_id).exclude(status=OrgStatus.DELETED).first()
+    if org is None:
+        raise NotFound()
+    return org
+
+
+@transaction.atomic
+def update_organization(*, org_id: UUID, changes: dict[str, Any]) -> OrgInfo:
+    """Change ``name``, ``slug``, ``timezone`` or ``raw_retention_days``."""
+    _check(changes)
+    org = _locked(org_id)
+    changes = {name: value for name, value in changes.items() if getattr(org, name) != value}
+    if not changes:
+        return selectors.org_info(org)
+    if "slug" in changes and Organization.objects.filter(slug=changes["slug"]).exists():
+        raise Conflict("This short name is taken", code="slug_taken")
+    before = {name: getattr(org, name) for name in changes}
+    for name, value in changes.items():
+        setattr(org, name, value)
+    org.save()
+    _tell(org, "org.updated", before=before, after=changes)
+    publish(type="org.updated", org_id=org_id, data={"org_id": str(org_id), "changed": sorted(changes)})
+    return selectors.org_info(org)
+
+
+@transaction.atomic
+def delete_organization(*, org_id: UUID) -> None:
+    """Close an organisation: nobody can enter it and its keys are dead. Its data stay until they are erased."""
+    org = _locked(org_id)
+    Organization.objects.filter(pk=org_id).update(status=OrgStatus.DELETED, deleted_at=now(), updated_at=now())
+    _tell(org, "org.deleted", before={"status": org.status}, after={"status": OrgStatus.DELETED.value})
+    publish(type="org.deleted", org_id=org_id, data={"org_id": str(org_id)})
+
+
+@transaction.atomic
+def suspend_organization(*, org_id: UUID, reason: str) -> None:
+    """Refuse all work of an organisation until it is resumed; for staff."""
+    _set_status(org_id, OrgStatus.SUSPENDED, "org.suspended", reason)
+
+
+@transaction.atomic
+def resume_organization(*, org_id: UUID, reason: str) -> None:
+    """Undo a suspension; for staff."""
+    _set_status(org_id, OrgStatus.ACTIVE, "org.resumed", reason)
+
+
+def _set_status(org_id: UUID, status: OrgStatus, action: str, reason: str) -> None:
+    if not reason.strip():
+        raise ValidationFailed("A reason is needed", errors=[{"pointer": "/reason", "detail": "say why"}])
+    org = _locked(org_id)
+    Organization.objects.filter(pk=org_id).update(status=status, status_reason=reason, updated_at=now())
+    _tell(org, action, before={"status": org.status}, after={"status": status.value}, reason=reason)
+    publish(type="org.updated", org_id=org_id, data={"org_id": str(org_id), "changed": ["status"]})
+
+
+def _tell(org: Organization, action: str, **details: Any) -> None:
+    record(action=action, org_id=org.pk, target_type="organization", target_id=org.pk, target_label=org.name, **details)
+
+
+# ---------------------------------------------------------------- members
+def _role_ceiling(org_id: UUID, by_user_id: UUID | None, *roles: str) -> None:
+    """Nobody gives or takes a role above their own; ``None`` is the system."""
+    if by_user_id is None:
+        return
+    own = selectors.role_of(org_id=org_id, user_id=by_user_id)
+    if own is None or not all(outranks(own, role) for role in roles):
+        raise PermissionDenied("This role is above your own", code="role_ceiling")
+
+
+@transaction.atomic
+def add_member(*, org_id: UUID, user_id: UUID, role: str, by_user_id: UUID | None = None) -> None:
+    """Make a person a member; :class:`Conflict` where they are one already."""
+    _check_role(role)
+    org = _locked(org_id)
+    _role_ceiling(org_id, by_user_id, role)
+    user = identity.user_get(user_id)
+    with org_scope(org_id):
+        if Membership.objects.filter(user_id=user_id).exists():
+            raise Conflict("They are a member already", code="already_member")
+        Membership.objects.create(org_id=org_id, user_id=user_id, role=role)
+        _tell_member(org, "member.added", user_id, user.email, after={"role": role})
+        publish(type="member.added", org_id=org_id, data={"org_id": str(org_id), "user_id": str(user_id), "role": role})
+
+
+@transaction.atomic
+def change_member_role(*, org_id: UUID, user_id: UUID, role: str, by_user_id: UUID | None = None) -> None:
+    """Give a member another role; the last owner keeps theirs."""
+    _check_role(role)
+    org = _locked(org_id)
+    with org_scope(org_id):
+        member = _member(user_id)
+        _role_ceiling(org_id, by_user_id, role, member.role)
+        if member.role == role:
+            return
+        if member.role == Role.OWNER:
+            _keep_an_owner(user_id)
+        Membership.objects.filter(pk=member.pk).update(role=role, updated_at=now())
+        _tell_member(
+            org, "member.role_changed", user_id, member.user.email, before={"role": member.role}, after={"role": role}
+        )
+        publish(
+            type="member.role_changed", org_id=org_id,
+            data={"org_id": str(org_id), "user_id": str(user_id), "role": role, "previous_role": member.role},
+        )  # fmt: skip
+
+
+@transaction.atomic
+def remove_member(*, org_id: UUID, user_id: UUID, by_user_id: UUID | None = None) -> None:
+    """Remove a member, or leave; the last owner cannot."""
+    org = _locked(org_id)
+    with org_scope(org_id):
+        member = _member(user_id)
+        if by_user_id != user_id:
+            _role_ceiling(org_id, by_user_id, member.role)
+        if member.role == Role.OWNER:
+            _keep_an_owner(user_id)
+        Membership.objects.filter(pk=member.pk).delete()
+        _tell_member(org, "member.removed", user_id, member.user.email, before={"role": member.role})
+        publish(
+            type="member.removed", org_id=org_id,
+            data={"org_id": str(org_id), "user_id": str(user_id), "role": member.role},
+        )  # fmt: skip
+
+
+def _check_role(role: str) -> None:
+    if role not in Role.values:
+        raise ValidationFailed(
+            "The role is not valid", errors=[{"pointer": "/role", "detail": f"one of {', '.join(Role.values)}"}]
+        )
+
+
+def _member(user_id: UUID) -> Membership:
+    member = Membership.objects.select_related("user").filter(user_id=user_id).first()
+    if member is None:
+        raise NotFound()
+    return member
+
+
+def _keep_an_owner(user_id: UUID) -> None:
+    """The organisation's row is locked, so two owners that leave at once do not both see the other stay."""
+    if not Membership.objects.filter(role=Role.OWNER).exclude(user_id=user_id).exists():
+        raise Conflict("The last owner can neither leave nor become something else", code="last_owner")
+
+
+def _tell_member(org: Organization, action: str, user_id: UUID, email: str, **details: Any) -> None:
+    record(action=action, org_id=org.pk, target_type="member", target_id=user_id, target_label=email, **details)
