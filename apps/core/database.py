@@ -1,9 +1,11 @@
 """Connections to the database outside Django's care."""
 
+from uuid import UUID
+
 import psycopg
 from django.db import connection
 
-__all__ = ["connect"]
+__all__ = ["connect", "lock_org"]
 
 
 def connect() -> psycopg.Connection:
@@ -17,3 +19,12 @@ def connect() -> psycopg.Connection:
         if name not in {"cursor_factory", "context", "prepare_threshold"}
     }
     return psycopg.connect(**params, autocommit=True)
+
+
+def lock_org(what: str, org_id: UUID) -> None:
+    """One transaction at a time for ``what`` of an organisation; held until the transaction ends.
+
+    An advisory lock: it needs no row, and stands in nobody's way who does not ask for the same.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"{what}:{org_id}"])

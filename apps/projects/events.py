@@ -1,0 +1,34 @@
+"""What projects publishes and records."""
+
+from apps.audit.registry import register_actions
+from apps.events.registry import EventType, register_type
+
+_ID = {"type": "string", "format": "uuid"}
+_TEXT = {"type": "string"}
+_CHANGED = {"type": "array", "items": _TEXT}
+
+for _name, _properties in {
+    "project.created": {"project_id": _ID, "name": _TEXT},
+    "project.updated": {"project_id": _ID, "changed": _CHANGED},
+    "project.deleted": {"project_id": _ID},
+    "key.created": {"key_id": _ID, "project_id": _ID, "name": _TEXT},
+    "key.revoked": {"key_id": _ID, "project_id": _ID},
+}.items():
+    register_type(
+        EventType(
+            name=_name,
+            topic="audit.log",
+            schema={"type": "object", "properties": _properties, "required": list(_properties)},
+        )
+    )
+
+register_actions(
+    {
+        "project.created": "A project was made",
+        "project.updated": "A project changed",
+        "project.deleted": "A project was archived",
+        "key.created": "An API key was made",
+        "key.rotated": "An API key was replaced",
+        "key.revoked": "An API key was revoked",
+    }
+)

@@ -1,0 +1,240 @@
+"""Writes of projects and API keys."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from apps.accounts import selectors as accounts
+from apps.audit.services import record
+from apps.core import ports
+from apps.core.clock import now
+from apps.core.context import current
+from apps.core.crypto import token_digest
+from apps.core.database import lock_org
+from apps.core.errors import Conflict, FieldError, NotFound, PermissionDenied, ValidationFailed
+from apps.core.slugs import free_slug
+from apps.core.tenancy import org_scope
+from apps.events.services import publish
+from apps.projects import selectors
+from apps.projects.contracts import SCOPES, ApiKeyInfo, ProjectInfo
+from apps.projects.models import ApiKey, Project
+from apps.projects.selectors import KEY_PURPOSE, forget_keys
+from apps.projects.tokens import display_prefix, new_key
+from apps.teams import selectors as teams
+
+__all__ = [
+    "archive_project",
+    "create_api_key",
+    "create_project",
+    "revoke_api_key",
+    "rotate_api_key",
+    "update_project",
+]
+
+# How long a rotated key goes on working beside its successor, unless said otherwise.
+ROTATION_OVERLAP = timedelta(hours=24)
+MAX_OVERLAP = timedelta(days=30)
+
+
+# ---------------------------------------------------------------- projects
+@transaction.atomic
+def create_project(*, org_id: UUID, name: str, team_id: UUID | None = None) -> ProjectInfo:
+    """Make a project; ``team_id`` must be a team of the organisation. The plan may limit how many there are."""
+    with org_scope(org_id):
+        lock_org("projects", org_id)
+        _check_name(name, "project")
+        _check_team(org_id, team_id)
+        limit = ports.plan_limits.get().limit(org_id, "projects")
+        if limit is not None and Project.objects.filter(archived_at__isnull=True).count() >= limit:
+            raise PermissionDenied(f"The plan allows {limit} projects", code="plan_limit_reached")
+        slug = free_slug(name, lambda slug: Project.objects.filter(slug=slug).exists(), fallback="project")
+        project = Project.objects.create(org_id=org_id, name=name.strip(), slug=slug, team_id=team_id)
+        _tell(project, "project.created", after={"name": project.name, "slug": slug, "team_id": team_id})
+        publish(type="project.created", org_id=org_id, data={"project_id": str(project.pk), "name": project.name})
+        return selectors.project_info(project)
+
+
+@transaction.atomic
+def update_project(*, org_id: UUID, project_id: UUID, changes: dict[str, Any]) -> ProjectInfo:
+    """Change ``name`` or ``team_id``; usage counted so far keeps its team."""
+    with org_scope(org_id):
+        project = _project(project_id, lock=True)
+        if "name" in changes:
+            _check_name(changes["name"], "project")
+        if "team_id" in changes:
+            _check_team(org_id, changes["team_id"])
+        before = {name: getattr(project, name) for name in changes}
+        for name, value in changes.items():
+            setattr(project, name, value)
+        project.save()
+        _tell(project, "project.updated", before=before, after=changes)
+        publish(type="project.updated", org_id=org_id, data={"project_id": str(project_id), "changed": sorted(changes)})
+        transaction.on_commit(forget_keys)
+        return selectors.project_info(project)
+
+
+@transaction.atomic
+def archive_project(*, org_id: UUID, project_id: UUID) -> None:
+    """Archive a project: its keys stop working, its usage stays."""
+    with org_scope(org_id):
+        project = _project(project_id, lock=True)
+        if project.archived_at is not None:
+            return
+        Project.objects.filter(pk=project_id).update(archived_at=now(), updated_at=now())
+        _tell(project, "project.deleted", before={"archived": False}, after={"archived": True})
+        publish(type="project.deleted", org_id=org_id, data={"project_id": str(project_id)})
+        transaction.on_commit(forget_keys)
+
+
+def _project(project_id: UUID, *, lock: bool = False) -> Project:
+    rows = Project.objects.filter(pk=project_id)
+    project = (rows.select_for_update() if lock else rows).first()
+    if project is None:
+        raise NotFound()
+    return project
+
+
+def _invalid(what: str, pointer: str, detail: str) -> ValidationFailed:
+    errors: list[FieldError] = [{"pointer": pointer, "detail": detail}]
+    return ValidationFailed(f"The {what} is not valid", errors=errors)
+
+
+def _check_name(name: str, what: str) -> None:
+    if not name.strip():
+        raise _invalid(what, "/name", "This may not be blank")
+
+
+def _check_team(org_id: UUID, team_id: UUID | None, what: str = "project") -> None:
+    if team_id is not None and not teams.team_list(org_id).filter(pk=team_id).exists():
+        raise _invalid(what, "/team_id", "There is no such team")
+
+
+# ---------------------------------------------------------------- keys
+@transaction.atomic
+def create_api_key(
+    *,
+    org_id: UUID,
+    project_id: UUID,
+    name: str,
+    scopes: Sequence[str],
+    owner_id: UUID | None = None,
+    team_id: UUID | None = None,
+    expires_at: datetime | None = None,
+    rate_limit_per_minute: int | None = None,
+) -> tuple[ApiKeyInfo, str]:
+    """Make a key of a project; returns it and the token, which is never to be had again.
+
+    ``owner_id`` must be a member: what the key sends without a person counts as theirs. ``rate_limit_per_minute`` None
+    is the default limit, 0 none.
+    """
+    with org_scope(org_id):
+        project = _project(project_id)
+        _check_name(name, "key")
+        _check_scopes(scopes)
+        _check_team(org_id, team_id, "key")
+        if project.archived_at is not None:
+            raise Conflict("The project is archived", code="project_archived")
+        if owner_id is not None and accounts.role_of(org_id=org_id, user_id=owner_id) is None:
+            raise _invalid("key", "/owner_id", "They are not a member of the organisation")
+        if expires_at is not None and expires_at <= now():
+            raise _invalid("key", "/expires_at", "This is in the past")
+        return _make(
+            ApiKey(
+                org_id=org_id,
+                project=project,
+                name=name.strip(),
+                scopes=sorted(set(scopes)),
+                owner_id=owner_id,
+                team_id=team_id,
+                expires_at=expires_at,
+                rate_limit_per_minute=rate_limit_per_minute,
+            )
+        )
+
+
+def _check_scopes(scopes: Sequence[str]) -> None:
+    if not scopes:
+        raise _invalid("key", "/scopes", "A key needs at least one scope")
+    for index, scope in enumerate(scopes):
+        if scope not in SCOPES:
+            raise _invalid("key", f"/scopes/{index}", f"one of {', '.join(SCOPES)}")
+
+
+def _make(key: ApiKey) -> tuple[ApiKeyInfo, str]:
+    token = new_key()
+    key.prefix, key.digest = display_prefix(token), token_digest(token, KEY_PURPOSE)
+    actor = current().actor
+    key.created_by_id = actor.id if actor.kind in {"user", "staff"} else None
+    key.save()
+    _tell_key(key, "key.created", after={"name": key.name, "scopes": key.scopes, "expires_at": key.expires_at})
+    publish(
+        type="key.created", org_id=key.org_id,
+        data={"key_id": str(key.pk), "project_id": str(key.project_id), "name": key.name},
+    )  # fmt: skip
+    return selectors.key_info(key), token
+
+
+@transaction.atomic
+def rotate_api_key(
+    *, org_id: UUID, project_id: UUID, key_id: UUID, overlap: timedelta = ROTATION_OVERLAP
+) -> tuple[ApiKeyInfo, str]:
+    """Replace a key by a new one with the same rights; the old one goes on for ``overlap``. Returns key and token."""
+    if not timedelta(0) <= overlap <= MAX_OVERLAP:
+        raise _invalid("rotation", "/overlap_seconds", f"From 0 to {int(MAX_OVERLAP.total_seconds())} seconds")
+    with org_scope(org_id):
+        old = _key(project_id, key_id)
+        if old.revoked_at is not None:
+            raise Conflict("A revoked key cannot be rotated; make a new one", code="key_revoked")
+        made = _make(
+            ApiKey(
+                org_id=org_id,
+                project_id=project_id,
+                name=old.name,
+                scopes=old.scopes,
+                owner_id=old.owner_id,
+                team_id=old.team_id,
+                rate_limit_per_minute=old.rate_limit_per_minute,
+            )
+        )
+        until = now() + overlap
+        ends = min(until, old.expires_at) if old.expires_at else until
+        ApiKey.objects.filter(pk=old.pk).update(expires_at=ends, updated_at=now())
+        _tell_key(
+            old, "key.rotated", before={"expires_at": old.expires_at}, after={"expires_at": ends, "new_key": made[0].id}
+        )
+        transaction.on_commit(forget_keys)
+        return made
+
+
+@transaction.atomic
+def revoke_api_key(*, org_id: UUID, project_id: UUID, key_id: UUID) -> None:
+    """Revoke a key: dead on every process within a second. Repeating it is harmless."""
+    with org_scope(org_id):
+        key = _key(project_id, key_id)
+        if key.revoked_at is not None:
+            return
+        ApiKey.objects.filter(pk=key.pk).update(revoked_at=now(), updated_at=now())
+        _tell_key(key, "key.revoked", before={"revoked": False}, after={"revoked": True})
+        publish(type="key.revoked", org_id=org_id, data={"key_id": str(key.pk), "project_id": str(key.project_id)})
+        transaction.on_commit(forget_keys)
+
+
+def _key(project_id: UUID, key_id: UUID) -> ApiKey:
+    key = ApiKey.objects.select_for_update().filter(pk=key_id, project_id=project_id).first()
+    if key is None:
+        raise NotFound()
+    return key
+
+
+def _tell(project: Project, action: str, **details: Any) -> None:
+    record(
+        action=action, org_id=project.org_id, target_type="project", target_id=project.pk, target_label=project.name,
+        **details,
+    )  # fmt: skip
+
+
+def _tell_key(key: ApiKey, action: str, **details: Any) -> None:
+    record(action=action, org_id=key.org_id, target_type="api_key", target_id=key.pk, target_label=key.name, **details)

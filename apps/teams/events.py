@@ -1,0 +1,33 @@
+"""What teams publishes and records."""
+
+from apps.audit.registry import register_actions
+from apps.events.registry import EventType, register_type
+
+_ID = {"type": "string", "format": "uuid"}
+_TEXT = {"type": "string"}
+_CHANGED = {"type": "array", "items": _TEXT}
+
+for _name, _properties in {
+    "team.created": {"team_id": _ID, "name": _TEXT},
+    "team.updated": {"team_id": _ID, "changed": _CHANGED},
+    "team.deleted": {"team_id": _ID},
+    "team.member_added": {"team_id": _ID, "user_id": _ID},
+    "team.member_removed": {"team_id": _ID, "user_id": _ID},
+}.items():
+    register_type(
+        EventType(
+            name=_name,
+            topic="audit.log",
+            schema={"type": "object", "properties": _properties, "required": list(_properties)},
+        )
+    )
+
+register_actions(
+    {
+        "team.created": "A team was made",
+        "team.updated": "A team changed",
+        "team.deleted": "A team was deleted",
+        "team.member_added": "A person joined a team",
+        "team.member_removed": "A person left a team",
+    }
+)
