@@ -66,7 +66,7 @@ class ApiView(APIView):
         self.check_scope(method)
         if self.org_required:
             self.org_id = self.resolve_org(request, **kwargs)
-            self.check_capability(method, self.org_id)
+            self.check_capability(method)
             self.stack.enter_context(org_scope(self.org_id))
 
     @property
@@ -108,12 +108,16 @@ class ApiView(APIView):
             raise errors.PermissionDenied("This organisation is suspended", code="org_suspended")
         return org_id
 
-    def check_capability(self, method: str, org_id: UUID) -> None:
+    def check_capability(self, method: str) -> None:
         """A person may do only what their role says; a key's scope has been checked already."""
         capability = self.capabilities.get(method)
         if not capability or self.actor.kind == "key":
             return
-        if not ports.permissions.get().check(self.actor, capability, org_id):
+        self.require(capability)
+
+    def require(self, capability: str) -> None:
+        """Refuse a person who lacks ``capability`` in the organisation of the request; for what depends on the body."""
+        if self.org_id is None or not ports.permissions.get().check(self.actor, capability, self.org_id):
             raise errors.PermissionDenied(f"Your role lacks {capability!r} here", extra={"capability": capability})
 
     @staticmethod

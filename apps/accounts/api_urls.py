@@ -1,0 +1,10 @@
+from django.urls import path
+
+from apps.accounts import api
+
+urlpatterns = [
+    path("orgs", api.OrgList.as_view(), name="org-list"),
+    path("orgs/<uuid:org_id>", api.OrgDetail.as_view(), name="org-detail"),
+    path("orgs/<uuid:org_id>/members", api.MemberList.as_view(), name="member-list"),
+    path("orgs/<uuid:org_id>/members/<uuid:user_id>", api.MemberDetail.as_view(), name="member-detail"),
+]

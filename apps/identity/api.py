@@ -1,0 +1,156 @@
+"""`/auth/…` and `/users/{id}`."""
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpResponseBase
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from apps.core import errors, ports
+from apps.core.api import ApiView, StrictSerializer
+from apps.core.api.auth import client_ip
+from apps.identity import jwt, selectors, services
+
+__all__ = ["Jwks", "Login", "Logout", "Me", "MfaVerify", "Refresh", "Register", "UserDetail"]
+
+PASSWORD_LENGTH = 256
+
+
+class CredentialsSerializer(StrictSerializer):
+    email = serializers.CharField(max_length=254)
+    password = serializers.CharField(max_length=PASSWORD_LENGTH, trim_whitespace=False)
+
+
+class RegisterSerializer(CredentialsSerializer):
+    name = serializers.CharField(max_length=150, required=False, allow_blank=True, default="")
+
+
+class RefreshSerializer(StrictSerializer):
+    refresh_token = serializers.CharField(max_length=200)
+
+
+class MfaSerializer(StrictSerializer):
+    mfa_token = serializers.CharField(max_length=2000)
+    code = serializers.CharField(max_length=20)
+
+
+class TokensSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    access_token = serializers.CharField()
+    refresh_token = serializers.CharField()
+    token_type = serializers.ChoiceField(["Bearer"])
+    expires_in = serializers.IntegerField(help_text="Seconds.")
+
+
+class UserSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    id = serializers.UUIDField()
+    email = serializers.EmailField()
+    name = serializers.CharField()
+
+
+class MeSerializer(UserSerializer):
+    email_verified = serializers.BooleanField()
+    timezone = serializers.CharField(help_text="IANA name; empty: the organisation's.")
+    default_org_id = serializers.UUIDField(allow_null=True)
+
+
+def _who(request: Request) -> dict[str, Any]:
+    return {"ip": client_ip(request._request), "user_agent": request.headers.get("User-Agent", "")}
+
+
+class _Public(ApiView):
+    """Open to anybody; what the body carries is the credential."""
+
+    public = frozenset({"POST"})
+    org_required = False
+    # A stale header of the caller must not keep them from signing in.
+    authentication_classes = ()
+
+
+class Login(_Public):
+    @extend_schema(
+        tags=["Auth"], request=CredentialsSerializer, responses={200: TokensSerializer},
+        description="With a second factor enrolled the answer is 401 with `code: mfa_required` and an `mfa_token`.",
+    )  # fmt: skip
+    def post(self, request: Request) -> Response:
+        """Sign in with e-mail address and password."""
+        return Response(services.as_body(services.login(**self.valid(CredentialsSerializer), **_who(request))))
+
+
+class MfaVerify(_Public):
+    @extend_schema(tags=["Auth"], request=MfaSerializer, responses={200: TokensSerializer})
+    def post(self, request: Request) -> Response:
+        """Finish a sign-in with a second factor."""
+        return Response(services.as_body(services.verify_second_factor(**self.valid(MfaSerializer), **_who(request))))
+
+
+class Refresh(_Public):
+    @extend_schema(tags=["Auth"], request=RefreshSerializer, responses={200: TokensSerializer})
+    def post(self, request: Request) -> Response:
+        """Trade a refresh token for a new pair; a token used twice ends the sign-in."""
+        return Response(services.as_body(services.refresh(**self.valid(RefreshSerializer))))
+
+
+class Register(_Public):
+    @extend_schema(tags=["Auth"], request=RegisterSerializer, responses={201: UserSerializer})
+    def post(self, request: Request) -> Response:
+        """Register a person."""
+        user = services.register(**self.valid(RegisterSerializer), ip=client_ip(request._request))
+        return Response(UserSerializer(user).data, status=201)
+
+
+class Logout(ApiView):
+    capabilities = {"POST": None}
+    org_required = False
+
+    @extend_schema(tags=["Auth"], request=None, responses={204: OpenApiResponse(description="Signed out")})
+    def post(self, request: Request) -> HttpResponseBase:
+        """End this sign-in: its refresh tokens now, its access tokens within a second everywhere."""
+        if self.actor.session_id is not None:
+            services.logout(session_id=self.actor.session_id)
+        else:
+            services.logout_web(request=request._request)
+        return Response(status=204)
+
+
+class Me(ApiView):
+    capabilities = {"GET": None}
+    org_required = False
+
+    @extend_schema(tags=["Auth"], responses={200: MeSerializer})
+    def get(self, request: Request) -> Response:
+        """Who is signed in."""
+        return Response(MeSerializer(selectors.user_get(self._user_id())).data)
+
+    def _user_id(self) -> UUID:
+        if self.actor.id is None:
+            raise errors.NotAuthenticated()
+        return self.actor.id
+
+
+class UserDetail(ApiView):
+    capabilities = {"GET": "member.read"}
+    scopes = {"GET": "read"}
+
+    @extend_schema(tags=["Auth"], responses={200: UserSerializer})
+    def get(self, request: Request, user_id: UUID) -> Response:
+        """A person who shares the organisation with the caller."""
+        from apps.core.contracts import Actor
+
+        person = Actor(kind="user", id=user_id)
+        if self.org_id is None or not ports.permissions.get().is_member(person, self.org_id):
+            raise errors.NotFound()
+        return Response(UserSerializer(selectors.user_get(user_id)).data)
+
+
+class Jwks(ApiView):
+    public = frozenset({"GET"})
+    org_required = False
+    authentication_classes = ()
+
+    @extend_schema(tags=["Auth"], responses={200: serializers.DictField(child=serializers.ListField())})
+    def get(self, request: Request) -> Response:
+        """The public keys that access tokens are verified by (RFC 7517)."""
+        return Response(jwt.jwks(), headers={"Cache-Control": "public, max-age=60"})

@@ -1,0 +1,177 @@
+"""`/orgs/{id}/projects`, `/projects/{id}` and its keys."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from apps.core import errors
+from apps.core.api import ApiView, StrictSerializer
+from apps.core.api.fields import name_field, page_of
+from apps.core.pagination import paginate
+from apps.core.tenancy import require_org_id
+from apps.projects import selectors, services
+from apps.projects.contracts import SCOPES, ApiKeyInfo
+
+__all__ = ["KeyDetail", "KeyList", "KeyRotate", "ProjectDetail", "ProjectList"]
+
+
+class NewProjectSerializer(StrictSerializer):
+    name = name_field()
+    team_id = serializers.UUIDField(required=False, allow_null=True, default=None)
+
+
+class ProjectChangesSerializer(StrictSerializer):
+    name = name_field(required=False)
+    team_id = serializers.UUIDField(required=False, allow_null=True)
+
+
+class ProjectSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    id = serializers.UUIDField()
+    org_id = serializers.UUIDField()
+    name = serializers.CharField()
+    slug = serializers.CharField()
+    team_id = serializers.UUIDField(allow_null=True)
+    archived_at = serializers.DateTimeField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()
+
+
+class NewKeySerializer(StrictSerializer):
+    name = name_field()
+    scopes = serializers.ListField(child=serializers.ChoiceField(SCOPES), min_length=1, max_length=len(SCOPES))
+    owner_id = serializers.UUIDField(required=False, allow_null=True, default=None)
+    team_id = serializers.UUIDField(required=False, allow_null=True, default=None)
+    expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
+    rate_limit_per_minute = serializers.IntegerField(
+        required=False, allow_null=True, default=None, min_value=0, max_value=2_000_000_000,
+        help_text="Left out: the default limit. 0: no limit.",
+    )  # fmt: skip
+
+
+class RotationSerializer(StrictSerializer):
+    overlap_seconds = serializers.IntegerField(
+        required=False, min_value=0, max_value=int(services.MAX_OVERLAP.total_seconds()),
+        default=int(services.ROTATION_OVERLAP.total_seconds()),
+        help_text="How long the old key goes on working.",
+    )  # fmt: skip
+
+
+class KeySerializer(serializers.Serializer):  # type: ignore[type-arg]
+    id = serializers.UUIDField()
+    project_id = serializers.UUIDField()
+    name = serializers.CharField()
+    prefix = serializers.CharField(help_text="The beginning of the key, to recognise it by.")
+    scopes = serializers.ListField(child=serializers.CharField())
+    owner_id = serializers.UUIDField(allow_null=True)
+    team_id = serializers.UUIDField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField(allow_null=True)
+    revoked_at = serializers.DateTimeField(allow_null=True)
+    last_used_at = serializers.DateTimeField(allow_null=True)
+    rate_limit_per_minute = serializers.IntegerField(allow_null=True)
+
+
+class NewKeyAnswerSerializer(KeySerializer):
+    key = serializers.CharField(help_text="The key itself: shown here and never again.")
+
+
+class ProjectList(ApiView):
+    capabilities = {"GET": "project.read", "POST": "project.manage"}
+    scopes = {"GET": "read"}
+
+    @extend_schema(
+        tags=["Projects"], responses={200: page_of(ProjectSerializer, "ProjectPage")},
+        parameters=[OpenApiParameter("archived", bool, description="`true` adds the archived ones.")],
+    )  # fmt: skip
+    def get(self, request: Request, org_id: UUID) -> Response:
+        """The projects of an organisation."""
+        rows = selectors.project_list(org_id, archived=request.query_params.get("archived") == "true")
+        page = paginate(rows, request.query_params, order=("created_at", "id"))
+        return Response(page.body(lambda row: ProjectSerializer(row).data))
+
+    @extend_schema(tags=["Projects"], request=NewProjectSerializer, responses={201: ProjectSerializer})
+    def post(self, request: Request, org_id: UUID) -> Response:
+        """Make a project."""
+        project = services.create_project(org_id=org_id, **self.valid(NewProjectSerializer))
+        return Response(ProjectSerializer(project).data, status=201)
+
+
+class _OfProject(ApiView):
+    def path_org_id(self, **kwargs: Any) -> UUID | None:
+        org_id = selectors.org_of_project(kwargs["project_id"])
+        if org_id is None:
+            raise errors.NotFound()
+        return org_id
+
+
+class ProjectDetail(_OfProject):
+    capabilities = {"GET": "project.read", "PATCH": "project.manage", "DELETE": "project.manage"}
+    scopes = {"GET": "read"}
+
+    @extend_schema(tags=["Projects"], responses={200: ProjectSerializer})
+    def get(self, request: Request, project_id: UUID) -> Response:
+        """A project."""
+        project = selectors.project_get(org_id=require_org_id(), project_id=project_id)
+        return Response(ProjectSerializer(project).data)
+
+    @extend_schema(tags=["Projects"], request=ProjectChangesSerializer, responses={200: ProjectSerializer})
+    def patch(self, request: Request, project_id: UUID) -> Response:
+        """Change a project; usage counted so far keeps its team."""
+        project = services.update_project(
+            org_id=require_org_id(), project_id=project_id, changes=self.valid(ProjectChangesSerializer)
+        )
+        return Response(ProjectSerializer(project).data)
+
+    @extend_schema(tags=["Projects"], responses={204: OpenApiResponse(description="Archived")})
+    def delete(self, request: Request, project_id: UUID) -> Response:
+        """Archive a project: its keys stop working, its usage stays."""
+        services.archive_project(org_id=require_org_id(), project_id=project_id)
+        return Response(status=204)
+
+
+class KeyList(_OfProject):
+    capabilities = {"GET": "key.read", "POST": "key.manage"}
+
+    @extend_schema(tags=["Keys"], responses={200: page_of(KeySerializer, "KeyPage")})
+    def get(self, request: Request, project_id: UUID) -> Response:
+        """The keys of a project, revoked ones too."""
+        rows = selectors.key_list(org_id=require_org_id(), project_id=project_id)
+        page = paginate(rows, request.query_params)
+        return Response(page.body(lambda row: KeySerializer(row).data))
+
+    @extend_schema(tags=["Keys"], request=NewKeySerializer, responses={201: NewKeyAnswerSerializer})
+    def post(self, request: Request, project_id: UUID) -> Response:
+        """Make a key; it is shown in this answer and never again."""
+        made = services.create_api_key(org_id=require_org_id(), project_id=project_id, **self.valid(NewKeySerializer))
+        return _shown_once(*made)
+
+
+class KeyDetail(_OfProject):
+    capabilities = {"DELETE": "key.manage"}
+
+    @extend_schema(tags=["Keys"], responses={204: OpenApiResponse(description="Revoked")})
+    def delete(self, request: Request, project_id: UUID, key_id: UUID) -> Response:
+        """Revoke a key: dead everywhere within a second."""
+        services.revoke_api_key(org_id=require_org_id(), project_id=project_id, key_id=key_id)
+        return Response(status=204)
+
+
+class KeyRotate(_OfProject):
+    capabilities = {"POST": "key.manage"}
+
+    @extend_schema(tags=["Keys"], request=RotationSerializer, responses={201: NewKeyAnswerSerializer})
+    def post(self, request: Request, project_id: UUID, key_id: UUID) -> Response:
+        """Replace a key; the old one goes on working for the overlap."""
+        overlap = timedelta(seconds=self.valid(RotationSerializer)["overlap_seconds"])
+        return _shown_once(
+            *services.rotate_api_key(org_id=require_org_id(), project_id=project_id, key_id=key_id, overlap=overlap)
+        )
+
+
+def _shown_once(key: ApiKeyInfo, token: str) -> Response:
+    return Response({**KeySerializer(key).data, "key": token}, status=201)

@@ -1,0 +1,11 @@
+from django.urls import path
+
+from apps.projects import api
+
+urlpatterns = [
+    path("orgs/<uuid:org_id>/projects", api.ProjectList.as_view(), name="project-list"),
+    path("projects/<uuid:project_id>", api.ProjectDetail.as_view(), name="project-detail"),
+    path("projects/<uuid:project_id>/keys", api.KeyList.as_view(), name="key-list"),
+    path("projects/<uuid:project_id>/keys/<uuid:key_id>", api.KeyDetail.as_view(), name="key-detail"),
+    path("projects/<uuid:project_id>/keys/<uuid:key_id>/rotate", api.KeyRotate.as_view(), name="key-rotate"),
+]
