@@ -4,7 +4,6 @@ A delivery is *ready*, or *retrying* (it failed and is due again later), or *par
 it); it goes when it is handled or becomes a dead letter.
 """
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,6 +13,7 @@ from uuid import UUID
 import orjson
 from django.db import connection, transaction
 
+from apps.core.backoff import backoff
 from apps.core.clock import now
 from apps.core.tenancy import system_scope
 from apps.events import registry
@@ -24,7 +24,6 @@ from apps.events.registry import Subscription
 __all__ = [
     "Item",
     "Running",
-    "backoff",
     "fail",
     "finish",
     "get_running",
@@ -38,6 +37,7 @@ __all__ = [
     "with_work",
 ]
 
+# With eight attempts the last one comes about twenty minutes after the first.
 FIRST_BACKOFF, LONGEST_BACKOFF, BACKOFF_FACTOR = timedelta(seconds=2), timedelta(minutes=10), 3
 _ERROR_LIMIT = 8000
 _SELECT = "SELECT id, event_id, topic, key, envelope::text, attempts FROM events_delivery WHERE "
@@ -65,12 +65,6 @@ class Running:
 
     together: bool
     marks: list[tuple[int, int]]
-
-
-def backoff(attempt: int) -> timedelta:
-    """How long to wait after the given failed attempt: 2 s, 6 s, 18 s … to 10 min, give or take a half."""
-    wait = min(FIRST_BACKOFF * BACKOFF_FACTOR ** (attempt - 1), LONGEST_BACKOFF)
-    return wait * random.uniform(0.5, 1.5)  # noqa: S311
 
 
 # ---------------------------------------------------------------- which subscriptions
@@ -199,13 +193,17 @@ def fail(subscription: Subscription, item: Item, error: str) -> bool:
         if attempts < subscription.max_attempts:
             cursor.execute(
                 "UPDATE events_delivery SET state = 'retrying', attempts = %s, error = %s, due_at = %s WHERE id = %s",
-                [attempts, error, now() + backoff(attempts), item.id],
+                [attempts, error, now() + _wait(attempts), item.id],
             )
             return True
         _bury(subscription, item, attempts, error)
         cursor.execute("DELETE FROM events_delivery WHERE id = %s", [item.id])
         _unpark(cursor, subscription.name, item.key)
     return True
+
+
+def _wait(attempts: int) -> timedelta:
+    return backoff(attempts, first=FIRST_BACKOFF, longest=LONGEST_BACKOFF, factor=BACKOFF_FACTOR)
 
 
 def _bury(subscription: Subscription, item: Item, attempts: int, error: str) -> None:

@@ -1,7 +1,6 @@
 """Sending mail: rendered and kept in the caller's transaction, sent by a worker after its commit."""
 
 import logging
-import random
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -13,6 +12,7 @@ from django.db import transaction
 from django.template import TemplateDoesNotExist
 from django.template.loader import render_to_string
 
+from apps.core.backoff import backoff
 from apps.core.clock import now
 from apps.core.context import current
 from apps.core.tenancy import system_scope
@@ -118,7 +118,7 @@ def _mark_sent(email: EmailMessage) -> None:
 
 def _put_off(email: EmailMessage, error: Exception) -> None:
     logger.warning("mail %s could not be sent (attempt %d): %s", email.pk, email.attempts, error)
-    wait = min(FIRST_BACKOFF * 2 ** (email.attempts - 1), LONGEST_BACKOFF) * random.uniform(0.5, 1.5)  # noqa: S311
+    wait = backoff(email.attempts, first=FIRST_BACKOFF, longest=LONGEST_BACKOFF)
     email.error = f"{type(error).__name__}: {error}"[:2000]
     email.due_at = now() + wait
     with transaction.atomic():

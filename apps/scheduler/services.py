@@ -2,7 +2,6 @@
 
 import logging
 import os
-import random
 import socket
 import traceback
 from datetime import datetime, timedelta
@@ -13,6 +12,7 @@ import orjson
 from django.db import connection, transaction
 
 from apps.audit.services import record
+from apps.core.backoff import backoff
 from apps.core.clock import now
 from apps.core.context import bind, current
 from apps.core.contracts import system_actor
@@ -107,7 +107,7 @@ def _fail(job: Job | None, run: JobRun, status: JobRun.Status, error: str) -> No
         run.status, run.finished_at, run.error = status, now(), error[-_ERROR_LIMIT:]
         run.save(update_fields=["status", "finished_at", "error"])
         if job is not None and run.attempt <= job.retries:
-            wait = _backoff(run.attempt)
+            wait = backoff(run.attempt, first=FIRST_BACKOFF, longest=LONGEST_BACKOFF)
             retry = JobRun.objects.create(
                 job=run.job,
                 status=JobRun.Status.QUEUED,
@@ -132,12 +132,6 @@ def _skip(job: Job, queued: UUID | None) -> None:
         finished_at=moment,
         correlation_id=current().correlation_id,
     )
-
-
-def _backoff(attempt: int) -> timedelta:
-    """Doubling from ten seconds to a quarter of an hour, give or take a half, so that failures do not come in step."""
-    wait = min(FIRST_BACKOFF * 2 ** (attempt - 1), LONGEST_BACKOFF)
-    return wait * random.uniform(0.5, 1.5)  # noqa: S311
 
 
 def _send(job: Job, run: JobRun, wait: timedelta = timedelta()) -> None:
