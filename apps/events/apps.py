@@ -4,3 +4,6 @@ from django.apps import AppConfig
 class EventsConfig(AppConfig):
     name = "apps.events"
     label = "events"
+
+    def ready(self) -> None:
+        from apps.events import checks  # noqa: F401  (registers itself)

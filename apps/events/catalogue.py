@@ -1,0 +1,67 @@
+"""The event types of MindWeave by topic, as the documents promise them. ``team.*`` is a whole family.
+
+A type that an app registers stands here, under its topic; the types of apps that are still to come are here already.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+__all__ = ["CATALOGUE", "topic_of"]
+
+CATALOGUE: Final[Mapping[str, tuple[str, ...]]] = {
+    "usage.events": (
+        "usage.batch_ingested",
+        "usage.session_started",
+        "usage.session_ended",
+        "usage.model_unpriced",
+        "usage.price_changed",
+    ),
+    "analytics.results": ("analytics.anomaly_detected", "analytics.forecast_updated", "analytics.report_ready"),
+    "notifications": ("alert.opened", "alert.updated", "alert.resolved", "notification.requested"),
+    "audit.log": (
+        "user.created",
+        "user.updated",
+        "user.login",
+        "user.logout",
+        "user.password.reset",
+        "user.mfa.enabled",
+        "user.session.invalid",
+        "org.created",
+        "org.updated",
+        "org.deleted",
+        "member.added",
+        "member.role_changed",
+        "member.removed",
+        "member.invited",
+        "team.*",
+        "project.*",
+        "key.created",
+        "key.revoked",
+        "mcp.server_registered",
+        "mcp.server_approved",
+        "mcp.server_rejected",
+        "mcp.server_changed",
+        "mcp.scan_finished",
+        "policy.created",
+        "policy.updated",
+        "policy.deleted",
+        "policy.denied",
+        "quota.level_reached",
+        "quota.exceeded",
+    ),
+    "billing.events": (
+        "subscription.created",
+        "subscription.changed",
+        "subscription.cancelled",
+        "invoice.created",
+        "payment.succeeded",
+        "payment.failed",
+        "billing.usage_reported",
+    ),
+}
+
+
+def topic_of(name: str) -> str | None:
+    """The topic of a type, or None for one that is not in the catalogue."""
+    family = f"{name.rpartition('.')[0]}.*"
+    return next((topic for topic, names in CATALOGUE.items() if name in names or family in names), None)
