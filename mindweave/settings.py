@@ -184,6 +184,7 @@ ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "none"
+MFA_ADAPTER = "apps.identity.mfa.MfaAdapter"
 MFA_TOTP_ISSUER = "MindWeave"
 OTP_TOTP_ISSUER = "MindWeave"
 

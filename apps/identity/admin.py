@@ -1,0 +1,60 @@
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from apps.core.admin import ReadOnlyAdmin, StaffModelAdmin
+from apps.identity import mfa, services
+from apps.identity.models import FactorDevice, RefreshToken, SigningKey, TokenFamily, User
+
+
+@admin.register(User)
+class UserAdmin(StaffModelAdmin):
+    list_display = ("email", "name", "is_staff", "is_active", "date_joined", "last_login")
+    list_filter = ("is_staff", "is_active")
+    search_fields = ("email", "name")
+    ordering = ("email",)
+    exclude = ("password",)
+    actions = ("end_sessions", "remove_second_factor")
+
+    @admin.action(description="End all their sign-ins")
+    def end_sessions(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        for user in queryset:
+            services.end_all_sessions(user_id=user.pk, reason="ended_by_staff")
+        self.message_user(request, "Their sign-ins have ended.")
+
+    @admin.action(description="Remove their second factors")
+    def remove_second_factor(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        for user in queryset:
+            mfa.disable_totp(user=user, reason="removed by staff")
+        self.message_user(request, "They can enrol a new factor now.")
+
+
+@admin.register(TokenFamily)
+class TokenFamilyAdmin(ReadOnlyAdmin):
+    list_display = ("id", "user", "created_at", "last_used_at", "expires_at", "ended_at", "end_reason", "ip")
+    list_select_related = ("user",)
+    list_filter = ("end_reason",)
+    search_fields = ("user__email",)
+    ordering = ("-last_used_at",)
+
+
+@admin.register(RefreshToken)
+class RefreshTokenAdmin(ReadOnlyAdmin):
+    list_display = ("id", "family", "created_at", "used_at")
+    list_select_related = ("family",)
+    exclude = ("digest",)
+    ordering = ("-id",)
+
+
+@admin.register(SigningKey)
+class SigningKeyAdmin(ReadOnlyAdmin):
+    list_display = ("id", "created_at", "retired_at")
+    exclude = ("private_pem",)
+
+
+@admin.register(FactorDevice)
+class FactorDeviceAdmin(ReadOnlyAdmin):
+    list_display = ("id", "user", "name", "confirmed")
+    list_select_related = ("user",)
+    search_fields = ("user__email",)
+    ordering = ("-id",)

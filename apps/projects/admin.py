@@ -1,0 +1,39 @@
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from apps.core.admin import ReadOnlyAdmin, StaffModelAdmin
+from apps.projects import services
+from apps.projects.models import ApiKey, Project, RejectedKey
+
+
+@admin.register(Project)
+class ProjectAdmin(ReadOnlyAdmin):
+    list_display = ("name", "org", "team", "archived_at", "created_at")
+    list_select_related = ("org", "team")
+    search_fields = ("name", "org__name")
+    ordering = ("-created_at",)
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(StaffModelAdmin):
+    list_display = ("name", "prefix", "org", "project", "owner", "expires_at", "revoked_at", "last_used_at")
+    list_select_related = ("org", "project", "owner")
+    search_fields = ("prefix", "name", "org__name")
+    exclude = ("digest",)
+    ordering = ("-created_at",)
+    actions = ("revoke",)
+
+    @admin.action(description="Revoke")
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+        for key in queryset:
+            services.revoke_api_key(org_id=key.org_id, project_id=key.project_id, key_id=key.pk)
+        self.message_user(request, "Revoked: dead on every process within a second.")
+
+
+@admin.register(RejectedKey)
+class RejectedKeyAdmin(ReadOnlyAdmin):
+    list_display = ("key", "org", "reason", "count", "last_at", "last_ip")
+    list_select_related = ("key", "org")
+    list_filter = ("reason",)
+    ordering = ("-last_at",)

@@ -1,0 +1,20 @@
+from django.contrib import admin
+
+from apps.core.admin import ReadOnlyAdmin
+from apps.teams.models import Team, TeamMembership
+
+
+@admin.register(Team)
+class TeamAdmin(ReadOnlyAdmin):
+    list_display = ("name", "org", "parent", "created_at")
+    list_select_related = ("org", "parent")
+    search_fields = ("name", "org__name")
+    ordering = ("-created_at",)
+
+
+@admin.register(TeamMembership)
+class TeamMembershipAdmin(ReadOnlyAdmin):
+    list_display = ("user", "team", "org", "is_primary", "created_at")
+    list_select_related = ("user", "team", "org")
+    search_fields = ("user__email", "team__name", "org__name")
+    ordering = ("-created_at",)

@@ -1,0 +1,124 @@
+"""The staff admin: one site over every model, behind a second factor.
+
+Apps register their models on Django's default site (`@admin.register`), which is this one.
+"""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_protect
+from django_otp import login as otp_login
+from unfold.sites import UnfoldAdminSite
+
+from apps.core.errors import MindWeaveError, PermissionDenied
+from apps.identity import mfa
+from apps.identity.models import User
+from apps.identity.services import valid_second_factor
+
+__all__ = ["StaffSite"]
+
+_SECRET = "staff.enrolling"  # noqa: S105 - the session's key for it
+
+
+class StaffSite(UnfoldAdminSite):  # type: ignore[misc]
+    """Staff sign in on the product's login page, then prove a second factor; who has none enrols one first."""
+
+    site_header = "MindWeave staff"
+    site_title = "MindWeave staff"
+    index_title = "Overview"
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        user: Any = request.user
+        return bool(user.is_active and user.is_staff and user.is_verified())
+
+    def extra_urls(self) -> list[URLPattern]:
+        return [
+            path("enrol/", self.enrol, name="enrol"),
+            path("verify/", self.verify, name="verify"),
+        ]
+
+    @method_decorator(never_cache)
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        target = self._target(request)
+        user: Any = request.user
+        if not user.is_authenticated:
+            return redirect_to_login(target, "/login")
+        if not (user.is_active and user.is_staff):
+            raise PermissionDenied("This part is for MindWeave's staff")
+        if user.is_verified():
+            return HttpResponseRedirect(target)
+        step = "verify" if mfa.device_of(user) else "enrol"
+        return redirect(f"{reverse(f'admin:{step}')}?next={target}")
+
+    @method_decorator([never_cache, csrf_protect])
+    def verify(self, request: HttpRequest) -> HttpResponse:
+        """Ask for the code of the second factor."""
+        user = self._staff(request)
+        device = mfa.device_of(user)
+        if device is None:
+            return redirect("admin:enrol")
+        problem = ""
+        if request.method == "POST":
+            try:
+                if valid_second_factor(user, request.POST.get("code", "")):
+                    otp_login(request, device)
+                    return HttpResponseRedirect(self._target(request))
+                problem = "That code is not right; codes change every 30 seconds."
+            except MindWeaveError as error:
+                problem = error.detail
+        return self._page(request, "verify", {"title": "Second factor", "problem": problem})
+
+    @method_decorator([never_cache, csrf_protect])
+    def enrol(self, request: HttpRequest) -> HttpResponse:
+        """Enrol an authenticator app, then show the recovery codes once."""
+        user = self._staff(request)
+        if mfa.device_of(user):
+            return redirect("admin:verify")
+        enrolment = mfa.new_enrolment(user, secret=request.session.get(_SECRET))
+        request.session[_SECRET] = enrolment.secret
+        problem = ""
+        if request.method == "POST":
+            try:
+                codes = mfa.enable_totp(user=user, secret=enrolment.secret, code=request.POST.get("code", ""))
+            except MindWeaveError as error:
+                problem = error.detail
+            else:
+                del request.session[_SECRET]
+                otp_login(request, mfa.device_of(user))
+                return self._page(request, "codes", {"title": "Recovery codes", "codes": codes})
+        return self._page(
+            request, "enrol", {"title": "Set up a second factor", "enrolment": enrolment, "problem": problem}
+        )
+
+    def _staff(self, request: HttpRequest) -> User:
+        if not isinstance(request.user, User) or not request.user.is_staff:
+            raise PermissionDenied("This part is for MindWeave's staff")
+        return request.user
+
+    def _target(self, request: HttpRequest) -> str:
+        index = reverse("admin:index")
+        target = request.POST.get("next") or request.GET.get("next") or index
+        own = url_has_allowed_host_and_scheme(target, {request.get_host()}, require_https=request.is_secure())
+        return target if own and target.startswith(index) else index
+
+    def _page(self, request: HttpRequest, name: str, context: dict[str, Any]) -> HttpResponse:
+        context |= {**self.each_context(request), "title": context["title"], "next": self._target(request)}
+        return render(request, f"staff/{name}.html", context)
+
+
+def _install() -> StaffSite:
+    """Put our site in the place of Django's default one, then let every app register there."""
+    site = StaffSite(name="admin")
+    admin.site._wrapped = site  # type: ignore[attr-defined]
+    admin.autodiscover()
+    return site
+
+
+staff_site = _install()
