@@ -6,10 +6,27 @@ import sys
 
 
 def main() -> None:
+    if sys.version_info < (3, 11):
+        sys.exit(f"MindWeave needs Python 3.11 or newer; this is {sys.version.split()[0]}.")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mindweave.settings")
+    if sys.argv[1:2] == ["up"]:
+        _enter_development()
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)
+
+
+def _enter_development() -> None:
+    """`up` brings its own servers and secrets, and the settings must know them before they are read."""
+    from apps.core.dev import environment
+    from apps.core.dev.servers import ServerError
+
+    try:
+        environment.enter()
+    except OSError as error:
+        sys.exit(environment.stop_word(error, environment.ROOT / (os.environ.get("MINDWEAVE_DATA_DIR") or "var")))
+    except ServerError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

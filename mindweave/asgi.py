@@ -4,7 +4,10 @@ import os
 
 from django.core.asgi import get_asgi_application
 
+from mindweave.process import begin
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mindweave.settings")
+begin()
 django_application = get_asgi_application()
 
 # Consumers import models, so they come after the applications are loaded.

