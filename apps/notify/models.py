@@ -4,6 +4,7 @@ from django.db import models
 
 from apps.core.basemodels import UUIDModel
 from apps.core.clock import now
+from apps.core.crypto import EncryptedTextField
 from apps.core.tenancy import OrgScopedModel
 
 __all__ = ["EmailMessage"]
@@ -12,8 +13,8 @@ __all__ = ["EmailMessage"]
 class EmailMessage(UUIDModel, OrgScopedModel):
     """One mail to one person.
 
-    Its text may hold a link that signs somebody in: once it is sent the text is wiped, except where the development
-    mailbox is on.
+    Its text may hold a link that signs somebody in: it is encrypted, and wiped once it is sent, except where the
+    development mailbox is on.
     """
 
     class Status(models.TextChoices):
@@ -25,8 +26,8 @@ class EmailMessage(UUIDModel, OrgScopedModel):
     to = models.EmailField()
     template = models.TextField()
     subject = models.TextField()
-    text = models.TextField()
-    html = models.TextField()
+    text = EncryptedTextField()
+    html = EncryptedTextField()
     status = models.TextField(choices=Status.choices, default=Status.QUEUED)
     attempts = models.PositiveSmallIntegerField(default=0)
     error = models.TextField(blank=True, default="")

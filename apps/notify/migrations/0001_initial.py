@@ -1,6 +1,7 @@
 from django.db import migrations, models
 
 import apps.core.clock
+import apps.core.crypto
 import apps.core.ids
 
 
@@ -27,8 +28,8 @@ class Migration(migrations.Migration):
                 ("to", models.EmailField(max_length=254)),
                 ("template", models.TextField()),
                 ("subject", models.TextField()),
-                ("text", models.TextField()),
-                ("html", models.TextField()),
+                ("text", apps.core.crypto.EncryptedTextField()),
+                ("html", apps.core.crypto.EncryptedTextField()),
                 (
                     "status",
                     models.TextField(

@@ -1,0 +1,37 @@
+"""The trail for staff: to read, nothing else."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from unfold.contrib.filters.admin import DropdownFilter, RangeDateTimeFilter
+
+from apps.audit.models import AuditEntry
+from apps.audit.registry import actions
+from apps.core.admin import ReadOnlyAdmin
+from apps.core.admin_search import IdSearchMixin
+
+__all__ = ["AuditEntryAdmin"]
+
+
+class ActionFilter(DropdownFilter):  # type: ignore[misc]
+    """The registered actions; asking the table which it holds would read all of it."""
+
+    title = "action"
+    parameter_name = "action"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in actions()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
+        return queryset.filter(action=self.value()) if self.value() else queryset
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(IdSearchMixin, ReadOnlyAdmin):
+    list_display = ("occurred_at", "action", "actor_label", "target_type", "target_label", "org_id", "ip")
+    list_filter = (("occurred_at", RangeDateTimeFilter), ActionFilter)
+    search_fields = ("org_id", "actor_id", "target_id", "correlation_id")
+    search_help_text = "A whole id of an organisation, actor or target, or a correlation id"
+    ordering = ("-occurred_at", "-id")

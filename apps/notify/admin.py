@@ -1,0 +1,20 @@
+"""Mail for staff: whether it went out, not what it said."""
+
+from django.contrib import admin
+from unfold.contrib.filters.admin import RangeDateTimeFilter
+
+from apps.core.admin import ReadOnlyAdmin
+from apps.core.admin_search import IdSearchMixin
+from apps.notify.models import EmailMessage
+
+__all__ = ["EmailMessageAdmin"]
+
+
+@admin.register(EmailMessage)
+class EmailMessageAdmin(IdSearchMixin, ReadOnlyAdmin):
+    list_display = ("created_at", "to", "subject", "template", "status", "attempts", "sent_at")
+    list_filter = ("status", ("created_at", RangeDateTimeFilter))
+    search_fields = ("to", "org_id", "correlation_id")
+    # A mail may hold a link that signs somebody in.
+    exclude = ("text", "html")
+    ordering = ("-created_at", "-id")
