@@ -1,0 +1,379 @@
+"""The book of prices in memory: exact, the same for one event and for a column of them.
+
+A cost is a sum over token kinds of tokens × unit price × multipliers, computed in exact rationals and rounded once for
+each event, half to even, to integer nano-USD (docs/definitions.md, "cost"). ``price`` does so with fractions and says
+how; ``price_columns`` with int64 numerators over a common denominator, which is the same number bit for bit, and with
+Python's integers where int64 could overflow.
+"""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from fractions import Fraction
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+from django.db import DatabaseError
+
+from apps.usage.pricing.models_names import canonical_model
+
+__all__ = [
+    "CONTEXT_BANDS",
+    "TOKEN_KINDS",
+    "ZERO_USAGE",
+    "Explanation",
+    "Line",
+    "PriceBook",
+    "PriceClass",
+    "PriceRow",
+    "Priced",
+    "TokenUsage",
+    "forget_book",
+    "get_book",
+    "round_half_even",
+]
+
+logger = logging.getLogger(__name__)
+
+Ints = npt.NDArray[np.int64]
+
+TOKEN_KINDS = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h", "web_search")
+_PER_TOKEN = Fraction(1_000)  # USD per million tokens → nano-USD per token: 10^9 / 10^6
+_PER_REQUEST = Fraction(1_000_000_000)
+_CHECK_EVERY = 1.0
+_INT64_SAFE = 2**62
+_FOREVER = np.iinfo(np.int64).max
+# Names of the bands of total input that a price may depend on, in rising order.
+CONTEXT_BANDS = (">100k", ">200k")
+_STANDARD = frozenset({"", "standard", "default", "auto", "none", "global", "not_available"})
+
+
+class PriceClass(NamedTuple):
+    """What a price depends on besides model and token kind. Empty strings and False are the standard."""
+
+    service_tier: str = ""
+    batch: bool = False
+    geo: str = ""
+    speed: str = ""
+    context_band: str = ""
+
+    @classmethod
+    def of(cls, service_tier: str | None, geo: str | None, speed: str | None, context_band: str = "") -> "PriceClass":
+        """The class of what a usage record says; ``service_tier: batch`` is the batch API."""
+        tier = _word(service_tier)
+        return cls("" if tier == "batch" else tier, tier == "batch", _word(geo), _word(speed), context_band)
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The multipliers that this class asks for."""
+        asked = (
+            "batch" if self.batch else "",
+            f"tier:{self.service_tier}" if self.service_tier else "",
+            f"geo:{self.geo}" if self.geo else "",
+            f"speed:{self.speed}" if self.speed else "",
+        )
+        return tuple(name for name in asked if name)
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """The context bands that a call of this class has passed, the highest first: over 200k is over 100k too."""
+        passed = CONTEXT_BANDS[: CONTEXT_BANDS.index(self.context_band) + 1] if self.context_band else ()
+        return tuple(f"context:{band}" for band in reversed(passed))
+
+
+def _word(value: str | None) -> str:
+    word = (value or "").strip().lower()[:32]
+    return "" if word in _STANDARD else word
+
+
+class TokenUsage(NamedTuple):
+    """What one event used: tokens by kind, and web searches."""
+
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write_5m: int = 0
+    cache_write_1h: int = 0
+    web_search: int = 0
+
+
+ZERO_USAGE = TokenUsage()
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRow:
+    """One price, valid in ``[from_us, to_us)`` (microseconds since 1970); exact."""
+
+    model: str
+    org_id: UUID | None
+    from_us: int
+    to_us: int
+    units: Mapping[str, Fraction]
+    multipliers: Mapping[str, Fraction]
+    source: str
+
+    def applied(self, price_class: PriceClass) -> dict[str, Fraction]:
+        """The multipliers that apply to the tokens of a class; one that the price does not name is 1.
+
+        Of the context bands that a call has passed, the highest that the price names applies.
+        """
+        names = [name for name in price_class.conditions if name in self.multipliers]
+        names += [band for band in price_class.bands if band in self.multipliers][:1]
+        return {name: self.multipliers[name] for name in names}
+
+    def factor(self, price_class: PriceClass) -> Fraction:
+        """The product of all multipliers that apply."""
+        return math.prod(self.applied(price_class).values(), start=Fraction(1))
+
+    def rates(self, price_class: PriceClass) -> tuple[Fraction, ...]:
+        """Nano-USD for one of each of :data:`TOKEN_KINDS`; web searches go by the request, without multipliers."""
+        factor = self.factor(price_class)
+        tokens = tuple(self.units[kind] * _PER_TOKEN * factor for kind in TOKEN_KINDS[:-1])
+        return (*tokens, self.units["web_search"] * _PER_REQUEST)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a bill: ``count`` × ``unit`` (USD per million tokens, or per request) × ``multiplier``."""
+
+    kind: str
+    count: int
+    unit: Fraction
+    multiplier: Fraction
+    nano_usd: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """How a cost came about."""
+
+    model: str
+    source: str
+    valid_from: datetime
+    valid_to: datetime | None
+    multipliers: Mapping[str, Fraction]
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """A cost in integer nano-USD and how it came about; both None where there is no price."""
+
+    nano_usd: int | None
+    explanation: Explanation | None
+
+
+def round_half_even(value: Fraction) -> int:
+    """The nearest integer, ties to the even one (IEEE 754 roundTiesToEven)."""
+    return round(value)
+
+
+@dataclass
+class PriceBook:
+    """All prices as of one version; never changed."""
+
+    rows: Sequence[PriceRow]
+    version: int = 0
+    _by_model: dict[tuple[UUID | None, str], list[PriceRow]] = field(default_factory=dict)
+    _rates: dict[tuple[int, PriceClass], tuple[Fraction, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for row in sorted(self.rows, key=lambda row: row.from_us):
+            self._by_model.setdefault((row.org_id, row.model), []).append(row)
+
+    # ------------------------------------------------------------------ one event
+    def find(self, model: str, at_us: int, org_id: UUID | None = None) -> PriceRow | None:
+        """The price in force: the organisation's own before the list price."""
+        name = canonical_model(model)
+        for owner in (org_id, None) if org_id is not None else (None,):
+            for row in self._by_model.get((owner, name), ()):
+                if row.from_us <= at_us < row.to_us:
+                    return row
+        return None
+
+    def price(
+        self, model: str, price_class: PriceClass, at: datetime, usage: TokenUsage, *, org_id: UUID | None = None
+    ) -> Priced:
+        """The exact cost of one event at ``at`` (aware), with its explanation."""
+        row = self.find(model, _microseconds(at), org_id)
+        if row is None:
+            return Priced(None, None)
+        factor = row.factor(price_class)
+        lines = []
+        for kind, count, rate in zip(TOKEN_KINDS, usage, row.rates(price_class), strict=True):
+            if count:
+                multiplier = factor if kind != "web_search" else Fraction(1)
+                lines.append(Line(kind, count, row.units[kind], multiplier, rate * count))
+        total = sum((line.nano_usd for line in lines), Fraction(0))
+        return Priced(
+            round_half_even(total),
+            Explanation(
+                model=row.model,
+                source=row.source,
+                valid_from=_moment(row.from_us),
+                valid_to=None if row.to_us == _FOREVER else _moment(row.to_us),
+                multipliers=row.applied(price_class),
+                lines=tuple(lines),
+            ),
+        )
+
+    # ------------------------------------------------------------------ a column of events
+    def price_columns(
+        self,
+        org_id: UUID | None,
+        models: Sequence[str],
+        model_idx: npt.NDArray[Any],
+        classes: Sequence[PriceClass],
+        class_idx: npt.NDArray[Any],
+        ts_us: Ints,
+        tokens: Mapping[str, Ints],
+    ) -> tuple[Ints, npt.NDArray[np.bool_]]:
+        """Costs in nano-USD (0 without a price) and whether there was a price, for ``n`` events.
+
+        ``models[model_idx[i]]`` and ``classes[class_idx[i]]`` are those of event ``i``; ``tokens`` has a column for
+        each of :data:`TOKEN_KINDS`. The same numbers as :meth:`price`.
+        """
+        count = len(ts_us)
+        if not count:
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool)
+        pair = np.asarray(model_idx, dtype=np.int64) * len(classes) + np.asarray(class_idx, dtype=np.int64)
+        used, code = np.unique(pair, return_inverse=True)
+        rates: list[tuple[Fraction, ...]] = []
+        place = np.full(len(used), -1, dtype=np.int64)  # code → index in rates, -1 without a price
+        split: list[tuple[int, list[PriceRow], PriceClass]] = []
+        first, last = int(ts_us.min()), int(ts_us.max())
+        for number, value in enumerate(used):
+            model, price_class = models[int(value) // len(classes)], classes[int(value) % len(classes)]
+            row = self.find(model, first, org_id)
+            if row is not None and last < row.to_us and (row.org_id == org_id or not self._own(org_id, model)):
+                place[number] = len(rates)
+                rates.append(self._rates_of(row, price_class))
+            elif candidates := self._candidates(org_id, model):
+                split.append((number, candidates, price_class))
+        where = place[code]
+        for number, candidates, price_class in split:
+            mine = code == number
+            for candidate in candidates:  # own prices last: they win
+                hit = mine & (ts_us >= candidate.from_us) & (ts_us < candidate.to_us)
+                if hit.any():
+                    where[hit] = len(rates)
+                    rates.append(self._rates_of(candidate, price_class))
+        priced = where >= 0
+        if not rates:
+            return np.zeros(count, dtype=np.int64), priced
+        return _dot(rates, where, priced, [np.asarray(tokens[kind], dtype=np.int64) for kind in TOKEN_KINDS]), priced
+
+    def _own(self, org_id: UUID | None, model: str) -> bool:
+        return org_id is not None and (org_id, canonical_model(model)) in self._by_model
+
+    def _candidates(self, org_id: UUID | None, model: str) -> list[PriceRow]:
+        name = canonical_model(model)
+        own = self._by_model.get((org_id, name), []) if org_id is not None else []
+        return [*self._by_model.get((None, name), []), *own]
+
+    def _rates_of(self, row: PriceRow, price_class: PriceClass) -> tuple[Fraction, ...]:
+        key = (id(row), price_class)
+        found = self._rates.get(key)
+        if found is None:
+            if len(self._rates) > 10_000:
+                self._rates.clear()
+            found = self._rates[key] = row.rates(price_class)
+        return found
+
+
+def _dot(rates: list[tuple[Fraction, ...]], where: Ints, priced: npt.NDArray[np.bool_], columns: list[Ints]) -> Ints:
+    """Σ tokens × rate for each event, rounded half to even; exact."""
+    denominator = math.lcm(*(rate.denominator for row in rates for rate in row))
+    numerators = [[rate.numerator * (denominator // rate.denominator) for rate in row] for row in rates]
+    numerators.append([0] * len(columns))  # what has no price (index -1) costs nothing
+    most = sum(int(column.max(initial=0)) * max(row[k] for row in numerators) for k, column in enumerate(columns))
+    if most >= _INT64_SAFE or denominator >= _INT64_SAFE:
+        return _dot_slowly(rates, where, columns)
+    table = np.array(numerators, dtype=np.int64)
+    total = np.zeros(len(where), dtype=np.int64)
+    for k, column in enumerate(columns):
+        if column.any():
+            total += column * table[where, k]
+    quotient, rest = np.divmod(total, denominator)
+    twice = rest * 2
+    up = (twice > denominator) | ((twice == denominator) & (quotient & 1 == 1))
+    return quotient + up
+
+
+def _dot_slowly(rates: list[tuple[Fraction, ...]], where: Ints, columns: list[Ints]) -> Ints:
+    """The same for amounts beyond int64 on the way; a result beyond it (9 billion USD for one event) is cut there."""
+    limit = int(np.iinfo(np.int64).max)
+    totals = [
+        round_half_even(sum((rates[place][k] * int(column[i]) for k, column in enumerate(columns)), Fraction(0)))
+        if place >= 0
+        else 0
+        for i, place in enumerate(where.tolist())
+    ]
+    return np.array([min(total, limit) for total in totals], dtype=np.int64)
+
+
+def _microseconds(at: datetime) -> int:
+    delta = at - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+def _moment(us: int) -> datetime:
+    return datetime.fromtimestamp(us // 1_000_000, UTC).replace(microsecond=us % 1_000_000)
+
+
+# ---------------------------------------------------------------- the book of this process
+_book: PriceBook | None = None
+_checked = 0.0
+_lock = threading.Lock()
+
+
+def get_book() -> PriceBook:
+    """The present book; its version is looked at once a second, and the old one serves while the database is away."""
+    global _book, _checked
+    book = _book
+    if book is not None and time.monotonic() - _checked < _CHECK_EVERY:
+        return book
+    with _lock:
+        if _book is not None and time.monotonic() - _checked < _CHECK_EVERY:
+            return _book
+        try:
+            _book = _read(_book)
+        except DatabaseError:
+            if _book is None:
+                raise
+            logger.warning("the price book could not be read; version %d goes on serving", _book.version)
+        _checked = time.monotonic()
+        return _book
+
+
+def forget_book() -> None:
+    """Look at the version again on the next use."""
+    global _checked
+    _checked = 0.0
+
+
+def _read(known: PriceBook | None) -> PriceBook:
+    from apps.usage.models.prices import Price, PriceBookVersion
+
+    version = PriceBookVersion.objects.filter(pk=1).values_list("version", flat=True).first() or 0
+    if known is not None and known.version == version:
+        return known
+    rows = [
+        PriceRow(
+            model=price.model,
+            org_id=price.org_id,
+            from_us=_microseconds(price.valid_from),
+            to_us=_microseconds(price.valid_to) if price.valid_to else _FOREVER,
+            units={kind: Fraction(getattr(price, kind)) for kind in TOKEN_KINDS},
+            multipliers={name: Fraction(value) for name, value in price.multipliers.items()},
+            source=price.source,
+        )
+        for price in Price.objects.all()
+    ]
+    return PriceBook(rows, version)
