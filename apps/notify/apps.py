@@ -4,3 +4,6 @@ from django.apps import AppConfig
 class NotifyConfig(AppConfig):
     name = "apps.notify"
     label = "notify"
+
+    def ready(self) -> None:
+        from apps.notify import subscribers  # noqa: F401  (subscribes)
