@@ -6,4 +6,7 @@ class ProjectsConfig(AppConfig):
     label = "projects"
 
     def ready(self) -> None:
+        from apps.core.registry import NavItem, nav
         from apps.projects import events  # noqa: F401 - registers what this app publishes and records
+
+        nav.register(NavItem("projects", "Projects and keys", "projects", "folder", order=40, capability="project.read"))

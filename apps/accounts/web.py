@@ -1,0 +1,117 @@
+"""What every page inside an organisation needs: the right to see it, and the shell around it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import NoReverseMatch, reverse
+from django.utils.functional import SimpleLazyObject
+
+from apps.accounts import selectors
+from apps.accounts.permissions import ROLE_CAPABILITIES, capabilities_of
+from apps.core.registry import nav
+
+__all__ = ["can", "org_page", "shell"]
+
+View = Callable[..., HttpResponse]
+
+
+def can(request: HttpRequest, capability: str) -> bool:
+    """Whether the reader of this page holds a capability in its organisation; costs no query."""
+    return capability in capabilities_of(request.membership.role)  # type: ignore[attr-defined]
+
+
+def org_page(*, capability: str, title: str, key: str = "") -> Callable[[View], View]:
+    """A page under ``/o/<slug>/`` for those who hold ``capability``; others get 403 inside the shell.
+
+    ``title`` names the page where it is refused, ``key`` its place in the navigation. The templates find ``tz``, the
+    reader's time zone: their own, else the organisation's.
+    """
+
+    def wrap(view: View) -> View:
+        @wraps(view)
+        def inner(request: HttpRequest, slug: str, *args: Any, **kwargs: Any) -> HttpResponse:
+            request.nav_key = key  # type: ignore[attr-defined]
+            if not can(request, capability):
+                return _refused(request, capability, title)
+            return view(request, *args, **kwargs)
+
+        inner.capability = capability  # type: ignore[attr-defined]
+        return inner
+
+    return wrap
+
+
+def _refused(request: HttpRequest, capability: str, title: str) -> HttpResponse:
+    holders = [role for role, held in ROLE_CAPABILITIES.items() if capability in held]
+    context = {"page_title": title, "holders": holders, "role": request.membership.role}  # type: ignore[attr-defined]
+    return render(request, "accounts/forbidden.html", context, status=403)
+
+
+# ---------------------------------------------------------------- the shell
+@dataclass(frozen=True, slots=True)
+class _Link:
+    key: str
+    label: str
+    url: str
+    icon: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    title: str
+    items: list[_Link]
+
+
+@dataclass(frozen=True, slots=True)
+class _OrgLink:
+    id: Any
+    name: str
+    url: str
+
+
+def shell(request: HttpRequest) -> dict[str, Any]:
+    """Context processor: navigation, organisations and person of a page inside an organisation, when asked for."""
+    org = getattr(request, "org", None)
+    if org is None:
+        return {"tz": "UTC"}
+    return {
+        "shell": SimpleLazyObject(lambda: _shell(request)),
+        "tz": request.user.timezone or org.timezone,  # type: ignore[union-attr]
+        "nav_key": getattr(request, "nav_key", ""),
+        "role": request.membership.role,  # type: ignore[attr-defined]
+    }
+
+
+def _shell(request: HttpRequest) -> dict[str, Any]:
+    org, role = request.org, request.membership.role  # type: ignore[attr-defined]
+    user = request.user
+    live = can(request, "usage.read")
+    return {
+        "nav": _sections(org.slug, capabilities_of(role)),
+        "orgs": [
+            _OrgLink(each.id, each.name, reverse("home", args=[each.slug])) for each in selectors.orgs_for_user(user.pk)
+        ],
+        "org_note": org.timezone.replace("_", " "),
+        "person": user.name or user.email,  # type: ignore[union-attr]
+        "role": role.capitalize(),
+        "live_url": f"/ws/live?org={org.slug}" if live else "",
+        "live_poll_url": reverse("live", args=[org.slug]) if live else "",
+    }
+
+
+def _sections(slug: str, capabilities: frozenset[str]) -> list[_Section]:
+    """The places this role may go, grouped in the order of their first item; a place without a page is left out."""
+    sections: dict[str, list[_Link]] = {}
+    for item in nav.all():
+        if item.capability and item.capability not in capabilities:
+            continue
+        try:
+            url = reverse(item.url_name, args=[slug])
+        except NoReverseMatch:
+            continue
+        sections.setdefault(item.section, []).append(_Link(item.key, item.label, url, item.icon))
+    return [_Section(title, items) for title, items in sections.items()]

@@ -1,0 +1,191 @@
+"""The vocabulary of the templates: figures, times, icons, small graphics, data for charts."""
+
+import json
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from django import template
+from django.template.context import Context
+from django.templatetags.static import static
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+
+from apps.core.clock import now
+from apps.core.web import figures, graphics
+
+register = template.Library()
+
+_KINDS = {"money": figures.money, "short": figures.short, "count": figures.count}
+
+
+# ---------------------------------------------------------------- figures
+def _data(value: Any, text: str, exact: str) -> SafeString:
+    plain = f"{figures.number(value):f}"
+    return format_html('<data class="mw-num" value="{}" title="{}">{}</data>', plain, exact, text)
+
+
+@register.filter
+def money(value: Any) -> SafeString:
+    """US dollars, short, with every digit on hover."""
+    return _data(value, figures.money(value), figures.exact_money(value))
+
+
+@register.filter
+def short(value: Any) -> SafeString:
+    """A count in three digits, exact on hover."""
+    return _data(value, figures.short(value), figures.count(value))
+
+
+@register.filter
+def count(value: Any) -> SafeString:
+    """A whole number with thousands marked."""
+    return _data(value, figures.count(value), figures.count(value))
+
+
+@register.filter
+def figure(value: Any, kind: str) -> SafeString:
+    """A figure of the kind that a metric names: ``money``, ``short`` or ``count``."""
+    exact = figures.exact_money(value) if kind == "money" else figures.count(value)
+    return _data(value, _KINDS[kind](value), exact)
+
+
+@register.filter
+def percent(value: Any) -> str:
+    """A share as per cent; nothing known is –."""
+    return "–" if value is None else figures.percent(value)
+
+
+@register.filter
+def duration(milliseconds: Any) -> str:
+    """A time taken; nothing known is –."""
+    return "–" if milliseconds is None else figures.duration(milliseconds)
+
+
+@register.simple_tag
+def delta(value: Any) -> SafeString:
+    """A relative change with its arrow, in neutral ink: a change is no verdict."""
+    if value is None:
+        return mark_safe('<span class="mw-delta mw-quiet">new</span>')
+    amount = figures.number(value)
+    name = "arrow-up-right" if amount > figures.number("0.005") else "minus"
+    name = "arrow-down-right" if amount < figures.number("-0.005") else name
+    return format_html('<span class="mw-delta">{}{}</span>', icon(name), figures.percent(amount, signed=True))
+
+
+# ---------------------------------------------------------------- time
+def _zone(context: Context) -> ZoneInfo:
+    return ZoneInfo(context.get("tz") or "UTC")
+
+
+@register.simple_tag(takes_context=True)
+def when(context: Context, moment: datetime | None, style: str = "minute") -> SafeString:
+    """A moment in the reader's zone: ``minute`` (23 Nov, 10:42), ``day`` (23 Nov 2026), ``time`` (10:42:07)."""
+    if moment is None:
+        return mark_safe('<span class="mw-quiet">–</span>')
+    local = moment.astimezone(_zone(context))
+    text = {
+        "minute": f"{figures.day_label(local, year=local.year != now().year)}, {local:%H:%M}",
+        "day": figures.day_label(local, year=True),
+        "time": f"{local:%H:%M:%S}",
+    }[style]
+    exact = f"{local:%Y-%m-%d %H:%M:%S} {local.tzname()}"
+    return format_html('<time class="mw-num" datetime="{}" title="{}">{}</time>', moment.isoformat(), exact, text)
+
+
+@register.simple_tag(takes_context=True)
+def ago(context: Context, moment: datetime | None, never: str = "never") -> SafeString:
+    """How long ago, in one word or two; the moment itself on hover."""
+    if moment is None:
+        return format_html('<span class="mw-quiet">{}</span>', never)
+    local = moment.astimezone(_zone(context))
+    exact = f"{local:%Y-%m-%d %H:%M:%S} {local.tzname()}"
+    return format_html(
+        '<time class="mw-num" datetime="{}" title="{}">{}</time>', moment.isoformat(), exact, _ago(moment)
+    )
+
+
+def _ago(moment: datetime) -> str:
+    seconds = int((now() - moment).total_seconds())
+    if seconds < 0:
+        return figures.day_label(moment, year=True)
+    for size, word in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {word} ago"
+    return "just now" if seconds < 5 else f"{seconds} s ago"
+
+
+@register.filter
+def day_label(day: date) -> str:
+    """``9 Nov``."""
+    return figures.day_label(day)
+
+
+# ---------------------------------------------------------------- graphics
+@register.simple_tag
+def icon(name: str, extra: str = "") -> SafeString:
+    """An icon of the sprite, hidden from readers: the words beside it speak."""
+    return format_html(
+        '<svg class="mw-i{}" aria-hidden="true"><use href="{}#{}"/></svg>',
+        f" {extra}" if extra else "",
+        static("vendor/tabler-icons.svg"),
+        name,
+    )
+
+
+@register.simple_tag
+def spark(
+    values: Sequence[Any], label: str, rate: bool = False, partial: bool = False, peak: int | None = None
+) -> SafeString:
+    """A sparkline; see :func:`apps.core.web.graphics.spark`."""
+    numbers = [None if value is None else float(value) for value in values]
+    return graphics.spark(numbers, label=label, rate=rate, partial=partial, peak=peak)
+
+
+@register.simple_tag
+def strip(parts: Sequence[tuple[int, Any]], label: str) -> SafeString:
+    """The selvedge; see :func:`apps.core.web.graphics.strip`."""
+    return graphics.strip([(colour, float(amount)) for colour, amount in parts], label=label)
+
+
+@register.filter
+def meter(share: Any) -> SafeString:
+    """A bar for a share between 0 and 1."""
+    return graphics.meter(float(share or 0))
+
+
+@register.filter
+def ticks(values: Sequence[int]) -> SafeString:
+    """Bars of the last minutes."""
+    return graphics.ticks(values)
+
+
+@register.filter
+def initials(name: str) -> str:
+    """Up to two letters that stand for a name or an address."""
+    words = [word for word in name.split("@")[0].replace(".", " ").replace("-", " ").split() if word]
+    return "".join(word[0] for word in (words[:1] + words[-1:] if len(words) > 1 else words)).upper() or "?"
+
+
+# ---------------------------------------------------------------- pages
+_ESCAPES = {ord("<"): "\\u003C", ord(">"): "\\u003E", ord("&"): "\\u0026"}
+
+
+@register.simple_tag
+def chart_data(value: Any, element_id: str) -> SafeString:
+    """The data of a chart as ``<script type="application/json">``, safe whatever names it holds."""
+    text = json.dumps(value, separators=(",", ":"), default=str).translate(_ESCAPES)
+    return format_html('<script type="application/json" id="{}">{}</script>', element_id, mark_safe(text))  # noqa: S308
+
+
+@register.simple_tag(takes_context=True)
+def here(context: Context, **changes: Any) -> str:
+    """This page's address with some parameters changed (None takes one away)."""
+    request = context["request"]
+    query = {key: values[-1] for key, values in request.GET.lists()}
+    query |= {key: str(value) for key, value in changes.items() if value is not None}
+    for key in [key for key, value in changes.items() if value is None]:
+        query.pop(key, None)
+    return f"{request.path}?{urlencode(sorted(query.items()))}" if query else str(request.path)

@@ -1,0 +1,1 @@
+"""What the pages of every app share: how figures are written, small graphics, icons."""

@@ -1,0 +1,12 @@
+"""Pages of signing in and out."""
+
+from django.urls import path
+
+from apps.identity import views
+
+urlpatterns = [
+    path("login", views.login, name="login"),
+    path("login/code", views.login_code, name="login_code"),
+    path("signup", views.signup, name="signup"),
+    path("logout", views.logout, name="logout"),
+]
