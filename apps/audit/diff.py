@@ -48,7 +48,8 @@ def _redact(name: str, value: Any) -> Any:
     if isinstance(value, list):
         return [_redact("", item) for item in value]
     if isinstance(value, str):
-        return _TOKEN_VALUE.sub(REDACTED, value)
+        # PostgreSQL takes no NUL: an entry must not fail for what somebody typed.
+        return _TOKEN_VALUE.sub(REDACTED, value).replace("\x00", "\N{REPLACEMENT CHARACTER}")
     return value
 
 

@@ -61,7 +61,7 @@ def record(
         target_id=str(target_id),
         target_label=clean({"": target_label})[""][:300],
         changes=changes(before, after),
-        reason=reason,
+        reason=clean({"": reason})[""],
     )
     # Some acts belong to no organisation (a sign-in): the scope of the moment must not lend them one.
     with system_scope("an entry of the trail says itself whose it is"):
