@@ -9,9 +9,9 @@ from django.db import InterfaceError, OperationalError, connection
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from apps.core import ratelimit
 from apps.core.errors import MethodNotAllowed, MindWeaveError, NotAuthenticated, PermissionDenied, Unavailable, ValidationFailed
 from apps.core.problems import problem_response
+from apps.core.ratelimit import Limit, RateResult, enforce
 from apps.projects.contracts import KeyContext
 from apps.projects.selectors import key_authenticate
 from apps.usage.contracts import IngestResult
@@ -70,13 +70,26 @@ def ingest_key(request: HttpRequest, *, scope: str = "ingest") -> KeyContext:
     return key
 
 
-def _answer(result: IngestResult) -> HttpResponse:
+# Requests a minute of a key that has no limit of its own.
+DEFAULT_REQUESTS_A_MINUTE = 6000
+
+
+def limit_requests(key: KeyContext) -> RateResult | None:
+    """Count the request against the key's limit; None for a key without one. Raises :class:`RateLimited`."""
+    if key.unlimited:
+        return None
+    limit = Limit("ingest", key.rate_limit_per_minute or DEFAULT_REQUESTS_A_MINUTE, 60)
+    return enforce(limit, str(key.key_id))
+
+
+def _answer(result: IngestResult, limits: RateResult | None) -> HttpResponse:
     body: dict[str, Any] = {
         "accepted": result.accepted,
         "duplicates": result.duplicates,
         "rejected": [rejection.as_json() for rejection in result.rejected],
     }
-    return HttpResponse(_encode(body), status=202, content_type="application/json")
+    headers = limits.headers() if limits is not None else None
+    return HttpResponse(_encode(body), status=202, content_type="application/json", headers=headers)
 
 
 @fast_lane
@@ -86,18 +99,16 @@ def events(request: HttpRequest) -> HttpResponse:
         raise MethodNotAllowed(headers={"Allow": "POST"})
     body = read_body(request)
     key = ingest_key(request)
-    limits = ratelimit.check_key(key, "ingest")
+    limits = limit_requests(key)
     decoded = decode_batch(body, request.META.get("CONTENT_TYPE", ""))
-    response = _answer(
-        ingest(
-            key=key,
-            events=decoded.events,
-            places=decoded.places,
-            rejected=decoded.rejected,
-            check_nul=decoded.may_hold_nul,
-        )
+    result = ingest(
+        key=key,
+        events=decoded.events,
+        places=decoded.places,
+        rejected=decoded.rejected,
+        check_nul=decoded.may_hold_nul,
     )
-    return ratelimit.with_headers(response, limits)
+    return _answer(result, limits)
 
 
 @fast_lane
@@ -107,14 +118,14 @@ def track(request: HttpRequest) -> HttpResponse:
         raise MethodNotAllowed(headers={"Allow": "POST"})
     body = read_body(request)
     key = ingest_key(request)
-    limits = ratelimit.check_key(key, "ingest")
+    limits = limit_requests(key)
     result = ingest(key=key, events=[decode_one(body)], check_nul=False)
     for rejection in result.rejected:
         pointer = rejection.pointer.removeprefix("/events/0")
         raise ValidationFailed(
             rejection.detail, code=rejection.code, errors=[{"pointer": pointer, "detail": rejection.detail}]
         )
-    return ratelimit.with_headers(_answer(result), limits)
+    return _answer(result, limits)
 
 
 @fast_lane

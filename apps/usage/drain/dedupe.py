@@ -39,6 +39,8 @@ class _Run:
     hi: U64 | None
     lo: U64 | None
     fence: U64 | None = None
+    # Another division of the slots wrote it: others hold it too, so it stays as it is until its time is over.
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +70,23 @@ class DedupeIndex:
         self._stripe = stripe
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT id, stripe, level, ids FROM usage_id_segment WHERE stripe > %s AND slots & %s <> 0 ORDER BY id",
+                "SELECT id, stripe, level, ids, slots FROM usage_id_segment WHERE stripe > %s AND slots & %s <> 0 ORDER BY id",
                 [stripe - STRIPES, self.mask],
             )
             segments = cursor.fetchall()
         sizes: dict[int, int] = {}
-        for _, segment_stripe, _, ids in segments:
+        for _, segment_stripe, _, ids, _ in segments:
             sizes[segment_stripe] = sizes.get(segment_stripe, 0) + ids
         for segment_stripe, ids in sizes.items():
             self.filter.reserve(segment_stripe, ids)
         cached = 0
-        for segment_id, segment_stripe, level, ids in reversed(segments):
+        for segment_id, segment_stripe, level, ids, slots in reversed(segments):
             keys = _read_keys([segment_id])
             run = _run_of(segment_id, segment_stripe, level, keys)
+            run.shared = slots != self.mask
             self.filter.add(segment_stripe, keys["hi"].copy(), keys["lo"].copy())
             cached += ids
-            if cached > self._cache_ids and level > 0:
+            if cached > self._cache_ids:
                 run.hi = run.lo = None
             self._runs.append(run)
         return sum(sizes.values())
@@ -224,7 +227,7 @@ class DedupeIndex:
         """Committed segments worth merging: many of one stripe and level, or all of a stripe that is over."""
         groups: dict[tuple[int, int], list[_Run]] = {}
         for run in self._runs:
-            if run.id is not None and run.level < MAX_LEVEL:
+            if run.id is not None and run.level < MAX_LEVEL and not run.shared:
                 groups.setdefault((run.stripe, run.level), []).append(run)
         for (stripe, level), runs in sorted(groups.items()):
             over = self._stripe is not None and stripe < self._stripe

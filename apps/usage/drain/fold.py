@@ -155,4 +155,10 @@ def keep_partitions() -> dict[str, list[str]]:
         *drop_partitions("usage_event", before=midnight + timedelta(days=1)),
         *drop_partitions("usage_rollup_minute", before=midnight - timedelta(days=MINUTE_DAYS)),
     ]
+    with connection.cursor() as cursor:
+        # What went astray into a default partition has its time, too.
+        cursor.execute("DELETE FROM usage_event_default WHERE drop_on <= %s", [today.date()])
+        cursor.execute(
+            "DELETE FROM usage_rollup_minute_default WHERE bucket < %s", [midnight - timedelta(days=MINUTE_DAYS)]
+        )
     return {"made": made, "dropped": dropped}

@@ -1,6 +1,8 @@
 """The body of an ingest request: read to its end, within limits, and inflated."""
 
 import zlib
+from io import BytesIO
+from typing import Any
 
 import zstandard
 from django.conf import settings
@@ -22,32 +24,60 @@ def read_body(request: HttpRequest) -> bytes:
 
 
 def _read(request: HttpRequest, limit: int) -> bytes:
+    """The body as it was sent.
+
+    It is read past Django, which would keep it with the request: requests are freed by the cyclic collector, in its
+    own time, and hundreds of megabytes of bodies would wait for that.
+    """
     stream = request.META.get("wsgi.input")
+    if stream is None or hasattr(request, "_body"):
+        return _bounded(request.body, limit)
+    try:
+        return _read_stream(request, stream, limit)
+    finally:
+        request.META["wsgi.input"] = request._stream = BytesIO()  # type: ignore[attr-defined]
+
+
+def _read_stream(request: HttpRequest, stream: Any, limit: int) -> bytes:
     length = request.META.get("CONTENT_LENGTH") or ""
-    if stream is None or (not length and "chunked" not in request.META.get("HTTP_TRANSFER_ENCODING", "").lower()):
-        body: bytes = request.body
-        return _bounded(body, limit)
     if not length:
-        parts, total = [], 0
-        while chunk := stream.read(_CHUNK):
-            total += len(chunk)
-            if total <= limit:
-                parts.append(chunk)
-            # Beyond the limit the rest is read and dropped: a server that stops reading breaks the
-            # client's pipe before it sees the answer.
-            elif total > 8 * limit:
-                break
-        if total > limit:
-            raise _too_large(limit)
-        return b"".join(parts)
+        if "chunked" not in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
+            return b""
+        return _read_to_end(stream, limit)
     if not length.isdecimal():
         raise BadRequest("Content-Length is not a number")
-    if int(length) > limit:
-        left = min(int(length), 8 * limit)
-        while left > 0 and (chunk := stream.read(min(_CHUNK, left))):
-            left -= len(chunk)
+    wanted = int(length)
+    if wanted > limit:
+        _skip(stream, min(wanted, 8 * limit))
         raise _too_large(limit)
-    return bytes(request.body)
+    body: bytes = stream.read(wanted)
+    if len(body) < wanted:
+        parts = [body]
+        missing = wanted - len(body)
+        while missing and (chunk := stream.read(missing)):
+            parts.append(chunk)
+            missing -= len(chunk)
+        if missing:
+            raise BadRequest("The body ended too early", code="malformed_body")
+        body = b"".join(parts)
+    return body
+
+
+def _read_to_end(stream: Any, limit: int) -> bytes:
+    parts, total = [], 0
+    while chunk := stream.read(_CHUNK):
+        total += len(chunk)
+        if total > limit:
+            _skip(stream, 8 * limit)
+            raise _too_large(limit)
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+def _skip(stream: Any, left: int) -> None:
+    """Read on without keeping: a server that stops reading breaks the client's pipe before it sees the answer."""
+    while left > 0 and (chunk := stream.read(min(_CHUNK, left))):
+        left -= len(chunk)
 
 
 def _bounded(body: bytes, limit: int) -> bytes:

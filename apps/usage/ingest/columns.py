@@ -7,14 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from itertools import repeat
-from operator import attrgetter
+from itertools import chain, repeat
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import astuple
 
 from apps.projects.contracts import KeyContext
 from apps.usage.contracts import EventIn, PersonRef, Rejection, TelemetryEvent
@@ -40,6 +41,10 @@ _MAX_COST_NANO = 10**18
 # Lengths as PostgreSQL's wire wants them, ready made for the usual sizes.
 _LENGTH = [n.to_bytes(4, "big") for n in range(MAX_METADATA_BYTES + 1)]
 _NULL = b"\xff\xff\xff\xff"
+_LENGTH[0] = _NULL
+
+# Total input above which a price may be another, largest last, and the name of what lies above.
+CONTEXT_BANDS = ((100_000, ">100k"), (200_000, ">200k"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,30 @@ class Built:
     unpriced: int = 0
 
 
+class Columns:
+    """The fields of a batch, each as one sequence; read by name."""
+
+    __slots__ = ("_by_name", "count", "metadata", "telemetry")
+
+    def __init__(self, events: Sequence[EventIn]) -> None:
+        self.count = len(events)
+        # One tuple an event and one transposition: cheaper than a loop for each of 27 fields.
+        self._by_name = dict(zip(events[0].__struct_fields__, zip(*map(astuple, events), strict=True), strict=True))
+        self.telemetry = isinstance(events[0], TelemetryEvent)
+        # JSON holds no NUL byte, so one separates the values; b"" is no metadata.
+        metadata = b"\0".join(self._by_name["metadata"]).split(b"\0")
+        if b"null" in metadata:
+            metadata = [b"" if value == b"null" else value for value in metadata]
+        self.metadata = metadata
+
+    def __getitem__(self, name: str) -> tuple[Any, ...]:
+        return self._by_name[name]
+
+    def all_none(self, name: str) -> bool:
+        """Whether no event has the field."""
+        return self._by_name[name].count(None) == self.count
+
+
 def build(
     events: Sequence[EventIn],
     *,
@@ -78,69 +107,80 @@ def build(
     check_nul: bool = True,
 ) -> Built:
     """Check, attribute, price and pack ``events``; what is refused says why, at its place in the batch."""
-    events, places, ids, micros, rejected = _checked(events, key, window, places, check_nul)
-    if not events:
-        return Built(b"", 0, 0, rejected)
-    events, places, ids, micros, duplicates = _without_repeats(events, places, ids, micros)
-    records = np.zeros(len(events), dtype=RECORD)
-    records["id"] = np.frombuffer(ids, dtype="V16")
-    records["ts"] = micros
-    whos, people = _attribute(events, key, directory, records)
-    whats = _describe(events, key, records)
-    sessions = _sessions(events, records)
-    tails = _tails(events, records)
-    header = Header(len(events), whos, whats, sessions, people)
-    unpriced = int(((records["flags"] & UNPRICED) != 0).sum())
-    return Built(pack(header, records, tails), len(events), duplicates, rejected, unpriced)
-
-
-# ---------------------------------------------------------------------------------------------- checks
-def _checked(
-    events: Sequence[EventIn], key: KeyContext, window: Window, places: list[int] | None, check_nul: bool
-) -> tuple[Sequence[EventIn], list[int] | None, bytes, Ints, list[Rejection]]:
-    """The events that may be counted, with their ids and times; the others as rejections."""
-    ids, bad_ids = parse_uuids(list(map(_event_id, events)))
-    micros, bad_times = parse_timestamps(list(map(_timestamp, events)))
-    problems: dict[int, tuple[str, str, str]] = {}
-    if micros.min() < window.received - window.past or micros.max() > window.received + window.future:
-        _check_window(micros, window, problems)
+    columns = Columns(events)
+    ids, bad_ids = parse_uuids(columns["event_id"])
+    micros, bad_times = parse_timestamps(columns["timestamp"])
+    problems = _problems(columns, key, window, micros)
     for position in bad_times:
         problems[position] = ("invalid_timestamp", "must be RFC 3339 with a time zone", "/timestamp")
     for position in bad_ids:
         problems[position] = ("invalid_id", "must be a UUID", "/event_id")
-    _check_owner(list(map(_org_id, events)), key.org_id, "org", problems)
-    _check_owner(list(map(_project_id, events)), key.project_id, "project", problems)
-    _check_users(list(map(_user_id, events)), problems)
-    _check_costs(list(map(_cost, events)), problems)
-    _check_metadata(list(map(_metadata, events)), problems)
     if check_nul:
         for position, event in enumerate(events):
             if position not in problems and (found := check_strings(event)):
                 problems[position] = found
-    if not problems:
-        return events, places, ids, micros, []
+    kept = [i for i in range(len(events)) if i not in problems] if problems else None
+    rejected = _rejections(events, problems, places)
+    firsts = _firsts(ids, kept)
+    duplicates = (len(events) if kept is None else len(kept)) - (len(firsts) if firsts is not None else len(events))
+    if firsts is not None:
+        if not firsts:
+            return Built(b"", 0, duplicates, rejected)
+        columns = Columns([events[i] for i in firsts])
+        ids, micros = np.frombuffer(ids, dtype="V16")[firsts].tobytes(), micros[firsts]
+    records = np.zeros(columns.count, dtype=RECORD)
+    records["id"] = np.frombuffer(ids, dtype="V16")
+    records["ts"] = micros
+    whos, people = _attribute(columns, key, directory, records)
+    whats = _describe(columns, key, records)
+    sessions = _sessions(columns["session_id"], records)
+    tails = _tails(columns, records)
+    header = Header(columns.count, whos, whats, sessions, people)
+    unpriced = int(((records["flags"] & UNPRICED) != 0).sum())
+    return Built(pack(header, records, tails), columns.count, duplicates, rejected, unpriced)
+
+
+# ---------------------------------------------------------------------------------------------- checks
+Problems = dict[int, tuple[str, str, str]]
+
+
+def _problems(columns: Columns, key: KeyContext, window: Window, micros: Ints) -> Problems:
+    """Code, sentence and pointer of what may not be counted, by position."""
+    problems: Problems = {}
+    if micros.min() < window.received - window.past or micros.max() > window.received + window.future:
+        _check_window(micros, window, problems)
+    _check_owner(columns["org_id"], key.org_id, "org", problems)
+    _check_owner(columns["project_id"], key.project_id, "project", problems)
+    _check_users(columns["user_id"], problems)
+    if not columns.all_none("cost_usd"):
+        _check_costs(columns["cost_usd"], problems)
+    _check_metadata(columns.metadata, problems)
+    return problems
+
+
+def _rejections(events: Sequence[EventIn], problems: Problems, places: list[int] | None) -> list[Rejection]:
     where = places if places is not None else range(len(events))
-    rejected = [
+    return [
         Rejection(where[i], events[i].event_id[:100], code, detail, f"/events/{where[i]}{pointer}")
         for i, (code, detail, pointer) in sorted(problems.items())
     ]
-    kept = [i for i in range(len(events)) if i not in problems]
-    good = [events[i] for i in kept]
-    if good:
-        ids = np.frombuffer(ids, dtype="V16")[kept].tobytes()
-    return good, [where[i] for i in kept], ids, micros[kept], rejected
 
 
-_event_id = attrgetter("event_id")
-_timestamp = attrgetter("timestamp")
-_org_id = attrgetter("org_id")
-_project_id = attrgetter("project_id")
-_user_id = attrgetter("user_id")
-_cost = attrgetter("cost_usd")
-_metadata = attrgetter("metadata")
+def _firsts(ids: bytes, kept: list[int] | None) -> list[int] | None:
+    """Positions of the first of equal ids among those kept; None where that is all of them."""
+    if kept is None:
+        low = np.sort(np.frombuffer(ids, dtype="<u8")[1::2])
+        if not (low[1:] == low[:-1]).any():
+            return None
+        kept = list(range(len(ids) // 16))
+    first: dict[bytes, int] = {}
+    for position in kept:
+        first.setdefault(ids[16 * position : 16 * position + 16], position)
+    positions = list(first.values())
+    return None if len(positions) * 16 == len(ids) else positions
 
 
-def _check_window(micros: Ints, window: Window, problems: dict[int, tuple[str, str, str]]) -> None:
+def _check_window(micros: Ints, window: Window, problems: Problems) -> None:
     days = window.past // DAY_US
     for position in np.flatnonzero(micros < window.received - window.past).tolist():
         problems[position] = ("timestamp_too_old", f"must be at most {days} days old", "/timestamp")
@@ -148,7 +188,7 @@ def _check_window(micros: Ints, window: Window, problems: dict[int, tuple[str, s
         problems[position] = ("timestamp_in_future", "must be at most 5 minutes ahead of our clock", "/timestamp")
 
 
-def _check_owner(values: list[str | None], owner: UUID, name: str, problems: dict[int, tuple[str, str, str]]) -> None:
+def _check_owner(values: tuple[str | None, ...], owner: UUID, name: str, problems: Problems) -> None:
     """``org_id`` and ``project_id``, where given, must be the key's."""
     given = set(values)
     if given <= {None, str(owner)}:
@@ -174,7 +214,7 @@ def _uuid(value: str | None) -> UUID | None:
         return None
 
 
-def _check_users(values: list[str | None], problems: dict[int, tuple[str, str, str]]) -> None:
+def _check_users(values: tuple[str | None, ...], problems: Problems) -> None:
     bad = {value for value in set(values) if value is not None and _uuid(value) is None}
     if bad:
         for position, value in enumerate(values):
@@ -182,9 +222,7 @@ def _check_users(values: list[str | None], problems: dict[int, tuple[str, str, s
                 problems[position] = ("invalid_id", "must be a UUID or null", "/user_id")
 
 
-def _check_costs(values: list[Any], problems: dict[int, tuple[str, str, str]]) -> None:
-    if values.count(None) == len(values):
-        return
+def _check_costs(values: tuple[Any, ...], problems: Problems) -> None:
     for position, value in enumerate(values):
         if value is None or (type(value) is float and 0 <= value < 1e9):
             continue
@@ -203,57 +241,32 @@ def _nano(value: float | int | str) -> int | None:
         return None
 
 
-def _check_metadata(values: list[msgspec.Raw], problems: dict[int, tuple[str, str, str]]) -> None:
+def _check_metadata(values: list[bytes], problems: Problems) -> None:
+    """Objects of a bounded size; ``123`` is an opening brace."""
+    if max(map(len, values)) <= MAX_METADATA_BYTES and set(map(_first_byte, values)) <= {b"{", b""}:
+        return
     for position, value in enumerate(values):
-        raw = bytes(value)
-        if not raw or (raw[0] == 123 and len(raw) <= MAX_METADATA_BYTES) or raw == b"null":
-            continue
-        if raw[0] != 123:
+        if value and value[0] != 123:
             problems[position] = ("invalid_type", "must be an object", "/metadata")
-        else:
+        elif len(value) > MAX_METADATA_BYTES:
             problems[position] = ("too_long", f"must have at most {MAX_METADATA_BYTES:,} bytes", "/metadata")
 
 
-def _without_repeats(
-    events: Sequence[EventIn], places: list[int] | None, ids: bytes, micros: Ints
-) -> tuple[Sequence[EventIn], list[int] | None, bytes, Ints, int]:
-    """Only the first of events that bear the same id."""
-    halves = np.frombuffer(ids, dtype=">u8").reshape(-1, 2)
-    low = np.sort(halves[:, 1].astype(np.uint64))
-    if not (low[1:] == low[:-1]).any():
-        return events, places, ids, micros, 0
-    whole = [ids[i : i + 16] for i in range(0, len(ids), 16)]
-    first: dict[bytes, int] = {}
-    for position, event_id in enumerate(whole):
-        first.setdefault(event_id, position)
-    kept = sorted(first.values())
-    if len(kept) == len(events):
-        return events, places, ids, micros, 0
-    return (
-        [events[i] for i in kept],
-        None if places is None else [places[i] for i in kept],
-        b"".join(whole[i] for i in kept),
-        micros[kept],
-        len(events) - len(kept),
-    )
+_first_byte = itemgetter(slice(0, 1))
 
 
 # ---------------------------------------------------------------------------------------------- who
 def _attribute(
-    events: Sequence[EventIn], key: KeyContext, directory: Directory, records: npt.NDArray[np.void]
+    columns: Columns, key: KeyContext, directory: Directory, records: npt.NDArray[np.void]
 ) -> tuple[list[WhoKey], list[tuple[bytes, str, str]]]:
     """Fill ``who``; the batch's distinct (project, team, person, key, tags) and the unclaimed people among them."""
     people: dict[UUID, PersonRef] = {}
-    named: list[Any]
-    if isinstance(events[0], TelemetryEvent):
-        named = [(e.user_id, getattr(e, "user_email", None), getattr(e, "user_name", None)) for e in events]
-    else:
-        named = list(map(_user_id, events))
-    persons: dict[Any, UUID | None] = {}
-    for name in set(named):
-        persons[name] = _person(name, key, directory, people)
-    tags = _tags(events, directory.tag_keys) if directory.tag_keys else None
-    whos: dict[tuple[UUID | None, tuple[tuple[str, str], ...] | None], int] = {}
+    named: Sequence[Any] = columns["user_id"]
+    if columns.telemetry:
+        named = list(zip(named, columns["user_email"], columns["user_name"], strict=True))
+    persons = {name: _person(name, key, directory, people) for name in set(named)}
+    tags = _tags(columns.metadata, directory.tag_keys) if directory.tag_keys else None
+    whos: dict[tuple[UUID | None, Tags], int] = {}
     if tags is None:
         position = {name: whos.setdefault((person, None), len(whos)) for name, person in persons.items()}
         records["who"] = 0 if len(whos) == 1 else list(map(position.__getitem__, named))
@@ -282,21 +295,17 @@ def _person(name: Any, key: KeyContext, directory: Directory, people: dict[UUID,
 
 
 MAX_TAG_VALUE = 200
+Tags = tuple[tuple[str, str], ...] | None
 
 
-def _tags(events: Sequence[EventIn], keys: tuple[str, ...]) -> list[tuple[tuple[str, str], ...] | None]:
+def _tags(metadata: list[bytes], keys: tuple[str, ...]) -> list[Tags]:
     """The registered tags in each event's metadata; the same metadata is read once."""
-    seen: dict[bytes, tuple[tuple[str, str], ...] | None] = {}
-    out = []
-    for raw in map(bytes, map(_metadata, events)):
+    seen: dict[bytes, Tags] = {b"": None}
+    for raw in metadata:
         if raw not in seen:
-            data = msgspec.json.decode(raw) if raw else None
-            pairs = tuple(
-                (k, _tag_text(data[k])) for k in keys if isinstance(data, dict) and data.get(k) not in (None, "")
-            )
-            seen[raw] = pairs or None
-        out.append(seen[raw])
-    return out
+            data = msgspec.json.decode(raw)
+            seen[raw] = tuple((k, _tag_text(data[k])) for k in keys if data.get(k) not in (None, "")) or None
+    return [seen[raw] for raw in metadata]
 
 
 def _tag_text(value: Any) -> str:
@@ -308,19 +317,18 @@ def _tag_text(value: Any) -> str:
 _WHAT_FIELDS = (
     "event_type", "model", "service_tier", "inference_geo", "speed", "mcp_server", "mcp_tool", "source", "status",
 )  # fmt: skip
-_WHAT_GETTERS = [attrgetter(name) for name in _WHAT_FIELDS]
 
 
-def _codes(columns: list[list[Any]]) -> tuple[list[tuple[Any, ...]], npt.NDArray[np.int64]]:
+def _codes(columns: list[tuple[Any, ...]]) -> tuple[list[tuple[Any, ...]], Ints]:
     """The distinct rows of ``columns`` and each row's place among them; constant columns cost next to nothing."""
     count = len(columns[0])
     varying = [i for i, column in enumerate(columns) if column.count(column[0]) != count]
     constant = [column[0] for column in columns]
     if not varying:
         return [tuple(constant)], np.zeros(count, dtype=np.int64)
-    rows: Iterable[Any] = zip(*(columns[i] for i in varying), strict=True)
-    places: dict[Any, int] = {}
-    index = np.fromiter((places.setdefault(row, len(places)) for row in rows), dtype=np.int64, count=count)
+    rows = list(zip(*(columns[i] for i in varying), strict=True))
+    places = {row: place for place, row in enumerate(dict.fromkeys(rows))}
+    index = np.fromiter(map(places.__getitem__, rows), dtype=np.int64, count=count)
     distinct = []
     for row in places:
         values = list(constant)
@@ -330,89 +338,77 @@ def _codes(columns: list[list[Any]]) -> tuple[list[tuple[Any, ...]], npt.NDArray
     return distinct, index
 
 
-def _ints(column: list[int | None]) -> Ints:
+def _ints(column: Sequence[int | None]) -> Ints:
     if not any(column):
         return np.zeros(len(column), dtype=np.int64)
     try:
-        return np.array(column, dtype=np.int64)
+        return np.fromiter(column, dtype=np.int64, count=len(column))  # type: ignore[arg-type]
     except TypeError:
         return np.array([value or 0 for value in column], dtype=np.int64)
 
 
-_input = attrgetter("input_tokens")
-_output = attrgetter("output_tokens")
-_cache_read = attrgetter("cache_read_input_tokens")
-_cache_write = attrgetter("cache_creation_input_tokens")
-_split = attrgetter("cache_creation")
-_server_tools = attrgetter("server_tool_use")
-_latency = attrgetter("latency_ms")
-_stop = attrgetter("stop_reason")
-
-
-def _describe(events: Sequence[EventIn], key: KeyContext, records: npt.NDArray[np.void]) -> list[WhatKey]:
+def _describe(columns: Columns, key: KeyContext, records: npt.NDArray[np.void]) -> list[WhatKey]:
     """Fill tokens, cost and ``what``; the batch's distinct :data:`WhatKey` rows."""
-    tokens = _tokens(events)
-    combos, combo = _codes([list(map(getter, events)) for getter in _WHAT_GETTERS])
-    book = get_book()
+    tokens = _tokens(columns)
+    combos, combo = _codes([columns[name] for name in _WHAT_FIELDS])
     models = [canonical_model(row[1]) if row[1] else "" for row in combos]
-    total_input = tokens["input"] + tokens["cache_read"] + tokens["cache_write_5m"] + tokens["cache_write_1h"]
-    bands, band = _bands(book, models, combo, total_input)
-    code = combo * len(bands) + band if len(bands) > 1 else combo
+    bands, band = _bands(tokens)
+    pairs = [(i, 0) for i in range(len(combos))]
+    code = combo
     if len(bands) > 1:
-        used, code = np.unique(code, return_inverse=True)
+        used, code = np.unique(combo * len(bands) + band, return_inverse=True)
         pairs = [divmod(int(u), len(bands)) for u in used]
-    else:
-        pairs = [(i, 0) for i in range(len(combos))]
     whats: list[WhatKey] = []
     for row_index, band_index in pairs:
         event_type, _, tier, geo, speed, server, tool, source, status = combos[row_index]
         price_class = PriceClass.of(tier, geo, speed, bands[band_index])
         whats.append(
-            (event_type, models[row_index], price_class.service_tier, price_class.batch, price_class.geo,
-             price_class.speed, price_class.context_band, server or "", tool or "", source or "", status or "ok")
-        )  # fmt: skip
+            (event_type, models[row_index], *price_class, server or "", tool or "", source or "", status or "ok")
+        )
     records["what"] = code
-    _price(events, key, records, tokens, whats, code)
-    for name, field in (
-        ("input", "input"), ("output", "output"), ("cache_read", "cache_read"), ("cache_write_5m", "write_5m"),
-        ("cache_write_1h", "write_1h"), ("web_search", "web"),
-    ):  # fmt: skip
-        records[field] = tokens[name]
-    latencies = list(map(_latency, events))
-    try:
-        records["latency"] = latencies
-    except TypeError:
-        records["latency"] = [-1 if value is None else value for value in latencies]
-    stops = list(map(_stop, events))
-    if stops.count(None) != len(stops):
-        records["stop"] = [_STOP_CODES.get(value, 0) for value in stops]
+    _price(columns["cost_usd"], key, records, tokens, whats, code)
+    for field, column in zip(("input", "output", "cache_read", "write_5m", "write_1h", "web"), tokens.values(), strict=True):
+        records[field] = column
+    latencies = columns["latency_ms"]
+    if None in latencies:
+        latencies = tuple(-1 if value is None else value for value in latencies)
+    records["latency"] = np.fromiter(latencies, dtype=np.int32, count=columns.count)
+    if not columns.all_none("stop_reason"):
+        records["stop"] = [_STOP_CODES.get(value, 0) for value in columns["stop_reason"]]
     return whats
 
 
-def _tokens(events: Sequence[EventIn]) -> dict[str, Ints]:
+def _tokens(columns: Columns) -> dict[str, Ints]:
     """Token columns by kind. Cache writes beyond the 5-minute/1-hour split count as 5-minute ones."""
-    write_5m = _ints(list(map(_cache_write, events)))
-    write_1h = np.zeros(len(events), dtype=np.int64)
-    splits = list(map(_split, events))
-    if splits.count(None) != len(splits):
-        total = write_5m
-        short = np.array([s.ephemeral_5m_input_tokens if s else 0 for s in splits], dtype=np.int64)
-        write_1h = np.array([s.ephemeral_1h_input_tokens if s else 0 for s in splits], dtype=np.int64)
-        write_5m = short + np.maximum(total - short - write_1h, 0)
-    tools = list(map(_server_tools, events))
-    web = _ints([t.web_search_requests if t else 0 for t in tools]) if tools.count(None) != len(tools) else write_1h * 0
+    write_5m = _ints(columns["cache_creation_input_tokens"])
+    write_1h = web = np.zeros(columns.count, dtype=np.int64)
+    if not columns.all_none("cache_creation"):
+        splits = columns["cache_creation"]
+        short = _ints([s.ephemeral_5m_input_tokens if s else 0 for s in splits])
+        write_1h = _ints([s.ephemeral_1h_input_tokens if s else 0 for s in splits])
+        write_5m = short + np.maximum(write_5m - short - write_1h, 0)
+    if not columns.all_none("server_tool_use"):
+        web = _ints([tool.web_search_requests if tool else 0 for tool in columns["server_tool_use"]])
     return {
-        "input": _ints(list(map(_input, events))),
-        "output": _ints(list(map(_output, events))),
-        "cache_read": _ints(list(map(_cache_read, events))),
+        "input": _ints(columns["input_tokens"]),
+        "output": _ints(columns["output_tokens"]),
+        "cache_read": _ints(columns["cache_read_input_tokens"]),
         "cache_write_5m": write_5m,
         "cache_write_1h": write_1h,
         "web_search": web,
     }
 
 
+def _bands(tokens: dict[str, Ints]) -> tuple[list[str], Ints]:
+    """The context bands that a price may depend on and each event's place among them."""
+    total = tokens["input"] + tokens["cache_read"] + tokens["cache_write_5m"] + tokens["cache_write_1h"]
+    if total.max() <= CONTEXT_BANDS[0][0]:
+        return [""], total
+    return ["", *(name for _, name in CONTEXT_BANDS)], sum((total > limit).astype(np.int64) for limit, _ in CONTEXT_BANDS)  # type: ignore[return-value]
+
+
 def _price(
-    events: Sequence[EventIn],
+    costs: tuple[Any, ...],
     key: KeyContext,
     records: npt.NDArray[np.void],
     tokens: dict[str, Ints],
@@ -431,12 +427,11 @@ def _price(
     )
     is_call = np.array([row[0] == "api_call" for row in whats])[code]
     has_model = np.array([row[1] != "" for row in whats])[code]
-    spent = np.zeros(len(events), dtype=bool)
+    spent = np.zeros(len(code), dtype=bool)
     for column in tokens.values():
         spent |= column != 0
     wanted = is_call | (has_model & spent)
     priced = priced & wanted
-    costs = list(map(_cost, events))
     reported, has_reported = _reported(costs)
     takes_reported = ~priced & has_reported
     records["cost"] = np.where(priced, nano, np.where(takes_reported, reported, 0))
@@ -449,7 +444,7 @@ def _price(
     )
 
 
-def _reported(costs: list[Any]) -> tuple[Ints, npt.NDArray[np.bool_]]:
+def _reported(costs: tuple[Any, ...]) -> tuple[Ints, npt.NDArray[np.bool_]]:
     """The senders' own costs in nano-USD (0 where none) and where there are any."""
     count = len(costs)
     missing = costs.count(None)
@@ -466,74 +461,56 @@ def _reported(costs: list[Any]) -> tuple[Ints, npt.NDArray[np.bool_]]:
 
 
 # ---------------------------------------------------------------------------------------------- the rest
-_session_id = attrgetter("session_id")
-_request_id = attrgetter("request_id")
-_error_type = attrgetter("error_type")
-
-
-def _sessions(events: Sequence[EventIn], records: npt.NDArray[np.void]) -> list[str]:
+def _sessions(column: tuple[str | None, ...], records: npt.NDArray[np.void]) -> list[str]:
     """Fill ``session``; the batch's distinct session names."""
-    column = list(map(_session_id, events))
-    if column.count(None) == len(column):
+    names = [name for name in dict.fromkeys(column) if name]
+    if not names:
         records["session"] = NO_SESSION
         return []
-    places: dict[str | None, int] = {}
-    for name in column:
-        if name and name not in places:
-            places[name] = len(places)
-    names = [name for name in places if name]
+    places: dict[str | None, int] = {name: place for place, name in enumerate(names)}
     places[None] = places[""] = NO_SESSION
-    records["session"] = list(map(places.__getitem__, column))
+    records["session"] = np.fromiter(map(places.__getitem__, column), dtype=np.uint16, count=len(column))
     return names
 
 
-def _tails(events: Sequence[EventIn], records: npt.NDArray[np.void]) -> bytes:
-    """Fill ``tail`` (lengths); request id, detail and metadata of all events in binary COPY form."""
-    requests = [r.encode() if r else None for r in map(_request_id, events)]
-    details = _details(events)
-    metadata = [bytes(raw) for raw in map(_metadata, events)]
-    parts: list[bytes] = []
-    add = parts.append
-    for request, detail, meta in zip(requests, details, metadata, strict=True):
-        head = _LENGTH[len(request)] + request if request is not None else _NULL
-        middle = _LENGTH[len(detail)] + detail if detail is not None else _NULL
-        if len(meta) > 4 or (meta and meta != b"null"):
-            add(head + middle + _LENGTH[len(meta)] + meta)
+def _tails(columns: Columns, records: npt.NDArray[np.void]) -> bytes:
+    """Fill ``tail`` (lengths); request id, detail and metadata of all events in binary COPY form: length, bytes.
+
+    Nothing is null there: a length of -1 and no bytes.
+    """
+    parts: list[Iterable[bytes]] = []
+    lengths = np.full(columns.count, 12, dtype=np.int64)
+    details = _details(columns)
+    requests = None if columns.all_none("request_id") else [r.encode() if r else b"" for r in columns["request_id"]]
+    for column in (requests, details, columns.metadata):
+        if column is None:
+            parts.append(repeat(_NULL, columns.count))
         else:
-            add(head + middle + _NULL)
-    records["tail"] = list(map(len, parts))
-    return b"".join(parts)
+            sizes = list(map(len, column))
+            lengths += np.fromiter(sizes, dtype=np.int64, count=columns.count)
+            parts += (map(_LENGTH.__getitem__, sizes), column)
+    records["tail"] = lengths
+    return b"".join(chain.from_iterable(zip(*parts, strict=True)))
 
 
-def _details(events: Sequence[EventIn]) -> Iterable[bytes | None]:
+def _details(columns: Columns) -> list[bytes] | None:
     """What few events have, as JSON: error type, unusual stop reason, web fetches, a name of the model that the
-    price book spells otherwise."""
-    count = len(events)
-    errors = list(map(_error_type, events))
-    stops = list(map(_stop, events))
-    tools = list(map(_server_tools, events))
-    models = list(map(_WHAT_GETTERS[1], events))
-    aliased = {m for m in set(models) if m and canonical_model(m) != m}
-    odd_stops = {s for s in set(stops) if s not in _STOP_CODES}
-    if errors.count(None) == count and tools.count(None) == count and not aliased and not odd_stops:
-        return repeat(None, count)
-    out: list[bytes | None] = []
-    for error, stop, tool, model in zip(errors, stops, tools, models, strict=True):
+    price book spells otherwise; None where no event has any."""
+    models = {m for m in set(columns["model"]) if m and canonical_model(m) != m}
+    stops = set(columns["stop_reason"]) - _STOP_CODES.keys()
+    if columns.all_none("error_type") and columns.all_none("server_tool_use") and not models and not stops:
+        return None
+    out: list[bytes] = []
+    fields = (columns[name] for name in ("error_type", "stop_reason", "server_tool_use", "model"))
+    for error, stop, tool, model in zip(*fields, strict=True):
         detail: dict[str, Any] = {}
         if error:
             detail["error_type"] = error
-        if stop in odd_stops:
+        if stop in stops:
             detail["stop_reason"] = stop
         if tool is not None and tool.web_fetch_requests:
             detail["web_fetch_requests"] = tool.web_fetch_requests
-        if model in aliased:
+        if model in models:
             detail["model"] = model
-        out.append(msgspec.json.encode(detail) if detail else None)
+        out.append(msgspec.json.encode(detail) if detail else b"")
     return out
-
-
-def _bands(
-    book: Any, models: list[str], combo: Ints, total_input: Ints
-) -> tuple[list[str], Ints]:
-    """The context bands that occur and each event's place among them."""
-    return [""], combo

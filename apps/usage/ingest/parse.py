@@ -5,6 +5,7 @@ be read is marked, never raised: one bad event must not cost the batch.
 """
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -25,7 +26,7 @@ Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 
-def parse_uuids(values: list[str]) -> tuple[bytes, list[int]]:
+def parse_uuids(values: Sequence[str]) -> tuple[bytes, list[int]]:
     """The 16 bytes of each UUID, one after the other, and the positions of strings that are none (zeroes there)."""
     joined = "".join(values)
     if set(map(len, values)) == {36} and joined.isascii():
@@ -41,7 +42,7 @@ def parse_uuids(values: list[str]) -> tuple[bytes, list[int]]:
     return _parse_uuids_singly(values)
 
 
-def _parse_uuids_singly(values: list[str]) -> tuple[bytes, list[int]]:
+def _parse_uuids_singly(values: Sequence[str]) -> tuple[bytes, list[int]]:
     parts: list[bytes] = []
     bad: list[int] = []
     for position, value in enumerate(values):
@@ -53,7 +54,7 @@ def _parse_uuids_singly(values: list[str]) -> tuple[bytes, list[int]]:
     return b"".join(parts), bad
 
 
-def parse_timestamps(values: list[str]) -> tuple[Ints, list[int]]:
+def parse_timestamps(values: Sequence[str]) -> tuple[Ints, list[int]]:
     """Microseconds since 1970 (UTC) of each RFC 3339 timestamp, and the positions of strings that are none."""
     lengths = list(map(len, values))
     if len(set(lengths)) == 1:
@@ -68,7 +69,7 @@ def parse_timestamps(values: list[str]) -> tuple[Ints, list[int]]:
     return out, bad.tolist() if len(bad) else []
 
 
-def _parse_equal(values: list[str], length: int) -> Ints:
+def _parse_equal(values: Sequence[str], length: int) -> Ints:
     """Timestamps of one length."""
     joined = "".join(values)
     if not 20 <= length <= 35 or not joined.isascii():
@@ -161,7 +162,7 @@ def _parse_days(dates: Bytes) -> Ints | None:
     return result
 
 
-def _parse_times_singly(values: list[str]) -> Ints:
+def _parse_times_singly(values: Sequence[str]) -> Ints:
     out = np.full(len(values), _BAD_TIME, dtype=np.int64)
     for position, value in enumerate(values):
         micros = _parse_time(value)

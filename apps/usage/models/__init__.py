@@ -14,6 +14,7 @@ Way of an event: `InboxBatch` (durable, deleted when drained) → in one transac
 
 from apps.usage.models.dims import Org, Person, TagKey, TagSet, TagValue, What, Who
 from apps.usage.models.engine import IdSegment, InboxBatch, RawEvent
+from apps.usage.models.prices import Price, PriceBookVersion
 from apps.usage.models.rollups import (
     RollupDay,
     RollupDelta,
@@ -28,6 +29,8 @@ __all__ = [
     "InboxBatch",
     "Org",
     "Person",
+    "Price",
+    "PriceBookVersion",
     "RawEvent",
     "RollupDay",
     "RollupDelta",
@@ -41,8 +44,3 @@ __all__ = [
     "What",
     "Who",
 ]
-
-try:  # the price book's models, once they stand
-    from apps.usage.models.prices import *  # noqa: F403
-except ModuleNotFoundError:
-    pass

@@ -1,0 +1,380 @@
+"""The engine's models as Django's state knows them; their tables are made by SQL."""
+
+import django.contrib.postgres.fields
+from django.db import migrations, models
+
+MODELS = [
+    migrations.CreateModel(
+        name="IdSegment",
+        fields=[
+            ("id", models.BigIntegerField(primary_key=True, serialize=False)),
+            ("slots", models.IntegerField()),
+            ("stripe", models.IntegerField()),
+            ("level", models.SmallIntegerField()),
+            ("ids", models.IntegerField()),
+            ("keys", models.BinaryField()),
+            ("created_at", models.DateTimeField()),
+        ],
+        options={
+            "db_table": "usage_id_segment",
+            "managed": False,
+        },
+    ),
+    migrations.CreateModel(
+        name="InboxBatch",
+        fields=[
+            (
+                "pk",
+                models.CompositePrimaryKey("id", "slot", blank=True, editable=False, primary_key=True, serialize=False),
+            ),
+            ("id", models.BigIntegerField()),
+            ("slot", models.SmallIntegerField()),
+            ("org_id", models.UUIDField()),
+            ("received_at", models.DateTimeField()),
+            ("events", models.IntegerField()),
+            ("frames", models.BinaryField()),
+        ],
+        options={
+            "verbose_name_plural": "inbox batches",
+            "db_table": "usage_inbox",
+            "managed": False,
+        },
+    ),
+    migrations.CreateModel(
+        name="Org",
+        fields=[
+            ("id", models.IntegerField(primary_key=True, serialize=False)),
+            ("org_id", models.UUIDField(unique=True)),
+            ("salt", models.BinaryField()),
+            ("timezone", models.TextField()),
+            ("created_at", models.DateTimeField()),
+        ],
+        options={
+            "verbose_name": "organisation (usage)",
+            "verbose_name_plural": "organisations (usage)",
+            "db_table": "usage_org",
+            "managed": False,
+        },
+    ),
+    migrations.CreateModel(
+        name="Person",
+        fields=[
+            ("id", models.UUIDField(primary_key=True, serialize=False)),
+            ("org_id", models.UUIDField()),
+            ("email", models.TextField()),
+            ("name", models.TextField()),
+            ("claimed_by", models.UUIDField(null=True)),
+            ("first_seen_at", models.DateTimeField()),
+            ("claimed_at", models.DateTimeField(null=True)),
+        ],
+        options={
+            "verbose_name": "unclaimed person",
+            "verbose_name_plural": "unclaimed people",
+            "db_table": "usage_person",
+            "managed": False,
+        },
+    ),
+    migrations.CreateModel(
+        name="RawEvent",
+        fields=[
+            (
+                "pk",
+                models.CompositePrimaryKey(
+                    "org", "ts", "event_id", blank=True, editable=False, primary_key=True, serialize=False
+                ),
+            ),
+            ("ts", models.DateTimeField()),
+            ("cost_nano", models.BigIntegerField()),
+            ("reported_nano", models.BigIntegerField()),
+            ("session", models.BigIntegerField()),
+            ("event_id", models.UUIDField()),
+            ("drop_on", models.DateField()),
+            ("org", models.IntegerField()),
+            ("who", models.IntegerField()),
+            ("what", models.IntegerField()),
+            ("input_tokens", models.IntegerField()),
+            ("output_tokens", models.IntegerField()),
+            ("cache_read_tokens", models.IntegerField()),
+            ("cache_write_5m_tokens", models.IntegerField()),
+            ("cache_write_1h_tokens", models.IntegerField()),
+            ("web_searches", models.IntegerField()),
+            ("latency_ms", models.IntegerField()),
+            ("flags", models.SmallIntegerField()),
+            ("stop_reason", models.SmallIntegerField()),
+            ("request_id", models.TextField(null=True)),
+            ("detail", models.TextField(null=True)),
+            ("metadata", models.TextField(null=True)),
+        ],
+        options={
+            "db_table": "usage_event",
+            "managed": False,
+        },
+    ),
+    migrations.CreateModel(
+        name="RollupDay",
+        fields=[
+            ("org", models.IntegerField()),
+            ("who", models.IntegerField()),
+            ("what", models.IntegerField()),
+            ("events", models.IntegerField()),
+            ("input_tokens", models.BigIntegerField()),
+            ("output_tokens", models.BigIntegerField()),
+            ("cache_read_tokens", models.BigIntegerField()),
+            ("cache_write_5m_tokens", models.BigIntegerField()),
+            ("cache_write_1h_tokens", models.BigIntegerField()),
+            ("web_searches", models.IntegerField()),
+            ("cost_nano", models.BigIntegerField()),
+            ("reported_nano", models.BigIntegerField()),
+            ("unpriced", models.IntegerField()),
+            ("latency_count", models.IntegerField()),
+            ("latency_ms", models.BigIntegerField()),
+            ("latency_hist", models.BinaryField()),
+            (
+                "pk",
+                models.CompositePrimaryKey(
+                    "org", "day", "who", "what", blank=True, editable=False, primary_key=True, serialize=False
+                ),
+            ),
+            ("day", models.DateField()),
+        ],
+        options={
+            "db_table": "usage_rollup_day",
+            "managed": False,
+        },
+    ),
+    migrations.CreateModel(
+        name="RollupDelta",
+        fields=[
+            ("org", models.IntegerField()),
+            ("who", models.IntegerField()),
+            ("what", models.IntegerField()),
+            ("events", models.IntegerField()),
+            ("input_tokens", models.BigIntegerField()),
+            ("output_tokens", models.BigIntegerField()),
+            ("cache_read_tokens", models.BigIntegerField()),
+            ("cache_write_5m_tokens", models.BigIntegerField()),
+            ("cache_write_1h_tokens", models.BigIntegerField()),
+            ("web_searches", models.IntegerField()),
+            ("cost_nano", models.BigIntegerField()),
+            ("reported_nano", models.BigIntegerField()),
+            ("unpriced", models.IntegerField()),
+            ("latency_count", models.IntegerField()),
+            ("latency_ms", models.BigIntegerField()),
+            ("latency_hist", models.BinaryField()),
+            (
+                "pk",
+                models.CompositePrimaryKey(
+                    "org", "minute", "who", "what", blank=True, editable=False, primary_key=True, serialize=False
+                ),
+            ),
+            ("minute", models.DateTimeField()),
+        ],
+        options={
+            "db_table": "usage_delta",
+            "managed": False,
+        },
+    ),
+    migrations.CreateModel(
+        name="RollupMinute",
+        fields=[
+            ("org", models.IntegerField()),
+            ("who", models.IntegerField()),
+            ("what", models.IntegerField()),
+            ("events", models.IntegerField()),
+            ("input_tokens", models.BigIntegerField()),
+            ("output_tokens", models.BigIntegerField()),
+            ("cache_read_tokens", models.BigIntegerField()),
+            ("cache_write_5m_tokens", models.BigIntegerField()),
+            ("cache_write_1h_tokens", models.BigIntegerField()),
+            ("web_searches", models.IntegerField()),
+            ("cost_nano", models.BigIntegerField()),
+            ("reported_nano", models.BigIntegerField()),
+            ("unpriced", models.IntegerField()),
+            ("latency_count", models.IntegerField()),
+            ("latency_ms", models.BigIntegerField()),
+            ("latency_hist", models.BinaryField()),
+            (
+                "pk",
+                models.CompositePrimaryKey(
+                    "org", "bucket", "who", "what", blank=True, editable=False, primary_key=True, serialize=False
+                ),
+            ),
+            ("bucket", models.DateTimeField()),
+        ],
+        options={
+            "db_table": "usage_rollup_minute",
+            "managed": False,
+        },
+    ),
+    migrations.CreateModel(
+        name="RollupQuarter",
+        fields=[
+            ("org", models.IntegerField()),
+            ("who", models.IntegerField()),
+            ("what", models.IntegerField()),
+            ("events", models.IntegerField()),
+            ("input_tokens", models.BigIntegerField()),
+            ("output_tokens", models.BigIntegerField()),
+            ("cache_read_tokens", models.BigIntegerField()),
+            ("cache_write_5m_tokens", models.BigIntegerField()),
+            ("cache_write_1h_tokens", models.BigIntegerField()),
+            ("web_searches", models.IntegerField()),
+            ("cost_nano", models.BigIntegerField()),
+            ("reported_nano", models.BigIntegerField()),
+            ("unpriced", models.IntegerField()),
+            ("latency_count", models.IntegerField()),
+            ("latency_ms", models.BigIntegerField()),
+            ("latency_hist", models.BinaryField()),
+            (
+                "pk",
+                models.CompositePrimaryKey(
+                    "org", "bucket", "who", "what", blank=True, editable=False, primary_key=True, serialize=False
+                ),
+            ),
+            ("bucket", models.DateTimeField()),
+        ],
+        options={
+            "db_table": "usage_rollup_quarter",
+            "managed": False,
+        },
+    ),
+    migrations.CreateModel(
+        name="Session",
+        fields=[
+            ("org", models.IntegerField()),
+            ("session_id", models.TextField()),
+            ("who", models.IntegerField()),
+            ("started_at", models.DateTimeField()),
+            ("last_at", models.DateTimeField()),
+            ("events", models.IntegerField()),
+            ("calls", models.IntegerField()),
+            ("tool_calls", models.IntegerField()),
+            ("errors", models.IntegerField()),
+            ("input_tokens", models.BigIntegerField()),
+            ("output_tokens", models.BigIntegerField()),
+            ("cache_read_tokens", models.BigIntegerField()),
+            ("cache_write_tokens", models.BigIntegerField()),
+            ("cost_nano", models.BigIntegerField()),
+            (
+                "pk",
+                models.CompositePrimaryKey("org", "id", blank=True, editable=False, primary_key=True, serialize=False),
+            ),
+            ("id", models.BigIntegerField()),
+            ("models", django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), size=None)),
+        ],
+        options={
+            "db_table": "usage_session",
+            "managed": False,
+        },
+    ),
+    migrations.CreateModel(
+        name="SessionDelta",
+        fields=[
+            ("org", models.IntegerField()),
+            ("session_id", models.TextField()),
+            ("who", models.IntegerField()),
+            ("started_at", models.DateTimeField()),
+            ("last_at", models.DateTimeField()),
+            ("events", models.IntegerField()),
+            ("calls", models.IntegerField()),
+            ("tool_calls", models.IntegerField()),
+            ("errors", models.IntegerField()),
+            ("input_tokens", models.BigIntegerField()),
+            ("output_tokens", models.BigIntegerField()),
+            ("cache_read_tokens", models.BigIntegerField()),
+            ("cache_write_tokens", models.BigIntegerField()),
+            ("cost_nano", models.BigIntegerField()),
+            (
+                "pk",
+                models.CompositePrimaryKey(
+                    "org", "session", "model", blank=True, editable=False, primary_key=True, serialize=False
+                ),
+            ),
+            ("session", models.BigIntegerField()),
+            ("model", models.TextField()),
+        ],
+        options={
+            "db_table": "usage_session_delta",
+            "managed": False,
+        },
+    ),
+    migrations.CreateModel(
+        name="TagKey",
+        fields=[
+            ("id", models.UUIDField(primary_key=True, serialize=False)),
+            ("org_id", models.UUIDField()),
+            ("key", models.TextField()),
+            ("created_at", models.DateTimeField()),
+        ],
+        options={
+            "db_table": "usage_tag_key",
+            "managed": False,
+        },
+    ),
+    migrations.CreateModel(
+        name="TagSet",
+        fields=[
+            ("id", models.IntegerField(primary_key=True, serialize=False)),
+            ("org", models.IntegerField()),
+            ("tags", models.JSONField()),
+        ],
+        options={
+            "db_table": "usage_tagset",
+            "managed": False,
+        },
+    ),
+    migrations.CreateModel(
+        name="TagValue",
+        fields=[
+            ("id", models.BigIntegerField(primary_key=True, serialize=False)),
+            ("org_id", models.UUIDField()),
+            ("key", models.TextField()),
+            ("value", models.TextField()),
+        ],
+        options={
+            "db_table": "usage_tag_value",
+            "managed": False,
+        },
+    ),
+    migrations.CreateModel(
+        name="What",
+        fields=[
+            ("id", models.IntegerField(primary_key=True, serialize=False)),
+            ("event_type", models.TextField()),
+            ("model", models.TextField()),
+            ("service_tier", models.TextField()),
+            ("batch", models.BooleanField()),
+            ("geo", models.TextField()),
+            ("speed", models.TextField()),
+            ("context_band", models.TextField()),
+            ("mcp_server", models.TextField()),
+            ("mcp_tool", models.TextField()),
+            ("source", models.TextField()),
+            ("status", models.TextField()),
+        ],
+        options={
+            "verbose_name": "what",
+            "verbose_name_plural": "what",
+            "db_table": "usage_what",
+            "managed": False,
+        },
+    ),
+    migrations.CreateModel(
+        name="Who",
+        fields=[
+            ("id", models.IntegerField(primary_key=True, serialize=False)),
+            ("org", models.IntegerField()),
+            ("project_id", models.UUIDField(null=True)),
+            ("team_id", models.UUIDField(null=True)),
+            ("person_id", models.UUIDField(null=True)),
+            ("key_id", models.UUIDField(null=True)),
+            ("tagset", models.IntegerField(null=True)),
+        ],
+        options={
+            "verbose_name": "who",
+            "verbose_name_plural": "who",
+            "db_table": "usage_who",
+            "managed": False,
+        },
+    ),
+]

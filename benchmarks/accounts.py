@@ -1,0 +1,55 @@
+"""Organisations with members and keys, made straight in the database of the instance under test."""
+
+import os
+from uuid import uuid4
+
+from benchmarks.ingest_load import Account
+
+__all__ = ["make_accounts"]
+
+
+def make_accounts(count: int, people: int) -> list[Account]:
+    """``count`` organisations of ``people`` members, each with a project and an unlimited ingest key."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mindweave.settings")
+    import django
+
+    django.setup()
+    from django.contrib.auth import get_user_model
+    from django.db import transaction
+
+    from apps.accounts.models import Membership, Organization
+    from apps.core.crypto import token_digest
+    from apps.core.tenancy import system_scope
+    from apps.projects.models import ApiKey, Project
+    from apps.projects.selectors import KEY_PURPOSE
+    from apps.projects.tokens import display_prefix, new_key
+
+    user_model = get_user_model()
+    tag = uuid4().hex[:8]
+    with system_scope("a benchmark makes its organisations"), transaction.atomic():
+        orgs = [Organization(name=f"Bench {tag} {i}", slug=f"bench-{tag}-{i}") for i in range(count)]
+        Organization.objects.bulk_create(orgs)
+        users = [
+            user_model(email=f"p{j}@o{i}.{tag}.bench.invalid", name=f"Person {j}")
+            for i in range(count)
+            for j in range(people)
+        ]
+        user_model.objects.bulk_create(users, batch_size=2000)
+        Membership.objects.bulk_create(
+            [Membership(org=orgs[n // people], user=user, role="developer") for n, user in enumerate(users)],
+            batch_size=2000,
+        )
+        projects = [Project(org=org, name="Bench", slug="bench") for org in orgs]
+        Project.objects.bulk_create(projects)
+        tokens = [new_key() for _ in orgs]
+        ApiKey.objects.bulk_create(
+            ApiKey(
+                org=org, project=project, name="bench", prefix=display_prefix(token),
+                digest=token_digest(token, KEY_PURPOSE), scopes=["ingest"], rate_limit_per_minute=0,
+            )
+            for org, project, token in zip(orgs, projects, tokens, strict=True)
+        )  # fmt: skip
+    return [
+        Account(token, org.pk, project.pk, tuple(user.pk for user in users[i * people : (i + 1) * people]))
+        for i, (token, org, project) in enumerate(zip(tokens, orgs, projects, strict=True))
+    ]

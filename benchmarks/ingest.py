@@ -1,0 +1,276 @@
+"""``python benchmarks/ingest.py``: how many events a second MindWeave takes in and counts, through its own address.
+
+Needs a running instance: its URL, its database (for the exact check and the lag), and either a key of it
+(``--api-key`` with ``--org-id``, ``--project-id``) or ``--orgs N``, which makes that many organisations with keys.
+``make bench`` starts one and hands all that over.
+"""
+
+import argparse
+import asyncio
+import hashlib
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from benchmarks.ingest_load import Account, Load, Outcome, TrackLoad, percentile  # noqa: E402
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+# ---------------------------------------------------------------------------------------------- processes
+def _role(command: str) -> str:
+    """What a process of the instance is, by its command line."""
+    for word, role in (
+        ("postgres: ", "PostgreSQL"), ("/postgres ", "PostgreSQL"), ("redis-server", "Redis"), ("caddy", "front"),
+        (" drain", "drain"), (" bus", "bus"), ("beat", "beat"), ("celery", "worker"), ("asgi", "realtime"),
+        ("granian", "web"), ("multiprocessing", "web"), ("wsgi", "web"),
+    ):  # fmt: skip
+        if word in command:
+            return role
+    return "other"
+
+
+def _tree(roots: list[int]) -> dict[int, str]:
+    """Processes below ``roots`` and their roles; a process without one takes its parent's."""
+    parents: dict[int, int] = {}
+    commands: dict[int, str] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                stat = Path(f"/proc/{entry}/stat").read_text()
+                commands[int(entry)] = Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+                parents[int(entry)] = int(stat.rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+    roles: dict[int, str] = {}
+    for pid in parents:
+        chain, at = [], pid
+        while at in parents and at not in roots:
+            chain.append(at)
+            at = parents[at]
+        if at in roots and pid != os.getpid():
+            role = next((r for r in map(_role, (commands[p] for p in [*chain, at])) if r != "other"), "other")
+            roles[pid] = role
+    return roles
+
+
+def _cpu(roles: dict[int, str]) -> dict[str, float]:
+    """CPU seconds so far by role."""
+    seconds: dict[str, float] = {}
+    for pid, role in roles.items():
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        seconds[role] = seconds.get(role, 0.0) + (int(fields[11]) + int(fields[12])) / _TICKS
+    return seconds
+
+
+def _memory(roles: dict[int, str]) -> float:
+    """Memory of all processes in MB, shared pages counted once among those who share them."""
+    total = 0
+    for pid in roles:
+        try:
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1])
+        except OSError:
+            continue
+    return total / 1024
+
+
+def calibrate() -> str:
+    """A line that says how fast this machine is at the moment."""
+    block, started, rounds = os.urandom(1 << 20), time.perf_counter(), 0
+    while time.perf_counter() - started < 0.3:
+        hashlib.sha256(block).digest()
+        rounds += 1
+    hashed = rounds / (time.perf_counter() - started)
+    started, n = time.perf_counter(), 0
+    while time.perf_counter() - started < 0.3:
+        for _ in range(10_000):
+            n += 1
+    return (
+        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; sha256 {hashed:.0f} MB/s,"
+        f" Python loop {n / (time.perf_counter() - started) / 1e6:.1f} M/s on one"
+    )
+
+
+# ---------------------------------------------------------------------------------------------- lag
+class _LagProbe(threading.Thread):
+    """From receipt to counted: looks every 10 ms at the oldest batch that waits."""
+
+    def __init__(self, database: str) -> None:
+        super().__init__(daemon=True)
+        self.database = database
+        self.lags: list[float] = []
+        self.depth = 0
+        self._done = threading.Event()
+
+    def run(self) -> None:
+        with psycopg.connect(self.database, autocommit=True) as connection:
+            marks: list[float] = []
+            while not self._done.wait(0.01):
+                oldest, events = connection.execute(
+                    "SELECT extract(epoch FROM min(received_at))::float8, coalesce(sum(events), 0) FROM usage_inbox"
+                ).fetchone() or (None, 0)
+                moment = time.time()
+                self.depth = max(self.depth, int(events))
+                # A batch received at `mark` is counted once nothing as old waits.
+                while marks and (oldest is None or marks[0] < oldest):
+                    self.lags.append(moment - marks.pop(0))
+                marks.append(moment)
+
+    def stop(self) -> None:
+        self._done.set()
+        self.join()
+
+
+# ---------------------------------------------------------------------------------------------- check
+_SUMS = {
+    "raw": "SELECT count(*), coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0),"
+    " count(DISTINCT event_id) FROM usage_event e JOIN usage_org o ON o.id = e.org WHERE o.org_id = ANY(%s)",
+    "rollup": "SELECT sum(events), sum(input_tokens), sum(output_tokens), sum(events) FROM ("
+    "SELECT org, events, input_tokens, output_tokens FROM usage_delta UNION ALL"
+    " SELECT org, events, input_tokens, output_tokens FROM usage_rollup_quarter) s"
+    " JOIN usage_org o ON o.id = s.org WHERE o.org_id = ANY(%s)",
+}
+
+
+def _sums(database: str, orgs: list[UUID]) -> dict[str, tuple[int, ...]]:
+    with psycopg.connect(database, autocommit=True) as connection:
+        return {
+            name: tuple(int(value or 0) for value in connection.execute(sql, (orgs,)).fetchone() or ())
+            for name, sql in _SUMS.items()
+        }
+
+
+def _wait_drained(database: str, seconds: float) -> float:
+    """Wait until the inbox is empty; returns how long that took."""
+    started = time.monotonic()
+    with psycopg.connect(database, autocommit=True) as connection:
+        while time.monotonic() - started < seconds:
+            row = connection.execute("SELECT EXISTS (SELECT 1 FROM usage_inbox)").fetchone()
+            if row and not row[0]:
+                return time.monotonic() - started
+            time.sleep(0.02)
+    raise SystemExit("the inbox did not empty")
+
+
+def _check(before: dict[str, tuple[int, ...]], after: dict[str, tuple[int, ...]], outcome: Outcome) -> list[str]:
+    """What does not add up."""
+    expected = (outcome.expected_events, outcome.expected_input, outcome.expected_output, outcome.expected_events)
+    wrong = []
+    for name in before:
+        found = tuple(b - a for a, b in zip(before[name], after[name], strict=True))
+        if found != expected:
+            wrong.append(f"{name}: expected {expected}, found {found}")
+    return wrong
+
+
+# ---------------------------------------------------------------------------------------------- runs
+def run(options: argparse.Namespace, accounts: list[Account]) -> dict[str, object]:
+    """One run; returns its figures."""
+    orgs = [account.org_id for account in accounts]
+    _wait_drained(options.database_url, 60)
+    before = _sums(options.database_url, orgs)
+    kind = TrackLoad if options.track else Load
+    extra = {} if options.track else {"batch": options.batch}
+    load = kind(
+        options.url, accounts, rate=options.rate, seconds=options.seconds, connections=options.connections, **extra
+    )
+    roles = _tree(options.pid)
+    cpu = _cpu(roles)
+    probe = _LagProbe(options.database_url)
+    probe.start()
+    started = time.monotonic()
+    outcome = asyncio.run(load.run())
+    elapsed = outcome.last - outcome.first
+    memory = _memory(roles)
+    left = _wait_drained(options.database_url, 120)
+    whole = time.monotonic() - started
+    probe.stop()
+    used = {role: seconds - cpu.get(role, 0.0) for role, seconds in _cpu(roles).items()}
+    used["generator"] = outcome.cpu_seconds
+    events = max(1, outcome.acknowledged_events)
+    return {
+        "offered": options.rate,
+        "batch": load.batch,
+        "orgs": len(accounts),
+        "seconds": round(elapsed, 1),
+        "accepted_per_second": round(outcome.acknowledged_events / elapsed),
+        "acknowledged": outcome.acknowledged_events,
+        "refused_requests": outcome.refused_requests,
+        "failed_requests": outcome.failed_requests,
+        "ack_ms": [round(percentile(outcome.latencies, f) * 1000, 1) for f in (0.5, 0.95, 0.99)],
+        "visible_ms": [round(percentile(probe.lags, f) * 1000) for f in (0.5, 0.95, 0.99)],
+        "inbox_peak": probe.depth,
+        "left_seconds": round(left, 2),
+        "cpu_us_per_event": {role: round(s / events * 1e6, 2) for role, s in sorted(used.items()) if s / events > 2e-8},
+        "cpu_us_total": round(sum(used.values()) / events * 1e6, 2),
+        "cores_busy": round(sum(used.values()) / whole, 2),
+        "memory_mb": round(memory),
+        "wrong": _check(before, _sums(options.database_url, orgs), outcome),
+    }
+
+
+def show(figures: dict[str, object]) -> None:
+    """A run as lines for people."""
+    print(
+        f"{figures['accepted_per_second']:>9,}/s of {figures['offered']:,} in batches of {figures['batch']}, "
+        f"{figures['orgs']} orgs, {figures['seconds']} s | ack p50/p95/p99 {figures['ack_ms']} ms | "
+        f"visible {figures['visible_ms']} ms | {figures['cpu_us_total']} µs CPU an event {figures['cpu_us_per_event']}, "
+        f"{figures['cores_busy']} cores | {figures['memory_mb']} MB | left {figures['left_seconds']} s | "
+        f"refused {figures['refused_requests']}, failed {figures['failed_requests']} | "
+        f"{'sums exact' if not figures['wrong'] else figures['wrong']}",
+        flush=True,
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--url", default="http://127.0.0.1:8000")
+    parser.add_argument("--database-url", default=os.environ.get("DATABASE_URL", ""))
+    parser.add_argument("--pid", type=int, action="append", default=[], help="root of the instance's processes")
+    parser.add_argument("--api-key")
+    parser.add_argument("--org-id", type=UUID)
+    parser.add_argument("--project-id", type=UUID)
+    parser.add_argument("--orgs", type=int, default=0, help="make so many organisations with keys of their own")
+    parser.add_argument("--people", type=int, default=20, help="people of each organisation")
+    parser.add_argument("--rate", type=int, default=50_000)
+    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--batch", type=int, default=1000)
+    parser.add_argument("--track", action="store_true", help="single events")
+    parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if options.orgs:
+        from benchmarks.accounts import make_accounts
+
+        accounts = make_accounts(options.orgs, options.people)
+    else:
+        from uuid import uuid4
+
+        users = tuple(uuid4() for _ in range(options.people))
+        accounts = [Account(options.api_key, options.org_id, options.project_id, users)]
+    if not options.json:
+        print(calibrate(), flush=True)
+    failed = False
+    for _ in range(options.runs):
+        figures = run(options, accounts)
+        print(json.dumps(figures)) if options.json else show(figures)
+        failed |= bool(figures["wrong"])
+    return int(failed)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
