@@ -1,5 +1,6 @@
 """The settings of MindWeave, all from the environment (docs/configuration.md lists each)."""
 
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -193,10 +194,9 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "apps.projects.authentication.ApiKeyAuthentication",
         "apps.identity.authentication.JWTAuthentication",
-        "apps.core.api.SessionAuthentication",
+        "apps.core.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": [],
-    "DEFAULT_PARSER_CLASSES": ["apps.core.api.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
@@ -205,7 +205,21 @@ REST_FRAMEWORK = {
 MAX_BODY_BYTES = env_int("MAX_BODY_BYTES", 10 * 1024 * 1024)
 MAX_INFLATED_BYTES = env_int("MAX_INFLATED_BYTES", 64 * 1024 * 1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
-SPECTACULAR_SETTINGS: dict[str, Any] = {"TITLE": "MindWeave", "VERSION": "1"}
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "MindWeave",
+    "VERSION": "1",
+    "DESCRIPTION": "The control plane for an organisation's use of Claude. Errors are RFC 9457 problem details; "
+    "lists are pages with `next_cursor`; money is decimal strings in USD; time is RFC 3339 in UTC.",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SCHEMA_PATH_PREFIX": "",
+    "ENUM_NAME_OVERRIDES": {"RoleEnum": "apps.accounts.models.Role"},
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "apps.core.openapi.add_documented",
+    ],
+}
 
 # ------------------------------------------------------------------ the usage engine
 # Accepted events that may wait to be counted, and how many more of the gateways' own; beyond, ingest answers 429.
@@ -295,7 +309,11 @@ SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SILENCED_SYSTEM_CHECKS: list[str] = []
 
-# ------------------------------------------------------------------ logs and traces
+# ------------------------------------------------------------------ metrics, logs and traces
+# prometheus_client reads it when it is imported, and settings come before everything else.
+METRICS_DIR = DATA_DIR / "metrics"
+METRICS_DIR.mkdir(parents=True, exist_ok=True)
+os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(METRICS_DIR))
 LOG_LEVEL = env_value("LOG_LEVEL", "INFO").upper()
 LOG_FORMAT = env_value("LOG_FORMAT", "console" if DEVELOPMENT else "json")
 OTEL_EXPORTER_OTLP_ENDPOINT = env_value("OTEL_EXPORTER_OTLP_ENDPOINT")

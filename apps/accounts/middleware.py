@@ -11,7 +11,7 @@ from django.shortcuts import redirect
 
 from apps.accounts import selectors
 from apps.core import errors
-from apps.core.api.auth import user_actor
+from apps.core.authentication import user_actor
 from apps.core.context import set_actor
 from apps.core.problems import problem_response
 from apps.core.tenancy import org_scope

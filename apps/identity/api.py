@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from apps.core import errors, ports
 from apps.core.api import ApiView, StrictSerializer
-from apps.core.api.auth import client_ip
+from apps.core.authentication import client_ip
 from apps.identity import jwt, selectors, services
 
 __all__ = ["Jwks", "Login", "Logout", "Me", "MfaVerify", "Refresh", "Register", "UserDetail"]
@@ -48,6 +48,10 @@ class UserSerializer(serializers.Serializer):  # type: ignore[type-arg]
     id = serializers.UUIDField()
     email = serializers.EmailField()
     name = serializers.CharField()
+
+
+class JwksSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    keys = serializers.ListField(child=serializers.DictField())
 
 
 class MeSerializer(UserSerializer):
@@ -150,7 +154,7 @@ class Jwks(ApiView):
     org_required = False
     authentication_classes = ()
 
-    @extend_schema(tags=["Auth"], responses={200: serializers.DictField(child=serializers.ListField())})
+    @extend_schema(tags=["Auth"], responses={200: JwksSerializer})
     def get(self, request: Request) -> Response:
         """The public keys that access tokens are verified by (RFC 7517)."""
         return Response(jwt.jwks(), headers={"Cache-Control": "public, max-age=60"})

@@ -42,7 +42,7 @@ class UserManager(BaseUserManager["User"]):
 class User(AbstractBaseUser, PermissionsMixin, UUIDModel):
     """A person. What they may do in an organisation is their membership there (accounts), never a flag here."""
 
-    email = models.EmailField(max_length=254)
+    email = models.EmailField(max_length=254, unique=True)
     name = models.CharField(max_length=150, blank=True)
     is_staff = models.BooleanField(default=False, help_text="May enter the staff admin.")
     is_active = models.BooleanField(default=True)

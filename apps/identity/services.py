@@ -16,7 +16,7 @@ from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 
 from apps.audit.services import record
-from apps.core.api.auth import user_actor
+from apps.core.authentication import user_actor
 from apps.core.clock import now
 from apps.core.context import bind, current, set_actor
 from apps.core.crypto import new_token, token_digest, token_digests

@@ -10,7 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
-from apps.core.api.auth import client_ip
+from apps.core.authentication import client_ip
 from apps.core.clock import now
 from apps.core.errors import MindWeaveError, NotAuthenticated
 from apps.core.web.forms import add_problem

@@ -8,7 +8,7 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from apps.core.api.auth import WWW_AUTHENTICATE, client_ip
+from apps.core.authentication import WWW_AUTHENTICATE, client_ip
 from apps.core.contracts import Actor
 from apps.core.errors import NotAuthenticated
 from apps.projects import selectors

@@ -15,9 +15,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.core import errors, ports
-from apps.core.api.auth import actor_of
+from apps.core.api.parsers import StrictJSONParser
+from apps.core.authentication import actor_of
 from apps.core.context import bind
 from apps.core.contracts import Actor
+from apps.core.openapi import ApiSchema
 from apps.core.problems import as_mindweave_error, pointer_errors, problem_response
 from apps.core.tenancy import org_scope
 
@@ -33,6 +35,9 @@ class ApiView(APIView):
     - ``org_required``: whether the endpoint works inside an organisation (almost all do).
     - ``public``: methods open to anybody.
     """
+
+    parser_classes = (StrictJSONParser,)
+    schema = ApiSchema()
 
     capabilities: ClassVar[Mapping[str, str | None]] = {}
     scopes: ClassVar[Mapping[str, str]] = {}

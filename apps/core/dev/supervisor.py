@@ -150,7 +150,7 @@ class Supervisor:
         child.backoff = min(child.backoff * 2, _BACKOFF_MOST)
 
     def stop(self) -> None:
-        """Ask all to end, then insist: the last started goes first, so that the front closes before what is behind it."""
+        """Ask all to end, then insist; the last started goes first: the front closes before what is behind it."""
         self.stopping = True
         for child in reversed(self.children):
             if child.pid:

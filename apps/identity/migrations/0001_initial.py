@@ -64,7 +64,7 @@ class Migration(migrations.Migration):
                         verbose_name="superuser status",
                     ),
                 ),
-                ("email", models.EmailField(max_length=254)),
+                ("email", models.EmailField(max_length=254, unique=True)),
                 ("name", models.CharField(blank=True, max_length=150)),
                 ("is_staff", models.BooleanField(default=False, help_text="May enter the staff admin.")),
                 ("is_active", models.BooleanField(default=True)),

@@ -107,7 +107,7 @@ class Command(BaseCommand):
         raise ServerError(f"MindWeave did not become ready ({last}); logs are in {self.supervisor.log_dir}.")
 
     def _demo(self, here: environment.Place) -> dict[str, Any]:
-        """Make the demo organisation through the running product, once; what it made is remembered for the next start."""
+        """Make the demo organisation through the running product, once; what it made is kept for the next start."""
         if not self.demo or "demo" not in get_commands():
             return {}
         path = here.data_dir / "demo.json"
@@ -165,6 +165,6 @@ class Command(BaseCommand):
 def _curl(url: str, key: str) -> str:
     return (
         f"  curl -sS {url}/v1/track -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\\n"
-        """    -d '{"event_id": "'$(cat /proc/sys/kernel/random/uuid)'", "timestamp": "'$(date -u +%FT%TZ)'","""
-        """ "event_type": "api_call",\n         "model": "claude-opus-5-5", "input_tokens": 1200, "output_tokens": 42}'"""
+        """    -d '{"event_id": "'$(cat /proc/sys/kernel/random/uuid)'", "timestamp": "'$(date -u +%FT%TZ)'",\n"""
+        """         "event_type": "api_call", "model": "claude-opus-5-5", "input_tokens": 1200, "output_tokens": 42}'"""
     )

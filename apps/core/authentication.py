@@ -7,7 +7,9 @@ An authenticator returns ``(user, actor)``: ``request.user`` is the Django user 
 from dataclasses import replace
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import authentication
 from rest_framework.request import Request
 
@@ -52,3 +54,13 @@ def actor_of(request: Request) -> Actor:
     return replace(
         ANONYMOUS, ip=client_ip(request._request), user_agent=request._request.headers.get("User-Agent", "")[:300]
     )
+
+
+class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """How the OpenAPI document names it."""
+
+    target_class = "apps.core.authentication.SessionAuthentication"
+    name = "session"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME}
