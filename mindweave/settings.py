@@ -139,6 +139,7 @@ CHANNEL_LAYERS = {
 
 # ------------------------------------------------------------------ Celery
 CELERY_BROKER_URL = celery_redis_url(REDIS_URL, 0)
+CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
