@@ -259,8 +259,13 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "apps.accounts.web.shell",
             ],
-            "builtins": ["django_cotton.templatetags.cotton", "django.templatetags.static"],
+            "builtins": [
+                "django_cotton.templatetags.cotton",
+                "django.templatetags.static",
+                "apps.core.templatetags.mw",
+            ],
             "loaders": [
                 (
                     "django.template.loaders.cached.Loader",
