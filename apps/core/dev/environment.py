@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -31,7 +32,17 @@ class Place:
         return self.data_dir / "log"
 
 
+_entered: Place | None = None
+
+
 def place() -> Place:
+    """The instance that :func:`enter` found."""
+    if _entered is None:
+        raise RuntimeError("enter() comes first")
+    return _entered
+
+
+def _look() -> Place:
     """The instance that the environment names (``MINDWEAVE_DATA_DIR``, by default ``var``); makes its directories."""
     data_dir = Path(os.environ.get("MINDWEAVE_DATA_DIR") or "var")
     if not data_dir.is_absolute():
@@ -47,8 +58,12 @@ def place() -> Place:
 
 
 def enter() -> Place:
-    """Set what the settings need: addresses of the servers, secrets (made on the first start, mode 0600)."""
-    here = place()
+    """Set what the settings need: addresses of the servers, secrets (made on the first start, mode 0600).
+
+    Called once, before Django is loaded; what it found is what :func:`place` tells afterwards.
+    """
+    global _entered
+    here = _entered = _look()
     os.environ["MINDWEAVE_DATA_DIR"] = str(here.data_dir)
     os.environ.setdefault("MINDWEAVE_ENV", "development")
     if here.own_postgres:
