@@ -1,0 +1,7 @@
+from django.urls import path
+
+from apps.analytics import api
+
+urlpatterns = [
+    path("analytics/usage", api.Usage.as_view(), name="analytics-usage"),
+]

@@ -1,0 +1,23 @@
+"""The reading door of the usage engine."""
+
+from apps.usage.selectors.aggregate import (
+    DIMENSIONS,
+    GRANULARITIES,
+    Metrics,
+    UsageAnswer,
+    UsageRow,
+    tag_keys,
+    usage_aggregate,
+)
+from apps.usage.selectors.people import unclaimed_people
+
+__all__ = [
+    "DIMENSIONS",
+    "GRANULARITIES",
+    "Metrics",
+    "UsageAnswer",
+    "UsageRow",
+    "tag_keys",
+    "unclaimed_people",
+    "usage_aggregate",
+]

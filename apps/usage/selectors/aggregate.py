@@ -1,0 +1,268 @@
+"""Sums over the rollups: by time, by any dimension, in any time zone."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.db import connection
+
+from apps.core.clock import now
+from apps.core.errors import ValidationFailed
+from apps.core.money import nano_to_str
+from apps.core.tenancy import org_scope
+from apps.usage import histogram, store
+from apps.usage.models import TagKey
+
+__all__ = [
+    "DIMENSIONS",
+    "GRANULARITIES",
+    "MAX_ROWS",
+    "Metrics",
+    "UsageAnswer",
+    "UsageRow",
+    "tag_keys",
+    "usage_aggregate",
+]
+
+GRANULARITIES = ("minute", "hour", "day", "week", "month", "none")
+MAX_ROWS = 10_000
+# Minute rows are kept 35 days; a margin of one keeps a query from reading a half-dropped day.
+_MINUTES_KEPT = timedelta(days=34)
+
+# Dimension → column. Ids are UUIDs and may be null; words are never null, empty stands for none.
+_IDS = {"project": "w.project_id", "team": "w.team_id", "user": "w.person_id", "key": "w.key_id"}
+_WORDS = {
+    "model": "t.model",
+    "event_type": "t.event_type",
+    "mcp_server": "t.mcp_server",
+    "mcp_tool": "t.mcp_tool",
+    "source": "t.source",
+    "status": "t.status",
+}
+DIMENSIONS = (*_WORDS, *_IDS)
+
+_SUMS = (
+    "events", "calls", "tool_calls", "errors", "call_errors", "input_tokens", "output_tokens", "cache_read_tokens",
+    "cache_creation_tokens", "web_searches", "cost_nano", "reported_nano", "unpriced",
+)  # fmt: skip
+_SQL_SUMS = """
+    sum(r.events),
+    sum(r.events) FILTER (WHERE t.event_type = 'api_call'),
+    sum(r.events) FILTER (WHERE t.event_type = 'mcp_tool'),
+    sum(r.events) FILTER (WHERE t.status = 'error'),
+    sum(r.events) FILTER (WHERE t.status = 'error' AND t.event_type = 'api_call'),
+    sum(r.input_tokens), sum(r.output_tokens), sum(r.cache_read_tokens),
+    sum(r.cache_write_5m_tokens + r.cache_write_1h_tokens),
+    sum(r.web_searches), sum(r.cost_nano), sum(r.reported_nano), sum(r.unpriced),
+    string_agg(r.latency_hist, ''::bytea) FILTER (WHERE t.event_type = 'api_call')
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Sums of one row (docs/definitions.md). ``cost_nano`` is nano-USD; latencies are those of calls, in ms.
+
+    ``errors`` are those of calls and tool calls, ``call_errors`` those of calls alone; ``unpriced`` counts events
+    without a price.
+    """
+
+    events: int = 0
+    calls: int = 0
+    tool_calls: int = 0
+    errors: int = 0
+    call_errors: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_creation_tokens: int = 0
+    web_searches: int = 0
+    cost_nano: int = 0
+    reported_nano: int = 0
+    unpriced: int = 0
+    latency_ms_p50: int | None = None
+    latency_ms_p95: int | None = None
+
+    @property
+    def cost_usd(self) -> str:
+        """The exact cost as a decimal string."""
+        return nano_to_str(self.cost_nano)
+
+    @property
+    def reported_cost_usd(self) -> str:
+        """What senders said it cost, as a decimal string."""
+        return nano_to_str(self.reported_nano)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """One bucket of one group; ``start`` is None without granularity, a group's value None where nothing is known."""
+
+    start: datetime | None
+    group: Mapping[str, str | None]
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class UsageAnswer:
+    """Rows in the order of time and then of cost, their totals, and up to when everything acknowledged is counted."""
+
+    data: list[UsageRow]
+    totals: Metrics
+    as_of: datetime
+
+
+@dataclass(slots=True)
+class _Sums:
+    values: list[int] = field(default_factory=lambda: [0] * len(_SUMS))
+    histograms: list[bytes] = field(default_factory=list)
+
+    def add(self, values: Sequence[int], latencies: bytes) -> None:
+        self.values = [a + b for a, b in zip(self.values, values, strict=True)]
+        if latencies:
+            self.histograms.append(latencies)
+
+    def metrics(self) -> Metrics:
+        p50, p95 = histogram.percentiles(b"".join(self.histograms), (0.5, 0.95))
+        return Metrics(*self.values, latency_ms_p50=p50, latency_ms_p95=p95)
+
+
+def tag_keys(org_id: UUID) -> list[str]:
+    """The metadata keys that the organisation groups by."""
+    with org_scope(org_id):
+        return sorted(TagKey.objects.values_list("key", flat=True))
+
+
+def usage_aggregate(
+    *,
+    org_id: UUID,
+    start: datetime,
+    end: datetime,
+    timezone: str,
+    org_timezone: str,
+    granularity: str = "none",
+    group_by: Sequence[str] = (),
+    filters: Mapping[str, Sequence[str]] | None = None,
+) -> UsageAnswer:
+    """Usage of ``[start, end)`` (aware), cut by ``granularity`` in ``timezone`` and grouped by dimensions.
+
+    ``group_by`` and ``filters`` take :data:`DIMENSIONS` and ``tag:<name>``; an empty filter value means "not known".
+    Raises :class:`ValidationFailed` for what cannot be answered exactly: borders inside a minute, minutes older than 34
+    days, more than 10,000 rows.
+    """
+    as_of = store.as_of(org_id)
+    org = store.org_number(org_id)
+    if org is None or start >= end:
+        return UsageAnswer([], Metrics(), as_of)
+    zone = ZoneInfo(timezone)
+    grain = _grain(start, end, zone, granularity, same_zone=timezone == org_timezone)
+    params: dict[str, Any] = {"org": org, "start": start, "end": end, "tz": timezone}
+    if grain == "day":
+        params |= {"start": start.astimezone(zone).date(), "end": end.astimezone(zone).date()}
+    dimensions = [_column(name, index, params) for index, name in enumerate(group_by)]
+    where = _where(filters or {}, params)
+    bucket = _bucket(grain, granularity)
+    keys = [bucket, *dimensions]
+    sql = (
+        f"SELECT {', '.join(keys)}, {_SQL_SUMS} FROM {store.rollup_sql(grain)} r "  # noqa: S608 - parts are our own
+        "JOIN usage_who w ON w.id = r.who JOIN usage_what t ON t.id = r.what "
+        f"{'LEFT JOIN usage_tagset g ON g.id = w.tagset ' if _needs_tags(group_by, filters) else ''}"
+        f"{where} GROUP BY {', '.join(str(i + 1) for i in range(len(keys)))} LIMIT {MAX_ROWS + 1}"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        found = cursor.fetchall()
+    if len(found) > MAX_ROWS:
+        raise ValidationFailed(
+            f"The answer has more than {MAX_ROWS:,} rows",
+            errors=[
+                {"pointer": "granularity", "detail": "choose a coarser granularity, a shorter period or fewer groups"}
+            ],
+        )
+    return _answer(found, group_by, zone, as_of)
+
+
+def _answer(found: Iterable[Sequence[Any]], group_by: Sequence[str], zone: ZoneInfo, as_of: datetime) -> UsageAnswer:
+    rows: list[UsageRow] = []
+    totals = _Sums()
+    first = 1 + len(group_by)
+    for row in found:
+        values = [int(value or 0) for value in row[first : first + len(_SUMS)]]
+        if not values[0]:
+            continue
+        latencies = bytes(row[-1] or b"")
+        totals.add(values, latencies)
+        p50, p95 = histogram.percentiles(latencies, (0.5, 0.95)) if latencies else (None, None)
+        group = {name: (str(value) if value else None) for name, value in zip(group_by, row[1:first], strict=True)}
+        rows.append(UsageRow(_moment(row[0], zone), group, Metrics(*values, latency_ms_p50=p50, latency_ms_p95=p95)))
+    rows.sort(
+        key=lambda row: (row.start or as_of, -row.metrics.cost_nano, [value or "" for value in row.group.values()])
+    )
+    return UsageAnswer(rows, totals.metrics(), as_of)
+
+
+def _moment(value: datetime | date | None, zone: ZoneInfo) -> datetime | None:
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=zone) if value.tzinfo is None else value.astimezone(zone)
+    return datetime.combine(value, time(), zone)
+
+
+def _grain(start: datetime, end: datetime, zone: ZoneInfo, granularity: str, *, same_zone: bool) -> store.Grain:
+    """The coarsest rollup that answers exactly."""
+    for name, moment in (("start", start), ("end", end)):
+        if moment.second or moment.microsecond:
+            raise ValidationFailed(
+                "The period cannot be cut inside a minute", errors=[{"pointer": name, "detail": "a whole minute"}]
+            )
+    midnights = all(moment.astimezone(zone).time() == time() for moment in (start, end))
+    if same_zone and midnights and granularity not in {"minute", "hour"}:
+        return "day"
+    quarters = all(moment.minute % 15 == 0 for moment in (start, end))
+    if quarters and granularity != "minute":
+        return "quarter"
+    if start < now() - _MINUTES_KEPT:
+        raise ValidationFailed(
+            "Single minutes are kept for 34 days",
+            errors=[{"pointer": "start", "detail": "later, or a coarser granularity on quarters of an hour"}],
+        )
+    return "minute"
+
+
+def _bucket(grain: store.Grain, granularity: str) -> str:
+    if granularity == "none":
+        return "NULL::timestamptz"
+    if grain == "day":
+        # Dates of the organisation's zone: a moment is made of them outside, where the zone's rules are known.
+        return "r.bucket" if granularity == "day" else f"date_trunc('{granularity}', r.bucket::timestamp)"
+    return "r.bucket" if granularity == "minute" else f"date_trunc('{granularity}', r.bucket, %(tz)s)"
+
+
+def _column(name: str, index: int, params: dict[str, Any]) -> str:
+    if name.startswith("tag:"):
+        params[f"tag{index}"] = name.removeprefix("tag:")
+        return f"g.tags->>%(tag{index})s"
+    column = _WORDS.get(name)
+    return column if column else f"{_IDS[name]}::text"
+
+
+def _needs_tags(group_by: Sequence[str], filters: Mapping[str, Sequence[str]] | None) -> bool:
+    return any(name.startswith("tag:") for name in (*group_by, *(filters or ())))
+
+
+def _where(filters: Mapping[str, Sequence[str]], params: dict[str, Any]) -> str:
+    conditions = []
+    for index, (name, values) in enumerate(filters.items()):
+        params[f"f{index}"] = [value for value in values if value]
+        if name.startswith("tag:"):
+            params[f"ftag{index}"] = name.removeprefix("tag:")
+            column = f"coalesce(g.tags->>%(ftag{index})s, '')"
+        else:
+            column = _WORDS.get(name) or f"coalesce({_IDS[name]}::text, '')"
+        if "" in values:
+            params[f"f{index}"].append("")
+        conditions.append(f"{column} = ANY(%(f{index})s)")
+    return f"WHERE {' AND '.join(conditions)}" if conditions else ""
