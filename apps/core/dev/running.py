@@ -114,7 +114,7 @@ def programs(here: Place) -> list[Program]:
     command, env = front_command(here.run_dir, settings.HOST, settings.PORT, web=web, realtime=realtime)
     return [
         _granian("web", "wsgi", web, ["--blocking-threads", "6", "--backlog", "2048"]),
-        _granian("realtime", "asgi", realtime, ["--loop", "uvloop" if _has("uvloop") else "auto"]),
+        _granian("realtime", "asginl", realtime, ["--loop", "uvloop" if _has("uvloop") else "auto"]),
         Program("drain", function=lambda: call_command("drain"), grace=2.5),
         Program("bus", function=lambda: call_command("bus")),
         Program("worker", function=_worker, grace=2.5),
@@ -134,7 +134,7 @@ def _granian(name: str, interface: str, path: Path, extra: list[str]) -> Program
     command += ["--no-access-log", "--log-level", "warning", "--workers-kill-timeout", "2", "--respawn-failed-workers"]
     command += ["--process-name", f"mindweave-{name}"] if _has("setproctitle") else []
     env = {**os.environ, "MINDWEAVE_SUPERVISED": "1", "MINDWEAVE_PROCESS": name}
-    return Program(name, command=[*command, *extra, f"mindweave.{interface}:application"], env=env, grace=3.0)
+    return Program(name, command=[*command, *extra, f"mindweave.{interface[:4]}:application"], env=env, grace=3.0)
 
 
 def _celery(arguments: list[str]) -> None:
