@@ -170,7 +170,7 @@ def recover_runs() -> dict[str, int]:
             )
             if again is not None:
                 _fail(
-                    jobs().get(run.job), again, JobRun.Status.LOST, f"its worker {run.worker} ended in the midst of it"
+                    jobs().get(run.job), again, JobRun.Status.LOST, f"its worker {run.worker} died in the midst of it"
                 )
                 lost += 1
     moment = now()

@@ -1,12 +1,9 @@
 """The dispatcher as it runs in production: a process that may be told to stop, and may be killed."""
 
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 from django.db import connection, transaction
@@ -18,43 +15,17 @@ from apps.events.contracts import NewEvent
 from apps.events.models import DeadLetter, Delivery
 from apps.events.services import publish_many
 from tests.events import listener
+from tests.processes import Processes
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-class Dispatchers:
-    """Real ``manage.py bus`` processes on the test's database."""
-
-    def __init__(self, logs: Path) -> None:
-        self.logs = logs
-        self.processes: list[subprocess.Popen[bytes]] = []
+class Dispatchers(Processes):
+    """``manage.py bus``, as often as wanted."""
 
     def start(self) -> subprocess.Popen[bytes]:
-        database = connection.settings_dict
-        host, name, user = (quote(database[part] or "", safe="") for part in ("HOST", "NAME", "USER"))
-        address = f"{user}:{quote(database['PASSWORD'])}@{host}" if database["PASSWORD"] else f"{user}@{host}"
-        port = f":{database['PORT']}" if database["PORT"] else ""
-        process = subprocess.Popen(
-            [sys.executable, "manage.py", "bus"],
-            cwd=ROOT,
-            env={
-                **os.environ,
-                "DJANGO_SETTINGS_MODULE": os.environ.get("TEST_PROCESS_SETTINGS", "tests.events.process_settings"),
-                "DATABASE_URL": f"postgres://{address}{port}/{name}",
-            },
-            stdout=(self.logs / f"{len(self.processes)}.out").open("wb"),
-            stderr=subprocess.STDOUT,
-        )
-        self.processes.append(process)
-        return process
-
-    def end(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.wait()
+        return super().start("manage.py", "bus")
 
 
 @pytest.fixture
@@ -62,7 +33,7 @@ def dispatchers(tmp_path: Path) -> Iterator[Dispatchers]:
     registry.register_type(listener.EVENT)
     with connection.cursor() as cursor:
         cursor.execute(listener.TABLE)
-    made = Dispatchers(tmp_path)
+    made = Dispatchers(tmp_path, "tests.events.process_settings")
     yield made
     made.end()
     registry.unregister(listener.EVENT.name)
@@ -109,8 +80,7 @@ def test_killed_dispatchers_lose_nothing_and_double_nothing(dispatchers) -> None
         process = dispatchers.start()
         before = len(heard())
         wait_for(lambda before=before: len(heard()) > before)
-        process.kill()
-        process.wait()
+        dispatchers.kill(process)
     dispatchers.start()
     # What the killed ones had in hand is put off for some seconds at most.
     wait_for(lambda: len(heard()) >= total, seconds=30)
@@ -122,7 +92,7 @@ def test_two_dispatchers_share_the_work_and_one_takes_over_when_the_other_is_kil
     first, _ = dispatchers.start(), dispatchers.start()
     publish_numbers(range(500))
     wait_for(lambda: len(heard()) > 0)
-    first.kill()
+    dispatchers.kill(first)
     wait_for(lambda: len(heard()) >= 500, seconds=30)
     assert heard() == list(range(500))
 
@@ -134,7 +104,7 @@ def test_an_event_that_kills_its_process_ends_as_a_dead_letter_and_its_neighbour
     deadline_of_retry = "UPDATE events_delivery SET due_at = %s WHERE state = 'retrying'"
 
     def buried() -> bool:
-        if all(process.poll() is not None for process in dispatchers.processes):
+        if all(process.poll() is not None for process in dispatchers.started):
             dispatchers.start()  # as the supervisor does
         with connection.cursor() as cursor:
             cursor.execute(deadline_of_retry, [now()])
