@@ -189,3 +189,9 @@ def here(context: Context, **changes: Any) -> str:
     for key in [key for key, value in changes.items() if value is None]:
         query.pop(key, None)
     return f"{request.path}?{urlencode(sorted(query.items()))}" if query else str(request.path)
+
+
+@register.filter
+def exact_money(value: Any) -> str:
+    """US dollars with every digit: for a bill explained."""
+    return figures.exact_money(value)

@@ -1,0 +1,111 @@
+"""The socket ``/ws/live?org=<slug>``: today's figures of one organisation, as they move.
+
+A person with a cookie session listens to one organisation of theirs. The socket hears its own organisation's group
+only, sends at most four messages a second, and asks again every half minute, and whenever a membership ends, whether
+it may go on: 4401 signed out, 4403 not a member (or an organisation that does not exist).
+"""
+
+import asyncio
+import contextlib
+from importlib import import_module
+from typing import Any
+from urllib.parse import parse_qs
+from uuid import UUID
+
+from channels.auth import get_user
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.conf import settings
+
+from apps.accounts import selectors as accounts
+from apps.accounts.permissions import capabilities_of
+from apps.analytics.live import SNAPSHOT_SECONDS, org_group, snapshot, user_group
+
+__all__ = ["LiveConsumer"]
+
+SIGNED_OUT, NOT_A_MEMBER = 4401, 4403
+_ASK_AGAIN_SECONDS = 30.0
+# Without news, a look now and then lets the rate fall back to zero.
+_QUIET_SECONDS = 10.0
+
+
+class LiveConsumer(AsyncJsonWebsocketConsumer):
+    """One socket of one person, watching one organisation."""
+
+    org_id: UUID | None = None
+
+    async def connect(self) -> None:
+        await self.accept()
+        refusal = await self._refusal()
+        if refusal:
+            await self.close(refusal)
+            return
+        assert self.org_id is not None
+        self.groups_joined = [org_group(self.org_id), user_group(self.scope["user"].pk)]
+        for group in self.groups_joined:
+            await self.channel_layer.group_add(group, self.channel_name)
+        self.moved = asyncio.Event()
+        self.moved.set()
+        self.tasks = [asyncio.create_task(self._send_news()), asyncio.create_task(self._ask_again())]
+
+    async def disconnect(self, code: int) -> None:
+        for task in getattr(self, "tasks", []):
+            task.cancel()
+        for group in getattr(self, "groups_joined", []):
+            await self.channel_layer.group_discard(group, self.channel_name)
+
+    async def receive_json(self, content: Any, **kwargs: Any) -> None:
+        """Nothing is asked over this socket; what comes is left unanswered."""
+
+    # ---------------------------------------------------------------- messages of the groups
+    async def usage_moved(self, message: dict[str, Any]) -> None:
+        """The organisation's figures moved."""
+        self.moved.set()
+
+    async def access_changed(self, message: dict[str, Any]) -> None:
+        """A membership of this person ended."""
+        if refusal := await self._refusal():
+            await self.close(refusal)
+
+    # ---------------------------------------------------------------- work
+    async def _send_news(self) -> None:
+        """Send the newest figures: the first at once, then at most one in a quarter of a second."""
+        last: dict[str, Any] | None = None
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.moved.wait(), _QUIET_SECONDS)
+            self.moved.clear()
+            news = await database_sync_to_async(snapshot)(self.org_id, self.timezone)
+            if last is None or {**news, "as_of": None} != {**last, "as_of": None}:
+                await self.send_json(news)
+                last = news
+            await asyncio.sleep(SNAPSHOT_SECONDS)
+
+    async def _ask_again(self) -> None:
+        while True:
+            await asyncio.sleep(_ASK_AGAIN_SECONDS)
+            if refusal := await self._refusal():
+                await self.close(refusal)
+                return
+
+    async def _refusal(self) -> int | None:
+        """Why this socket may not listen, as a close code; None where it may. The session is read anew each time."""
+        key = self.scope["session"].session_key
+        user = await get_user({"session": _sessions().SessionStore(key)}) if key else None
+        if user is None or not user.is_authenticated:
+            return SIGNED_OUT
+        return await database_sync_to_async(self._membership)(user.pk)
+
+    def _membership(self, user_id: UUID) -> int | None:
+        slug = parse_qs(self.scope["query_string"].decode("latin-1")).get("org", [""])[0]
+        found = accounts.org_for_web(slug=slug, user_id=user_id)
+        if found is None or "usage.read" not in capabilities_of(found[1].role):
+            return NOT_A_MEMBER
+        if self.org_id is not None and self.org_id != found[0].id:
+            return NOT_A_MEMBER
+        self.org_id, self.timezone = found[0].id, found[0].timezone
+        return None
+
+
+def _sessions() -> Any:
+    return import_module(settings.SESSION_ENGINE)

@@ -1,0 +1,377 @@
+"""What Home shows: one dataclass a panel, computed from a handful of usage queries whose number never grows."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from apps.accounts.selectors import member_list
+from apps.analytics.people import person_names
+from apps.analytics.period import Period
+from apps.analytics.reads import Figures, Row, read
+from apps.core.web.figures import change, day_label
+from apps.projects.selectors import project_list
+
+__all__ = ["METRICS", "DayPanel", "Home", "ModelLine", "Ranked", "home", "home_days"]
+
+# Metric → (words, kind of figure).
+METRICS = {"spend": ("Spend", "money"), "calls": ("Calls", "count"), "tokens": ("Tokens", "short")}
+_SERIES = 7
+_TOP = 8
+# The earlier period is shown only where history reaches into its first days: a late start is no saving.
+_REACH_DAYS = 4
+
+
+@dataclass(slots=True)
+class Series:
+    """One colour of a stack: its amount in each day."""
+
+    name: str
+    colour: int
+    values: list[Decimal | int]
+
+    @property
+    def total(self) -> Decimal | int:
+        return sum(self.values, Decimal(0))
+
+
+@dataclass(slots=True)
+class DayPanel:
+    """A metric by day, stacked by model, beside four weeks earlier where that is known."""
+
+    metric: str
+    period: Period
+    series: list[Series]
+    before: list[Decimal | int] | None
+
+    @property
+    def words(self) -> str:
+        return METRICS[self.metric][0]
+
+    @property
+    def kind(self) -> str:
+        return METRICS[self.metric][1]
+
+    @property
+    def totals(self) -> list[Decimal | int]:
+        return [sum((series.values[i] for series in self.series), Decimal(0)) for i in range(len(self.period.days))]
+
+    @property
+    def table(self) -> list[dict[str, Any]]:
+        """Rows of the table under the chart, newest first."""
+        totals = self.totals
+        rows = [
+            {
+                "day": day,
+                "running": self.period.partial and day == self.period.last,
+                "values": [series.values[i] for series in self.series],
+                "all": totals[i],
+                "before": self.before[i] if self.before else None,
+            }
+            for i, day in enumerate(self.period.days)
+        ]
+        return rows[::-1]
+
+    @property
+    def chart(self) -> dict[str, Any]:
+        return {
+            **_axis(self.period),
+            "kind": self.kind,
+            "partial": self.period.partial,
+            "series": [
+                {"name": series.name, "c": series.colour, "v": [float(v) for v in series.values]}
+                for series in self.series
+            ],
+            "ghost": [float(v) for v in self.before] if self.before else None,
+            "ghost_name": self.period.earlier_words,
+        }
+
+
+@dataclass(slots=True)
+class Ranked:
+    """A line of a top list."""
+
+    name: str
+    url: str
+    figures: Figures
+    share: float
+    change: Decimal | None = None
+    days: list[Decimal] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class ModelLine:
+    """What a call to a model cost on average."""
+
+    name: str
+    colour: int
+    figures: Figures
+
+    @property
+    def per_call(self) -> Decimal | None:
+        return self.figures.cost / self.figures.calls if self.figures.calls else None
+
+
+@dataclass(slots=True)
+class Home:
+    """Everything on the page. ``comparable`` says whether four weeks earlier may stand beside it."""
+
+    period: Period
+    total: Figures
+    days: list[Figures]
+    models: list[Series]
+    panel: DayPanel
+    projects: list[Ranked]
+    people: list[Ranked]
+    people_active: int
+    members: int
+    by_model: list["ModelLine"]
+    comparable: bool
+    before: list[Decimal] | None
+
+    @property
+    def is_empty(self) -> bool:
+        return self.total.events == 0
+
+    @property
+    def change(self) -> Decimal | None:
+        """Of spend on complete days, against the same days four weeks earlier."""
+        if self.before is None:
+            return None
+        done = self._complete
+        return change(sum((day.cost for day in self.days[:done]), Decimal(0)), sum(self.before[:done], Decimal(0)))
+
+    @property
+    def _complete(self) -> int:
+        return len(self.days) - (1 if self.period.partial else 0)
+
+    @property
+    def daily(self) -> Decimal | None:
+        """Spend of a complete day on average."""
+        spent = sum((day.cost for day in self.days[: self._complete]), Decimal(0))
+        return spent / self._complete if self._complete else None
+
+    @property
+    def cumulative(self) -> list[Decimal]:
+        return _running(day.cost for day in self.days)
+
+    @property
+    def cumulative_before(self) -> list[Decimal] | None:
+        return None if self.before is None else _running(self.before)
+
+    @property
+    def cumulative_table(self) -> list[dict[str, Any]]:
+        before = self.cumulative_before
+        return [
+            {"day": day, "now": now, "before": before[i] if before else None}
+            for i, (day, now) in enumerate(zip(self.period.days, self.cumulative, strict=True))
+        ][::-1]
+
+    @property
+    def cumulative_chart(self) -> dict[str, Any]:
+        before = self.cumulative_before
+        return {
+            **_axis(self.period),
+            "kind": "money",
+            "now": [float(value) for value in self.cumulative],
+            "now_name": "Spent so far",
+            "before": [float(value) for value in before] if before else None,
+            "before_name": self.period.earlier_words,
+        }
+
+    @property
+    def strip(self) -> list[tuple[int, Decimal | int]]:
+        return [(series.colour, series.total) for series in self.models]
+
+    @property
+    def error_days(self) -> list[float | None]:
+        return [day.error_share for day in self.days]
+
+    @property
+    def error_peak(self) -> int | None:
+        """The day with the worst share of errors, where it stands out: at least twice the whole and above 1 %."""
+        known = [(share, i) for i, share in enumerate(self.error_days) if share is not None]
+        worst = max(known, default=(0.0, None))
+        stands_out = worst[0] > 0.01 and worst[0] >= 2 * (self.total.error_share or 0)
+        return worst[1] if stands_out else None
+
+    @property
+    def latency_days(self) -> list[int | None]:
+        return [day.p95 for day in self.days]
+
+    @property
+    def cache_days(self) -> list[float | None]:
+        return [day.cache_share for day in self.days]
+
+    @property
+    def token_kinds(self) -> list[dict[str, Any]]:
+        total = self.total
+        whole = total.tokens or 1
+        kinds = (
+            ("Cache read", total.cache_read_tokens),
+            ("Cache write", total.cache_creation_tokens),
+            ("Input", total.input_tokens),
+            ("Output", total.output_tokens),
+        )
+        return [{"name": name, "tokens": tokens, "share": tokens / whole} for name, tokens in kinds]
+
+
+def home(*, org_id: UUID, slug: str, period: Period, metric: str = "spend") -> Home:
+    """Read everything for Home; ``metric`` chooses what the stacked panel shows."""
+    by_model, total = _read(org_id, period, granularity="day", by="model")
+    by_day, _ = _read(org_id, period, granularity="day")
+    days = _by_day(by_day, period)
+    earlier = _earlier(org_id, period)
+    people, _ = _read(org_id, period, by="user")
+    projects, _ = _read(org_id, period, granularity="day", by="project")
+    models = _ranking(by_model)
+    return Home(
+        period=period,
+        total=total,
+        days=days,
+        models=_series(by_model, models, period, "spend"),
+        panel=DayPanel(
+            metric, period, _series(by_model, models, period, metric), _of(earlier, metric) if earlier else None
+        ),
+        projects=_top_projects(org_id, slug, projects, period, total),
+        people=_top_people(org_id, people, total),
+        people_active=sum(1 for row in people if row.group),
+        members=member_list(org_id).count(),
+        by_model=_model_lines(by_model, models),
+        comparable=earlier is not None,
+        before=[figures.cost for figures in earlier] if earlier else None,
+    )
+
+
+def home_days(*, org_id: UUID, period: Period, metric: str) -> DayPanel:
+    """The stacked panel alone."""
+    by_model, _ = _read(org_id, period, granularity="day", by="model")
+    earlier = _earlier(org_id, period)
+    series = _series(by_model, _ranking(by_model), period, metric)
+    return DayPanel(metric, period, series, _of(earlier, metric) if earlier else None)
+
+
+# ---------------------------------------------------------------- parts
+def _read(org_id: UUID, period: Period, *, granularity: str = "none", by: str = "") -> tuple[list[Row], Figures]:
+    return read(
+        org_id, start=period.start, end=period.end, timezone=period.zone.key, granularity=granularity, by=by
+    )
+
+
+def _day(row: Row, period: Period) -> date:
+    assert row.start is not None
+    return row.start.astimezone(period.zone).date()
+
+
+def _by_day(rows: Iterable[Row], period: Period) -> list[Figures]:
+    found = {_day(row, period): row.figures for row in rows}
+    return [found.get(day, Figures()) for day in period.days]
+
+
+def _earlier(org_id: UUID, period: Period) -> list[Figures] | None:
+    """Four weeks earlier by day, or None where history does not reach that far."""
+    before = period.earlier()
+    rows, _ = _read(org_id, before, granularity="day")
+    days = _by_day(rows, before)
+    return days if any(figures.events for figures in days[:_REACH_DAYS]) else None
+
+
+def _of(days: Sequence[Figures], metric: str) -> list[Decimal | int]:
+    return [figures.metric(metric) for figures in days]
+
+
+def _ranking(rows: Iterable[Row]) -> dict[str, int]:
+    """Model → colour, by spend and then calls; those after the seventh share grey. The same on the whole page."""
+    sums: dict[str, Figures] = {}
+    for row in rows:
+        if row.group:
+            sums[row.group] = sums.get(row.group, Figures()) + row.figures
+    order = sorted(sums, key=lambda name: (-sums[name].cost, -sums[name].calls, name))
+    return {name: index + 1 if index < _SERIES else 0 for index, name in enumerate(order)}
+
+
+def _model_lines(rows: Iterable[Row], colours: Mapping[str, int]) -> list[ModelLine]:
+    sums: dict[str, Figures] = {}
+    for row in rows:
+        if row.group:
+            sums[row.group] = sums.get(row.group, Figures()) + row.figures
+    return [ModelLine(name, colour, sums[name]) for name, colour in colours.items() if colour and sums[name].calls]
+
+
+def _series(rows: Iterable[Row], colours: Mapping[str, int], period: Period, metric: str) -> list[Series]:
+    index = {day: i for i, day in enumerate(period.days)}
+    values: dict[str, list[Decimal | int]] = {}
+    for row in rows:
+        amount = row.figures.metric(metric)
+        at = index.get(_day(row, period))
+        if amount and at is not None:
+            values.setdefault(row.group or "", [0] * len(index))[at] += amount
+    named = [Series(name, colour, values[name]) for name, colour in colours.items() if colour and name in values]
+    rest = [values[name] for name in values if not colours.get(name)]
+    if rest:
+        without = "No model" if len(rest) == 1 and "" in values else f"{len(rest)} others"
+        named.append(Series(without, 0, [sum(day, Decimal(0)) for day in zip(*rest, strict=True)]))
+    return named
+
+
+def _running(values: Iterable[Decimal]) -> list[Decimal]:
+    total, sums = Decimal(0), []
+    for value in values:
+        total += value
+        sums.append(total)
+    return sums
+
+
+def _axis(period: Period) -> dict[str, Any]:
+    """Labels of the day axis; ``marks`` are the days that get one: Mondays where there are many."""
+    days = period.days
+    step = 4 if len(days) > 60 else 1
+    mondays = [i for i, day in enumerate(days) if day.weekday() == 0][::step]
+    return {
+        "labels": [day_label(day) for day in days],
+        "titles": [f"{day:%a} {day_label(day)}" for day in days],
+        "marks": list(range(len(days))) if len(days) <= 10 else mondays,
+    }
+
+
+def _top_projects(org_id: UUID, slug: str, rows: Sequence[Row], period: Period, total: Figures) -> list[Ranked]:
+    index = {day: i for i, day in enumerate(period.days)}
+    known = {str(project.pk): project for project in project_list(org_id, archived=True)}
+    sums: dict[str, Figures] = {}
+    days: dict[str, list[Decimal]] = {}
+    for row in rows:
+        key = str(row.group or "")
+        sums[key] = sums.get(key, Figures()) + row.figures
+        if (at := index.get(_day(row, period))) is not None:
+            days.setdefault(key, [Decimal(0)] * len(index))[at] += row.figures.cost
+    return [
+        Ranked(
+            name=known[key].name if key in known else "No project",
+            url=f"/o/{slug}/projects/{known[key].slug}" if key in known else "",
+            figures=sums[key],
+            share=_share(sums[key], total),
+            days=days.get(key, []),
+        )
+        for key in _best(sums)
+    ]
+
+
+def _top_people(org_id: UUID, rows: Sequence[Row], total: Figures) -> list[Ranked]:
+    sums = {str(row.group or ""): row.figures for row in rows}
+    best = _best(sums)
+    names = person_names(org_id, [UUID(key) for key in best if key])
+    return [
+        Ranked(name=names.get(UUID(key), "Somebody unknown") if key else "No person", url="", figures=sums[key],
+               share=_share(sums[key], total))
+        for key in best
+    ]  # fmt: skip
+
+
+def _best(sums: Mapping[str, Figures]) -> list[str]:
+    return sorted(sums, key=lambda key: (-sums[key].cost, -sums[key].calls, key))[:_TOP]
+
+
+def _share(part: Figures, total: Figures) -> float:
+    return float(part.cost / total.cost) if total.cost else 0.0

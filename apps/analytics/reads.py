@@ -1,0 +1,92 @@
+"""The one way pages ask for usage: rows of ``usage_query`` as plain figures."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+__all__ = ["Figures", "Row", "read"]
+
+
+@dataclass(slots=True)
+class Figures:
+    """Sums of one row; adding two adds all that can be added (percentiles cannot)."""
+
+    events: int = 0
+    calls: int = 0
+    tool_calls: int = 0
+    errors: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_creation_tokens: int = 0
+    cost: Decimal = Decimal(0)
+    unpriced: int = 0
+    p50: int | None = None
+    p95: int | None = None
+
+    @property
+    def tokens(self) -> int:
+        return self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_creation_tokens
+
+    @property
+    def cache_share(self) -> float | None:
+        """Share of the input that came out of the cache; None where there was no input."""
+        total = self.input_tokens + self.cache_read_tokens + self.cache_creation_tokens
+        return self.cache_read_tokens / total if total else None
+
+    @property
+    def error_share(self) -> float | None:
+        """Share of model calls that failed; None without calls."""
+        return self.errors / self.calls if self.calls else None
+
+    def metric(self, name: str) -> Decimal | int:
+        """``spend``, ``calls`` or ``tokens``."""
+        return {"spend": self.cost, "calls": self.calls, "tokens": self.tokens}[name]
+
+    def __add__(self, other: "Figures") -> "Figures":
+        return Figures(*(getattr(self, name) + getattr(other, name) for name in _SUMMED))
+
+
+_SUMMED = (
+    "events", "calls", "tool_calls", "errors", "input_tokens", "output_tokens", "cache_read_tokens",
+    "cache_creation_tokens", "cost", "unpriced",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """``start`` is None for a sum over the whole period; ``group`` is None where nothing is known."""
+
+    start: datetime | None
+    group: str | None
+    figures: Figures = field(default_factory=Figures)
+
+
+def read(
+    org_id: UUID, *, start: datetime, end: datetime, timezone: str, granularity: str = "none", by: str = ""
+) -> tuple[list[Row], Figures]:
+    """Usage of ``[start, end)`` cut by ``granularity`` and grouped by one dimension; rows and their total."""
+    from apps.analytics import selectors
+
+    answer: Any = selectors.usage_query(
+        org_id=org_id, start=start, end=end, timezone=timezone, granularity=granularity, group_by=[by] if by else []
+    )
+    return list(_rows(answer.data, by)), _figures(answer.totals)
+
+
+def _rows(rows: Iterable[Any], by: str) -> Iterable[Row]:
+    for row in rows:
+        yield Row(start=row.start, group=row.group.get(by) if by else None, figures=_figures(row.metrics))
+
+
+def _figures(metrics: Any) -> Figures:
+    return Figures(
+        events=metrics.events, calls=metrics.calls, tool_calls=metrics.tool_calls, errors=metrics.call_errors,
+        input_tokens=metrics.input_tokens, output_tokens=metrics.output_tokens,
+        cache_read_tokens=metrics.cache_read_tokens, cache_creation_tokens=metrics.cache_creation_tokens,
+        cost=Decimal(metrics.cost_usd), unpriced=getattr(metrics, "unpriced", 0),
+        p50=metrics.latency_ms_p50, p95=metrics.latency_ms_p95,
+    )  # fmt: skip
