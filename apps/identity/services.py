@@ -63,11 +63,24 @@ class MfaRequired(NotAuthenticated):
 
 
 # ---------------------------------------------------------------- people
-def register(*, email: str, password: str, name: str = "", ip: str | None = None, is_staff: bool = False) -> UserInfo:
-    """Make a person. Raises :class:`ValidationFailed` for a bad or taken address, or a weak password."""
-    enforce(_REGISTER, ip or "local", detail="Too many registrations from your network")
+def register(
+    *,
+    email: str,
+    password: str | None,
+    name: str = "",
+    ip: str | None = None,
+    is_staff: bool = False,
+    email_verified: bool = False,
+) -> UserInfo:
+    """Make a person. Raises :class:`ValidationFailed` for a bad or taken address, or a weak password.
+
+    Without ``password`` they have none to sign in with. Registrations that name the network they come from (``ip``) are
+    limited for it.
+    """
+    if ip is not None:
+        enforce(_REGISTER, ip, detail="Too many registrations from your network")
     email = normalise_email(email)
-    user = User(email=email, name=name.strip(), is_staff=is_staff)
+    user = User(email=email, name=name.strip(), is_staff=is_staff, email_verified_at=now() if email_verified else None)
     if problems := _registration_problems(user, password):
         raise ValidationFailed("The registration is not valid", errors=problems)
     user.password = make_password(password)
@@ -92,12 +105,14 @@ def register(*, email: str, password: str, name: str = "", ip: str | None = None
     return user_info(user)
 
 
-def _registration_problems(user: User, password: str) -> list[FieldError]:
+def _registration_problems(user: User, password: str | None) -> list[FieldError]:
     problems: list[FieldError] = []
     try:
         validate_email(user.email)
     except ValidationError:
         problems.append({"pointer": "/email", "detail": "This is not an e-mail address"})
+    if password is None:
+        return problems
     try:
         validate_password(password, user)
     except ValidationError as error:

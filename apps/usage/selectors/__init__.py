@@ -10,6 +10,7 @@ from apps.usage.selectors.aggregate import (
     usage_aggregate,
 )
 from apps.usage.selectors.people import unclaimed_people
+from apps.usage.store import as_of
 
 __all__ = [
     "DIMENSIONS",
@@ -17,6 +18,7 @@ __all__ = [
     "Metrics",
     "UsageAnswer",
     "UsageRow",
+    "as_of",
     "tag_keys",
     "unclaimed_people",
     "usage_aggregate",
