@@ -6,4 +6,6 @@ class EventsConfig(AppConfig):
     label = "events"
 
     def ready(self) -> None:
-        from apps.events import checks  # noqa: F401  (registers itself)
+        from apps.events import checks, metrics  # noqa: F401  (checks register themselves)
+
+        metrics.register()

@@ -26,6 +26,7 @@ from apps.core.contracts import system_actor
 from apps.core.tenancy import org_scope, system_scope
 from apps.events import queues, registry
 from apps.events.contracts import Envelope
+from apps.events.metrics import DELIVERED, FAILED
 from apps.events.models import SubscriptionState
 from apps.events.queues import Item
 from apps.events.registry import Subscription
@@ -127,6 +128,7 @@ def _all_together(subscription: Subscription, items: Sequence[Item], should_stop
             raise
         return None
     queues.set_running(subscription.name, [])
+    DELIVERED.labels(subscription.name).inc(len(done))
     return len(done)
 
 
@@ -162,7 +164,9 @@ def _alone(subscription: Subscription, item: Item) -> bool:
         logger.warning(
             "%s failed on %s (attempt %d)", subscription.name, item.event_id, item.attempts + 1, exc_info=True
         )
+        FAILED.labels(subscription.name).inc()
         return not queues.fail(subscription, item, "".join(traceback.format_exception(error)))
+    DELIVERED.labels(subscription.name).inc()
     return True
 
 

@@ -14,6 +14,7 @@ number and comes later. One relay works at a time, else two batches could overta
 
 from django.db import connection, transaction
 
+from apps.events.metrics import RELAYED
 from apps.events.transports import Outgoing, get_transport
 
 __all__ = ["BATCH", "relay"]
@@ -46,4 +47,5 @@ def relay(limit: int = BATCH) -> int:
             " WHERE seq = ANY(%s) AND published_at >= %s AND published_at <= %s AND NOT relayed",
             [[row[0] for row in rows], min(published), max(published)],
         )
+    RELAYED.inc(len(rows))
     return len(rows)

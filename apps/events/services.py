@@ -16,6 +16,7 @@ from apps.core.partitions import drop_partitions, ensure_partitions
 from apps.core.tenancy import system_scope
 from apps.events import ports, registry
 from apps.events.contracts import Envelope, NewEvent
+from apps.events.metrics import PUBLISHED
 from apps.events.models import DeadLetter, Delivery, SubscriptionState
 from apps.events.transports import get_transport
 
@@ -69,6 +70,8 @@ def publish_many(events: Sequence[NewEvent]) -> list[UUID]:
             " %s::timestamptz[])",
             [list(column) for column in columns],
         )
+    for row in rows:
+        PUBLISHED.labels(row[1]).inc()
     _wake_on_commit()
     return [row[0] for row in rows]
 

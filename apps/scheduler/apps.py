@@ -8,6 +8,7 @@ class SchedulerConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.audit.registry import register_actions
+        from apps.scheduler import metrics
 
         register_actions(
             {
@@ -16,4 +17,5 @@ class SchedulerConfig(AppConfig):
                 "job.disabled": "A job was taken off the clock",
             }
         )
+        metrics.register()
         autodiscover_modules("jobs")
