@@ -22,11 +22,17 @@ def _enter_development() -> None:
     from apps.core.dev.servers import ServerError
 
     try:
-        environment.enter()
+        here = environment.enter()
     except OSError as error:
         sys.exit(environment.stop_word(error, environment.ROOT / (os.environ.get("MINDWEAVE_DATA_DIR") or "var")))
     except ServerError as error:
         sys.exit(str(error))
+    if sys.dont_write_bytecode:
+        # Compiling everything in each process costs seconds: kept, but away from the sources.
+        sys.dont_write_bytecode = False
+        sys.pycache_prefix = str(here.data_dir / "pycache")
+        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 if __name__ == "__main__":
