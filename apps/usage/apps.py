@@ -7,7 +7,12 @@ class UsageConfig(AppConfig):
     verbose_name = "Usage"
 
     def ready(self) -> None:
+        from apps.core.metrics import register_collector
         from apps.usage import audit_actions, events
+        from apps.usage.api import describe
+        from apps.usage.telemetry import collect_inbox
 
         events.register()
         audit_actions.register()
+        describe.register()
+        register_collector("usage.inbox", collect_inbox)

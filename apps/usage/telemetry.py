@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.metrics_core import GaugeMetricFamily
 
 from apps.core import clock
 from apps.usage.contracts import Rejection
@@ -12,7 +13,7 @@ from apps.usage.contracts import Rejection
 if TYPE_CHECKING:
     from apps.usage.drain.flush import Flush
 
-__all__ = ["count_accepted", "count_duplicates", "count_refused", "count_rejected", "record_flush", "record_index"]
+__all__ = ["collect_inbox", "count_accepted", "count_duplicates", "count_refused", "count_rejected", "record_flush", "record_index"]
 
 ACCEPTED = Counter("mindweave_usage_accepted_events", "Events validated and committed to the inbox")
 DUPLICATES = Counter("mindweave_usage_duplicate_events", "Events not counted again", ["found"])
@@ -72,3 +73,16 @@ def record_index(shard: int, stats: dict[str, int]) -> None:
     IDS.labels(shard).set(stats["ids"])
     FILTER_BYTES.labels(shard).set(stats["filter_bytes"])
     SEGMENTS.labels(shard).set(stats["segments"])
+
+
+def collect_inbox() -> Iterable[GaugeMetricFamily]:
+    """What waits to be counted, as the database has it."""
+    from apps.usage.store import inbox_state
+
+    state = inbox_state()
+    for name, text, value in (
+        ("mindweave_usage_inbox_batches", "Inbox rows that wait to be counted", state.batches),
+        ("mindweave_usage_inbox_events", "Events that wait to be counted", state.events),
+        ("mindweave_usage_lag_seconds", "Age of the oldest event that waits", state.lag_seconds),
+    ):
+        yield GaugeMetricFamily(name, text, value=value)

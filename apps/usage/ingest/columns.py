@@ -22,7 +22,7 @@ from apps.usage.contracts import EventIn, PersonRef, Rejection, TelemetryEvent
 from apps.usage.ingest.attribution import Directory
 from apps.usage.ingest.decode import MAX_METADATA_BYTES, check_strings
 from apps.usage.ingest.frame import NO_SESSION, RECORD, Header, WhatKey, WhoKey, pack
-from apps.usage.ingest.parse import parse_timestamps, parse_uuids
+from apps.usage.ingest.parse import parse_timestamps, parse_uuid, parse_uuids
 from apps.usage.pricing.book import PriceClass, get_book
 from apps.usage.pricing.models_names import canonical_model
 
@@ -195,7 +195,7 @@ def _check_owner(values: tuple[str | None, ...], owner: UUID, name: str, problem
         return
     verdicts: dict[str | None, tuple[str, str, str] | None] = {None: None}
     for value in given - {None}:
-        parsed = _uuid(value)
+        parsed = parse_uuid(value)
         if parsed is None:
             verdicts[value] = ("invalid_id", "must be a UUID", f"/{name}_id")
         elif parsed != owner:
@@ -207,15 +207,8 @@ def _check_owner(values: tuple[str | None, ...], owner: UUID, name: str, problem
             problems[position] = verdict
 
 
-def _uuid(value: str | None) -> UUID | None:
-    try:
-        return UUID(value)
-    except (ValueError, AttributeError, TypeError):
-        return None
-
-
 def _check_users(values: tuple[str | None, ...], problems: Problems) -> None:
-    bad = {value for value in set(values) if value is not None and _uuid(value) is None}
+    bad = {value for value in set(values) if value is not None and parse_uuid(value) is None}
     if bad:
         for position, value in enumerate(values):
             if value in bad:
@@ -284,9 +277,9 @@ def _attribute(
 
 def _person(name: Any, key: KeyContext, directory: Directory, people: dict[UUID, PersonRef]) -> UUID | None:
     if not isinstance(name, tuple):
-        return directory.person_of_user(_uuid(name), key)
+        return directory.person_of_user(parse_uuid(name), key)
     user_id, email, label = name
-    if user_id is not None and (member := _uuid(user_id)) in directory.members:
+    if user_id is not None and (member := parse_uuid(user_id)) in directory.members:
         return member
     person, ref = directory.person_of_telemetry(email, label, key)
     if ref is not None:

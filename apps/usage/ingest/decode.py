@@ -113,18 +113,29 @@ def _decode_json(body: bytes) -> Decoded:
     try:
         items = _raw_batch.decode(body).events
     except msgspec.ValidationError as error:
+        if _looks_like_lines(body):
+            return _decode_lines(body)
         code, detail, pointer = explain(error)
         raise ValidationFailed(
-            'The body must be {"events": […]} or one event a line', code=code, errors=[{"pointer": pointer, "detail": detail}]
+            'The body must be {"events": […]} or one event a line',
+            code=code,
+            errors=[{"pointer": pointer, "detail": detail}],
         ) from error
-    except RecursionError as error:
-        raise _malformed(error) from error
-    except msgspec.DecodeError as error:
-        # Lines that were sent without saying so.
-        if "trailing characters" in str(error):
-            return _decode_lines(body)
+    except (msgspec.DecodeError, RecursionError) as error:
         raise _malformed(error) from error
     return _decode_items([bytes(item) for item in items])
+
+
+def _looks_like_lines(body: bytes) -> bool:
+    """Whether the first line is a whole value and something follows: lines that were sent without saying so."""
+    first, _, rest = body.strip().partition(b"\n")
+    if not rest:
+        return False
+    try:
+        msgspec.json.decode(first, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
 
 
 def _decode_lines(body: bytes) -> Decoded:

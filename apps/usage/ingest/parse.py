@@ -12,11 +12,12 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["parse_timestamps", "parse_uuids"]
+__all__ = ["parse_timestamps", "parse_uuid", "parse_uuids"]
 
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|z|[+-]\d\d:\d\d)", re.ASCII
 )
+_UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAYS_IN_MONTH = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], dtype=np.int64)
 _BAD_TIME = np.iinfo(np.int64).min
@@ -46,12 +47,16 @@ def _parse_uuids_singly(values: Sequence[str]) -> tuple[bytes, list[int]]:
     parts: list[bytes] = []
     bad: list[int] = []
     for position, value in enumerate(values):
-        try:
-            parts.append(UUID(value).bytes)
-        except (ValueError, AttributeError, TypeError):
-            parts.append(bytes(16))
+        parsed = parse_uuid(value)
+        parts.append(parsed.bytes if parsed else bytes(16))
+        if parsed is None:
             bad.append(position)
     return b"".join(parts), bad
+
+
+def parse_uuid(value: str | None) -> UUID | None:
+    """A UUID as RFC 9562 spells it, or as 32 hexadecimal digits; ``UUID()`` would take spaces and underscores too."""
+    return UUID(value) if value is not None and _UUID.fullmatch(value) else None
 
 
 def parse_timestamps(values: Sequence[str]) -> tuple[Ints, list[int]]:
