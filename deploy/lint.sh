@@ -1,0 +1,36 @@
+#!/bin/sh
+# What `make lint` checks. Everything runs, then the failures are named together.
+set -u
+failed=""
+check() {
+    name=$1
+    shift
+    printf '%s … ' "$name"
+    if output=$("$@" 2>&1); then
+        echo ok
+    else
+        echo FAILED
+        printf '%s\n' "$output"
+        failed="$failed $name,"
+    fi
+}
+# The settings are read without servers: nothing here asks the database.
+export MINDWEAVE_ENV=development DJANGO_SETTINGS_MODULE=mindweave.settings
+export DATABASE_URL=postgres://nobody@%2Fnonexistent/none
+MINDWEAVE_DATA_DIR=$(mktemp -d)
+export MINDWEAVE_DATA_DIR
+trap 'rm -rf "$MINDWEAVE_DATA_DIR"' EXIT
+
+check "ruff" ruff check --quiet .
+check "ruff format" ruff format --quiet --check .
+check "import-linter" lint-imports --no-cache
+check "djhtml" sh -c 'find templates -name "*.html" -print0 | xargs -0 djhtml --check --tabwidth 2'
+check "migrations" python -W ignore manage.py makemigrations --check --dry-run
+check "OpenAPI snapshot" python manage.py openapi --check
+check "event snapshot" python manage.py events_snapshot --check
+check "mypy" mypy
+
+if [ -n "$failed" ]; then
+    echo "Failed: ${failed%,}" >&2
+    exit 1
+fi
