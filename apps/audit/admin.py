@@ -15,7 +15,7 @@ from apps.core.admin_search import IdSearchMixin
 __all__ = ["AuditEntryAdmin"]
 
 
-class ActionFilter(DropdownFilter):  # type: ignore[misc]
+class ActionFilter(DropdownFilter):
     """The registered actions; asking the table which it holds would read all of it."""
 
     title = "action"

@@ -35,7 +35,7 @@ class AuditQuerySerializer(StrictSerializer):
 class AuditActorSerializer(serializers.Serializer):  # type: ignore[type-arg]
     kind = serializers.CharField(source="actor_kind")
     id = serializers.UUIDField(source="actor_id", allow_null=True)
-    label = serializers.CharField(source="actor_label")
+    label = serializers.CharField(source="actor_label")  # type: ignore[assignment]
     impersonator_id = serializers.UUIDField(allow_null=True)
     ip = serializers.CharField(allow_null=True)
     user_agent = serializers.CharField()
@@ -44,7 +44,7 @@ class AuditActorSerializer(serializers.Serializer):  # type: ignore[type-arg]
 class AuditTargetSerializer(serializers.Serializer):  # type: ignore[type-arg]
     type = serializers.CharField(source="target_type")
     id = serializers.CharField(source="target_id")
-    label = serializers.CharField(source="target_label")
+    label = serializers.CharField(source="target_label")  # type: ignore[assignment]
 
 
 class AuditEntrySerializer(serializers.Serializer):  # type: ignore[type-arg]

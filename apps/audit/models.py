@@ -16,7 +16,7 @@ class AuditEntry(UUIDModel, OrgScopedModel):
     # no code of ours writes: ``seq`` numbers the entries and ``xid`` is the writing transaction, so that whoever seals
     # the trail can tell up to which number nothing more will come.
     occurred_at = models.DateTimeField(default=now)
-    org_id = models.UUIDField(null=True)
+    org_id = models.UUIDField(null=True)  # type: ignore[assignment]
     action = models.TextField()
     actor_kind = models.TextField()
     actor_id = models.UUIDField(null=True)

@@ -15,7 +15,7 @@ def connect() -> psycopg.Connection:
     """
     params = {
         name: value
-        for name, value in connection.get_connection_params().items()  # type: ignore[attr-defined]
+        for name, value in connection.get_connection_params().items()
         if name not in {"cursor_factory", "context", "prepare_threshold"}
     }
     return psycopg.connect(**params, autocommit=True)

@@ -19,7 +19,7 @@ from apps.events.models import DeadLetter, Delivery, OutboxEvent, Processed, Sub
 __all__ = ["DeadLetterAdmin", "DeliveryAdmin", "OutboxEventAdmin", "ProcessedAdmin", "SubscriptionAdmin"]
 
 
-class _NamesFilter(DropdownFilter):  # type: ignore[misc]
+class _NamesFilter(DropdownFilter):
     """Names that the code declares; asking the table which it holds would read all of it."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:

@@ -187,7 +187,7 @@ def _handle(subscription: Subscription, envelope: Envelope) -> None:
 def _isolate_callbacks() -> None:
     """Have a failing on-commit callback logged, so that it does not keep those of other events from running."""
     callbacks: list[Any] = connection.run_on_commit
-    connection.run_on_commit = [(savepoints, callback, True) for savepoints, callback, _ in callbacks]
+    callbacks[:] = [(savepoints, callback, True) for savepoints, callback, _ in callbacks]
 
 
 def _after_a_crash(subscription: Subscription, should_stop: Callable[[], bool]) -> int:

@@ -22,7 +22,7 @@ class OutboxEvent(OrgScopedModel):
     topic = models.TextField()
     type = models.TextField()
     key = models.TextField()
-    org_id = models.UUIDField(null=True)
+    org_id = models.UUIDField(null=True)  # type: ignore[assignment]
     envelope = models.JSONField()
     published_at = models.DateTimeField()
     relayed = models.BooleanField(default=False)
@@ -116,7 +116,7 @@ class DeadLetter(UUIDModel, OrgScopedModel):
     type = models.TextField()
     topic = models.TextField()
     key = models.TextField()
-    org_id = models.UUIDField(null=True)
+    org_id = models.UUIDField(null=True)  # type: ignore[assignment]
     envelope = models.JSONField()
     attempts = models.PositiveSmallIntegerField()
     error = models.TextField()

@@ -22,7 +22,7 @@ class EmailMessage(UUIDModel, OrgScopedModel):
         SENT = "sent"
         FAILED = "failed"
 
-    org_id = models.UUIDField(null=True)
+    org_id = models.UUIDField(null=True)  # type: ignore[assignment]
     to = models.EmailField()
     template = models.TextField()
     subject = models.TextField()

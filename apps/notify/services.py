@@ -146,5 +146,5 @@ def sweep_emails() -> int:
 def prune_emails() -> int:
     """Remove mails after a month; returns how many."""
     with system_scope("the retention of every organisation's mail"):
-        deleted, _ = EmailMessage.objects.filter(created_at__lt=now() - KEPT).delete()
+        deleted: int = EmailMessage.objects.filter(created_at__lt=now() - KEPT).delete()[0]
     return deleted

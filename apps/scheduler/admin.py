@@ -18,7 +18,7 @@ from apps.scheduler.registry import jobs
 __all__ = ["JobRunAdmin", "JobStateAdmin"]
 
 
-class JobFilter(DropdownFilter):  # type: ignore[misc]
+class JobFilter(DropdownFilter):
     title = "job"
     parameter_name = "job"
 

@@ -31,14 +31,14 @@ logger = logging.getLogger(__name__)
 HEADER = "mindweave"
 
 
-class BackgroundTask(Task):
+class BackgroundTask(Task):  # type: ignore[type-arg]
     """The base of every task. It runs in the scope of the organisation it was sent from, else outside any scope, where
     the rows of organisations cannot be reached: a task that crosses them names its reason with ``system=``.
     """
 
     system: str = ""
 
-    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:  # type: ignore[override]
         """Send the task with its context. Refused inside a transaction: the worker could be faster than the commit."""
         if connection.in_atomic_block and not self.request.id:
             raise RuntimeError(f"{self.name} is sent inside a transaction; use enqueue(), which waits for its commit")

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from apps.audit import services as audit
+from apps.core import idempotency
 from apps.events import services as events
 from apps.scheduler import services
 from apps.scheduler.registry import job
@@ -32,3 +33,9 @@ def maintain_events() -> dict[str, list[str]]:
 def maintain_audit() -> list[str]:
     """Make the audit trail's partitions ahead."""
     return audit.maintain()
+
+
+@job(name="core.forget_old_answers", cron="47 * * * *")
+def forget_old_answers() -> int:
+    """Forget the answers to POSTs with an Idempotency-Key after 24 hours."""
+    return idempotency.forget_old_answers()

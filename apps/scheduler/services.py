@@ -198,7 +198,7 @@ def prune_runs() -> int:
 
 def _delete_finished(statuses: list[JobRun.Status], before: datetime) -> int:
     """In batches, so that no transaction is long."""
-    deleted = 0
+    deleted: int = 0
     while True:
         with connection.cursor() as cursor:
             cursor.execute(
