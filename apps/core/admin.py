@@ -2,11 +2,14 @@
 
 from typing import Any, ClassVar
 
+from django.contrib import admin
 from django.core.paginator import Paginator
 from django.db import connection, models
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 from unfold.admin import ModelAdmin, TabularInline
+
+from apps.core.models import IdempotencyRecord
 
 __all__ = ["EstimatingPaginator", "ReadOnlyAdmin", "ReadOnlyInline", "StaffModelAdmin"]
 
@@ -84,3 +87,10 @@ class ReadOnlyInline(TabularInline):  # type: ignore[misc]
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return True
+
+
+@admin.register(IdempotencyRecord)
+class IdempotencyRecordAdmin(ReadOnlyAdmin):
+    list_display = ("key", "status", "created_at")
+    exclude = ("answer", "scope", "body_digest")
+    ordering = ("-id",)

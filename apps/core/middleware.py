@@ -7,12 +7,14 @@ from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from opentelemetry.trace import SpanKind
 
 from apps.core import errors
 from apps.core.context import bind
 from apps.core.contracts import ANONYMOUS
 from apps.core.ids import uuid7
 from apps.core.problems import as_mindweave_error, problem_response
+from apps.core.telemetry import span
 from apps.core.tenancy import system_scope
 
 __all__ = [
@@ -52,13 +54,17 @@ class RequestContextMiddleware:
         correlation_id = _correlation_id(request.headers.get("X-Correlation-Id"))
         traceparent = request.headers.get("traceparent", "")
         request.client_ip = _client_ip(request)  # type: ignore[attr-defined]
-        with bind(
-            correlation_id=correlation_id,
-            actor=ANONYMOUS,
-            traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else None,
-            tracestate=request.headers.get("tracestate"),
+        with (
+            bind(
+                correlation_id=correlation_id,
+                actor=ANONYMOUS,
+                traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else None,
+                tracestate=request.headers.get("tracestate"),
+            ),
+            span(f"{request.method} {request.path}", kind=SpanKind.SERVER) as request_span,
         ):
             response = self.get_response(request)
+            request_span.set_attribute("http.response.status_code", response.status_code)
         response.headers["X-Correlation-Id"] = correlation_id
         return response
 

@@ -89,7 +89,7 @@ def document(path: str, method: str, operation: Mapping[str, Any]) -> None:
 
 
 class ApiSchema(AutoSchema):
-    """What every operation has: a name after its view, and problems for what can go wrong before the view's own code."""
+    """What every operation has: a name after its view, and problems for what can go wrong before its code."""
 
     def get_operation_id(self) -> str:
         words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self.view).__name__).lower()

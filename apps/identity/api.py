@@ -69,6 +69,7 @@ class _Public(ApiView):
 
     public = frozenset({"POST"})
     org_required = False
+    idempotent = False
     # A stale header of the caller must not keep them from signing in.
     authentication_classes = ()
 

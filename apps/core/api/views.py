@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import Any, ClassVar
 from uuid import UUID
 
+import orjson
 from django.http import HttpRequest, HttpResponseBase
 from rest_framework import exceptions as drf
 from rest_framework.request import Request
@@ -19,8 +20,10 @@ from apps.core.api.parsers import StrictJSONParser
 from apps.core.authentication import actor_of
 from apps.core.context import bind
 from apps.core.contracts import Actor
+from apps.core.idempotency import run_once
 from apps.core.openapi import ApiSchema
 from apps.core.problems import as_mindweave_error, pointer_errors, problem_response
+from apps.core.ratelimit import Limit, RateResult, enforce
 from apps.core.tenancy import org_scope
 
 __all__ = ["ApiView"]
@@ -43,6 +46,9 @@ class ApiView(APIView):
     scopes: ClassVar[Mapping[str, str]] = {}
     public: ClassVar[frozenset[str]] = frozenset()
     org_required: ClassVar[bool] = True
+    # What a POST sent twice means is said by `Idempotency-Key`, except where the body carries its own ids.
+    idempotent: ClassVar[bool] = True
+    limit: ClassVar[Limit] = Limit("api", 600, 60)
 
     actor: Actor
     org_id: UUID | None = None
@@ -64,6 +70,7 @@ class ApiView(APIView):
         super().initial(request, *args, **kwargs)
         self.actor = actor_of(request)
         self.stack.enter_context(bind(actor=self.actor))
+        self.rate = self.check_limit(request)
         if method == "OPTIONS" or method in self.public:
             return
         if not self.actor.is_authenticated:
@@ -73,12 +80,42 @@ class ApiView(APIView):
             self.org_id = self.resolve_org(request, **kwargs)
             self.check_capability(method)
             self.stack.enter_context(org_scope(self.org_id))
+        key = request.headers.get("Idempotency-Key")
+        if method == "POST" and key is not None and self.idempotent:
+            self._once(key)
+
+    def _once(self, key: str) -> None:
+        """Put the replaying of earlier answers around this request's handler."""
+        handler: Any = self.post  # type: ignore[attr-defined]
+
+        def once(request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            return run_once(
+                key,
+                actor=self.actor,
+                path=request.path,
+                body=orjson.dumps(request.data, option=orjson.OPT_SORT_KEYS),
+                work=lambda: handler(request, *args, **kwargs),
+            )
+
+        self.post = once
 
     @property
     def allowed_methods(self) -> list[str]:  # type: ignore[override]
         offered = set(self.capabilities) | set(self.public)
         methods = {m for m in offered if hasattr(self, m.lower())} | {"OPTIONS"}
         return sorted(methods | {"HEAD"} if "GET" in methods else methods)
+
+    # ------------------------------------------------------------------ how often
+    rate: RateResult | None = None
+
+    def check_limit(self, request: Request) -> RateResult | None:
+        """Count the request against its caller: a key has its own limit (0: none), others share the class's."""
+        limit, key = self.limit, getattr(request._request, "api_key", None)
+        if key is not None and key.rate_limit_per_minute is not None:
+            if key.rate_limit_per_minute == 0:
+                return None
+            limit = Limit(limit.name, key.rate_limit_per_minute, 60)
+        return enforce(limit, str(self.actor.id or self.actor.ip))
 
     # ------------------------------------------------------------------ who and where
     def check_scope(self, method: str) -> None:
@@ -157,6 +194,9 @@ class ApiView(APIView):
         if isinstance(response, Response):
             response = super().finalize_response(request, response, *args, **kwargs)
             response.headers.setdefault("Cache-Control", "no-store")
+        if self.rate is not None:
+            for name, value in self.rate.headers().items():
+                response.headers.setdefault(name, value)
         return response
 
     @staticmethod

@@ -1,0 +1,80 @@
+"""Structured logs: one line an event, with the correlation id and who acts; secrets never.
+
+JSON in production, readable in development. The standard library's loggers pass through the same pipe.
+"""
+
+import logging
+import re
+import sys
+from typing import Any
+
+import structlog
+
+from apps.core.context import current
+from apps.core.tenancy import current_org_id
+
+__all__ = ["configure"]
+
+_SECRET = re.compile(r"(?i)(password|passwd|secret|token|api[_-]?key|authorization|cookie|private)")
+_VALUES = re.compile(r"mw_[0-9A-Za-z]{6}[0-9A-Za-z]{32}|sk-ant-[0-9A-Za-z_-]{8,}|Bearer\s+[\w.~+/=-]{12,}")
+
+
+def _add_context(logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
+    context = current()
+    event.setdefault("correlation_id", context.correlation_id)
+    if context.actor.is_authenticated:
+        event.setdefault("actor", f"{context.actor.kind}:{context.actor.id or context.actor.label}")
+    if (org_id := current_org_id()) is not None:
+        event.setdefault("org_id", str(org_id))
+    return event
+
+
+def _redact(logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: "[redacted]" if _SECRET.search(name) and name != "event" else _clean(value)
+        for name, value in event.items()
+    }
+
+
+def _clean(value: Any) -> Any:
+    return _VALUES.sub("[redacted]", value) if isinstance(value, str) else value
+
+
+def configure(*, level: str, style: str) -> None:
+    """Set up logging for this process; ``style`` is ``json`` or ``console``."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _add_context,
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+        _redact,
+    ]
+    renderer: Any = (
+        structlog.processors.JSONRenderer(default=str)
+        if style == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *shared, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    logging.getLogger("django.request").setLevel(logging.ERROR)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
