@@ -30,7 +30,7 @@ def _role(command: str) -> str:
     """What a process of the instance is, by its command line."""
     for word, role in (
         ("postgres: ", "PostgreSQL"), ("/postgres ", "PostgreSQL"), ("redis-server", "Redis"), ("caddy", "front"),
-        (" drain", "drain"), (" bus", "bus"), ("beat", "beat"), ("celery", "worker"), ("asgi", "realtime"),
+        ("mw-drain", "drain"), (" drain", "drain"), (" bus", "bus"), ("beat", "beat"), ("celery", "worker"), ("asgi", "realtime"),
         ("granian", "web"), ("multiprocessing", "web"), ("wsgi", "web"),
     ):  # fmt: skip
         if word in command:
@@ -46,7 +46,9 @@ def _tree(roots: list[int]) -> dict[int, str]:
         if entry.isdigit():
             try:
                 stat = Path(f"/proc/{entry}/stat").read_text()
-                commands[int(entry)] = Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+                name = Path(f"/proc/{entry}/comm").read_text().strip()
+                line = Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+                commands[int(entry)] = f"{name} {line}"
                 parents[int(entry)] = int(stat.rpartition(")")[2].split()[1])
             except OSError:
                 continue
@@ -238,6 +240,7 @@ def show(figures: dict[str, object]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
+    parser.add_argument("--data-dir", help="data directory of the instance: says its database and secrets")
     parser.add_argument("--database-url", default=os.environ.get("DATABASE_URL", ""))
     parser.add_argument("--pid", type=int, action="append", default=[], help="root of the instance's processes")
     parser.add_argument("--api-key")
@@ -253,6 +256,12 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.data_dir:
+        os.environ["MINDWEAVE_DATA_DIR"] = options.data_dir
+        from apps.core.dev.environment import enter
+
+        enter()
+        options.database_url = os.environ["DATABASE_URL"]
     if options.orgs:
         from benchmarks.accounts import make_accounts
 

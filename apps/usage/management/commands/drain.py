@@ -20,6 +20,7 @@ from apps.usage.ingest.inbox import SLOTS
 
 logger = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 
 
 class Command(BaseCommand):
@@ -60,6 +61,8 @@ def _run_shard(number: int, shards: int, children: list[int]) -> int:
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
+    # What `ps` and `top` show of it.
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, f"mw-drain-{number}".encode())
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
