@@ -58,9 +58,7 @@ def _right_now(home: Home) -> tuple[list[str], list[list[Any]]]:
 
 
 def _ranked(rows: Sequence[Ranked]) -> list[list[Any]]:
-    return [
-        [row.name, row.figures.cost, row.figures.calls, row.figures.tokens, row.figures.errors] for row in rows
-    ]
+    return [[row.name, row.figures.cost, row.figures.calls, row.figures.tokens, row.figures.errors] for row in rows]
 
 
 def _projects(home: Home) -> tuple[list[str], list[list[Any]]]:

@@ -11,6 +11,7 @@ from apps.accounts.selectors import member_list
 from apps.analytics.people import person_names
 from apps.analytics.period import Period
 from apps.analytics.reads import Figures, Row, read
+from apps.analytics.savings import cache_savings
 from apps.core.web.figures import change, day_label
 from apps.projects.selectors import project_list
 
@@ -111,7 +112,9 @@ class ModelLine:
 
     @property
     def per_call(self) -> Decimal | None:
-        return self.figures.cost / self.figures.calls if self.figures.calls else None
+        """None where none of its calls has a price: unpriced is not free."""
+        priced = self.figures.calls - self.figures.unpriced
+        return self.figures.cost / priced if priced > 0 else None
 
 
 @dataclass(slots=True)
@@ -125,6 +128,7 @@ class Home:
     panel: DayPanel
     projects: list[Ranked]
     people: list[Ranked]
+    saved: Decimal | None
     people_active: int
     members: int
     by_model: list["ModelLine"]
@@ -134,6 +138,14 @@ class Home:
     @property
     def is_empty(self) -> bool:
         return self.total.events == 0
+
+    @property
+    def unpriced_models(self) -> list[str]:
+        return [line.name for line in self.by_model if line.figures.unpriced]
+
+    @property
+    def top_model_share(self) -> float:
+        return _share(self.by_model[0].figures, self.total) if self.by_model else 0.0
 
     @property
     def change(self) -> Decimal | None:
@@ -225,7 +237,7 @@ def home(*, org_id: UUID, slug: str, period: Period, metric: str = "spend") -> H
     days = _by_day(by_day, period)
     earlier = _earlier(org_id, period)
     people, _ = _read(org_id, period, by="user")
-    projects, _ = _read(org_id, period, granularity="day", by="project")
+    projects, _ = _read(org_id, period, by="project")
     models = _ranking(by_model)
     return Home(
         period=period,
@@ -236,6 +248,7 @@ def home(*, org_id: UUID, slug: str, period: Period, metric: str = "spend") -> H
             metric, period, _series(by_model, models, period, metric), _of(earlier, metric) if earlier else None
         ),
         projects=_top_projects(org_id, slug, projects, period, total),
+        saved=cache_savings(org_id, period),
         people=_top_people(org_id, people, total),
         people_active=sum(1 for row in people if row.group),
         members=member_list(org_id).count(),
@@ -254,9 +267,17 @@ def home_days(*, org_id: UUID, period: Period, metric: str) -> DayPanel:
 
 
 # ---------------------------------------------------------------- parts
-def _read(org_id: UUID, period: Period, *, granularity: str = "none", by: str = "") -> tuple[list[Row], Figures]:
+def _read(
+    org_id: UUID, period: Period, *, granularity: str = "none", by: str = "", only: Sequence[str] = ()
+) -> tuple[list[Row], Figures]:
     return read(
-        org_id, start=period.start, end=period.end, timezone=period.zone.key, granularity=granularity, by=by
+        org_id,
+        start=period.start,
+        end=period.end,
+        timezone=period.zone.key,
+        granularity=granularity,
+        by=by,
+        only=only,
     )
 
 
@@ -337,15 +358,12 @@ def _axis(period: Period) -> dict[str, Any]:
 
 
 def _top_projects(org_id: UUID, slug: str, rows: Sequence[Row], period: Period, total: Figures) -> list[Ranked]:
-    index = {day: i for i, day in enumerate(period.days)}
-    known = {str(project.pk): project for project in project_list(org_id, archived=True)}
-    sums: dict[str, Figures] = {}
-    days: dict[str, list[Decimal]] = {}
-    for row in rows:
-        key = str(row.group or "")
-        sums[key] = sums.get(key, Figures()) + row.figures
-        if (at := index.get(_day(row, period))) is not None:
-            days.setdefault(key, [Decimal(0)] * len(index))[at] += row.figures.cost
+    sums = {row.group or "": row.figures for row in rows}
+    best = _best(sums)
+    known = {
+        str(project.pk): project for project in project_list(org_id, archived=True).filter(pk__in=filter(None, best))
+    }
+    days = _days_of(org_id, period, [key for key in best if key])
     return [
         Ranked(
             name=known[key].name if key in known else "No project",
@@ -354,12 +372,24 @@ def _top_projects(org_id: UUID, slug: str, rows: Sequence[Row], period: Period, 
             share=_share(sums[key], total),
             days=days.get(key, []),
         )
-        for key in _best(sums)
+        for key in best
     ]
 
 
+def _days_of(org_id: UUID, period: Period, project_ids: Sequence[str]) -> dict[str, list[Decimal]]:
+    """Spend by day of some projects."""
+    if not project_ids:
+        return {}
+    index = {day: i for i, day in enumerate(period.days)}
+    rows, _ = _read(org_id, period, granularity="day", by="project", only=project_ids)
+    days: dict[str, list[Decimal]] = {}
+    for row in rows:
+        days.setdefault(row.group or "", [Decimal(0)] * len(index))[index[_day(row, period)]] += row.figures.cost
+    return days
+
+
 def _top_people(org_id: UUID, rows: Sequence[Row], total: Figures) -> list[Ranked]:
-    sums = {str(row.group or ""): row.figures for row in rows}
+    sums = {row.group or "": row.figures for row in rows}
     best = _best(sums)
     names = person_names(org_id, [UUID(key) for key in best if key])
     return [

@@ -70,9 +70,7 @@ def _read(org_id: UUID, timezone: str) -> dict[str, Any]:
     since = minute - timedelta(minutes=_MINUTES - 1)
     with org_scope(org_id):
         _, today = read(org_id, start=midnight, end=minute + timedelta(minutes=1), timezone=timezone)
-        rows, _ = read(
-            org_id, start=since, end=minute + timedelta(minutes=1), timezone=timezone, granularity="minute"
-        )
+        rows, _ = read(org_id, start=since, end=minute + timedelta(minutes=1), timezone=timezone, granularity="minute")
     by_minute = {row.start: row.figures.events for row in rows}
     ticks = [by_minute.get(since + timedelta(minutes=n), 0) for n in range(_MINUTES)]
     # The last 60 seconds: this minute so far, and the part of the one before that they still hold.

@@ -1,11 +1,13 @@
 """The one way pages ask for usage: rows of ``usage_query`` as plain figures."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
+
+from apps.analytics.selectors import usage_query
+from apps.usage.selectors import Metrics, UsageRow
 
 __all__ = ["Figures", "Row", "read"]
 
@@ -18,6 +20,7 @@ class Figures:
     calls: int = 0
     tool_calls: int = 0
     errors: int = 0
+    call_errors: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_tokens: int = 0
@@ -40,7 +43,7 @@ class Figures:
     @property
     def error_share(self) -> float | None:
         """Share of model calls that failed; None without calls."""
-        return self.errors / self.calls if self.calls else None
+        return self.call_errors / self.calls if self.calls else None
 
     def metric(self, name: str) -> Decimal | int:
         """``spend``, ``calls`` or ``tokens``."""
@@ -51,7 +54,7 @@ class Figures:
 
 
 _SUMMED = (
-    "events", "calls", "tool_calls", "errors", "input_tokens", "output_tokens", "cache_read_tokens",
+    "events", "calls", "tool_calls", "errors", "call_errors", "input_tokens", "output_tokens", "cache_read_tokens",
     "cache_creation_tokens", "cost", "unpriced",
 )  # fmt: skip
 
@@ -66,27 +69,36 @@ class Row:
 
 
 def read(
-    org_id: UUID, *, start: datetime, end: datetime, timezone: str, granularity: str = "none", by: str = ""
+    org_id: UUID,
+    *,
+    start: datetime,
+    end: datetime,
+    timezone: str,
+    granularity: str = "none",
+    by: str = "",
+    only: Sequence[str] = (),
 ) -> tuple[list[Row], Figures]:
-    """Usage of ``[start, end)`` cut by ``granularity`` and grouped by one dimension; rows and their total."""
-    from apps.analytics import selectors
+    """Usage of ``[start, end)`` cut by ``granularity`` and grouped by one dimension; rows and their total.
 
-    answer: Any = selectors.usage_query(
-        org_id=org_id, start=start, end=end, timezone=timezone, granularity=granularity, group_by=[by] if by else []
-    )
+    ``only`` keeps some values of that dimension.
+    """
+    answer = usage_query(
+        org_id=org_id, start=start, end=end, timezone=timezone, granularity=granularity,
+        group_by=[by] if by else [], filters={by: list(only)} if only else None,
+    )  # fmt: skip
     return list(_rows(answer.data, by)), _figures(answer.totals)
 
 
-def _rows(rows: Iterable[Any], by: str) -> Iterable[Row]:
+def _rows(rows: Iterable[UsageRow], by: str) -> Iterable[Row]:
     for row in rows:
         yield Row(start=row.start, group=row.group.get(by) if by else None, figures=_figures(row.metrics))
 
 
-def _figures(metrics: Any) -> Figures:
+def _figures(metrics: Metrics) -> Figures:
     return Figures(
         events=metrics.events, calls=metrics.calls, tool_calls=metrics.tool_calls, errors=metrics.call_errors,
         input_tokens=metrics.input_tokens, output_tokens=metrics.output_tokens,
         cache_read_tokens=metrics.cache_read_tokens, cache_creation_tokens=metrics.cache_creation_tokens,
-        cost=Decimal(metrics.cost_usd), unpriced=getattr(metrics, "unpriced", 0),
+        cost=Decimal(metrics.cost_usd), unpriced=metrics.unpriced,
         p50=metrics.latency_ms_p50, p95=metrics.latency_ms_p95,
     )  # fmt: skip

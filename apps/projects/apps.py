@@ -9,4 +9,5 @@ class ProjectsConfig(AppConfig):
         from apps.core.registry import NavItem, nav
         from apps.projects import events  # noqa: F401 - registers what this app publishes and records
 
-        nav.register(NavItem("projects", "Projects and keys", "projects", "folder", order=40, capability="project.read"))
+        item = NavItem("projects", "Projects and keys", "projects", "folder", order=40, capability="project.read")
+        nav.register(item)

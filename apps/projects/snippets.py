@@ -13,7 +13,7 @@ __all__ = ["PLACEHOLDER", "Snippet", "public_url", "snippets"]
 PLACEHOLDER = "mw_…"
 
 _KINDS = (
-    ("claude-code", "Claude Code", "Then start claude and ask it anything. For a whole team, put it in managed settings."),
+    ("claude-code", "Claude Code", "Then start claude and ask anything. For a whole team, use managed settings."),
     ("curl", "curl", "Sends one call, stamped now."),
     ("python", "Python", "Needs nothing but Python 3.11: replace the numbers by those of your client's answer."),
 )  # fmt: skip

@@ -82,7 +82,7 @@ def percent(value: Any, *, signed: bool = False) -> str:
     """A share (0…1) as ``0.8%`` or ``41%``; ``signed`` puts + before a rise."""
     amount = number(value) * 100
     size = abs(amount)
-    text = _rounded(size, 0 if size >= Decimal("9.95") else 1) + "%"
+    text = _rounded(size, 0 if size >= Decimal("9.95") or size == 0 else 1) + "%"
     if amount < 0 and text not in ("0.0%", "0%"):
         return MINUS + text
     return f"+{text}" if signed and amount > 0 else text
