@@ -23,11 +23,7 @@ MODELS = [
     migrations.CreateModel(
         name="InboxBatch",
         fields=[
-            (
-                "pk",
-                models.CompositePrimaryKey("id", "slot", blank=True, editable=False, primary_key=True, serialize=False),
-            ),
-            ("id", models.BigIntegerField()),
+            ("id", models.BigIntegerField(primary_key=True, serialize=False)),
             ("slot", models.SmallIntegerField()),
             ("org_id", models.UUIDField()),
             ("received_at", models.DateTimeField()),
@@ -77,17 +73,11 @@ MODELS = [
     migrations.CreateModel(
         name="RawEvent",
         fields=[
-            (
-                "pk",
-                models.CompositePrimaryKey(
-                    "org", "ts", "event_id", blank=True, editable=False, primary_key=True, serialize=False
-                ),
-            ),
             ("ts", models.DateTimeField()),
             ("cost_nano", models.BigIntegerField()),
             ("reported_nano", models.BigIntegerField()),
             ("session", models.BigIntegerField()),
-            ("event_id", models.UUIDField()),
+            ("event_id", models.UUIDField(primary_key=True, serialize=False)),
             ("drop_on", models.DateField()),
             ("org", models.IntegerField()),
             ("who", models.IntegerField()),
@@ -129,13 +119,7 @@ MODELS = [
             ("latency_count", models.IntegerField()),
             ("latency_ms", models.BigIntegerField()),
             ("latency_hist", models.BinaryField()),
-            (
-                "pk",
-                models.CompositePrimaryKey(
-                    "org", "day", "who", "what", blank=True, editable=False, primary_key=True, serialize=False
-                ),
-            ),
-            ("day", models.DateField()),
+            ("day", models.DateField(primary_key=True, serialize=False)),
         ],
         options={
             "db_table": "usage_rollup_day",
@@ -161,13 +145,7 @@ MODELS = [
             ("latency_count", models.IntegerField()),
             ("latency_ms", models.BigIntegerField()),
             ("latency_hist", models.BinaryField()),
-            (
-                "pk",
-                models.CompositePrimaryKey(
-                    "org", "minute", "who", "what", blank=True, editable=False, primary_key=True, serialize=False
-                ),
-            ),
-            ("minute", models.DateTimeField()),
+            ("minute", models.DateTimeField(primary_key=True, serialize=False)),
         ],
         options={
             "db_table": "usage_delta",
@@ -193,13 +171,7 @@ MODELS = [
             ("latency_count", models.IntegerField()),
             ("latency_ms", models.BigIntegerField()),
             ("latency_hist", models.BinaryField()),
-            (
-                "pk",
-                models.CompositePrimaryKey(
-                    "org", "bucket", "who", "what", blank=True, editable=False, primary_key=True, serialize=False
-                ),
-            ),
-            ("bucket", models.DateTimeField()),
+            ("bucket", models.DateTimeField(primary_key=True, serialize=False)),
         ],
         options={
             "db_table": "usage_rollup_minute",
@@ -225,13 +197,7 @@ MODELS = [
             ("latency_count", models.IntegerField()),
             ("latency_ms", models.BigIntegerField()),
             ("latency_hist", models.BinaryField()),
-            (
-                "pk",
-                models.CompositePrimaryKey(
-                    "org", "bucket", "who", "what", blank=True, editable=False, primary_key=True, serialize=False
-                ),
-            ),
-            ("bucket", models.DateTimeField()),
+            ("bucket", models.DateTimeField(primary_key=True, serialize=False)),
         ],
         options={
             "db_table": "usage_rollup_quarter",
@@ -255,11 +221,7 @@ MODELS = [
             ("cache_read_tokens", models.BigIntegerField()),
             ("cache_write_tokens", models.BigIntegerField()),
             ("cost_nano", models.BigIntegerField()),
-            (
-                "pk",
-                models.CompositePrimaryKey("org", "id", blank=True, editable=False, primary_key=True, serialize=False),
-            ),
-            ("id", models.BigIntegerField()),
+            ("id", models.BigIntegerField(primary_key=True, serialize=False)),
             ("models", django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), size=None)),
         ],
         options={
@@ -284,13 +246,7 @@ MODELS = [
             ("cache_read_tokens", models.BigIntegerField()),
             ("cache_write_tokens", models.BigIntegerField()),
             ("cost_nano", models.BigIntegerField()),
-            (
-                "pk",
-                models.CompositePrimaryKey(
-                    "org", "session", "model", blank=True, editable=False, primary_key=True, serialize=False
-                ),
-            ),
-            ("session", models.BigIntegerField()),
+            ("session", models.BigIntegerField(primary_key=True, serialize=False)),
             ("model", models.TextField()),
         ],
         options={

@@ -11,8 +11,8 @@ __all__ = ["IdSegment", "InboxBatch", "RawEvent"]
 class InboxBatch(OrgScopedModel):
     """Accepted events on their way: one row a batch, frames of :mod:`apps.usage.ingest.frame`."""
 
-    pk = models.CompositePrimaryKey("id", "slot")
-    id = models.BigIntegerField()
+    # In the database the key is (id, slot), as a partitioned table needs it; id alone is unique by sequence.
+    id = models.BigIntegerField(primary_key=True)
     slot = models.SmallIntegerField()
     org_id = models.UUIDField()
     received_at = models.DateTimeField()
@@ -33,12 +33,12 @@ class RawEvent(models.Model):
 
     PRICED, REPORTED, COST_IS_REPORTED, UNPRICED = 1, 2, 4, 8
 
-    pk = models.CompositePrimaryKey("org", "ts", "event_id")
     ts = models.DateTimeField()
     cost_nano = models.BigIntegerField()
     reported_nano = models.BigIntegerField()
     session = models.BigIntegerField()
-    event_id = models.UUIDField()
+    # Unique within an organisation; the drain sees to that, no index does.
+    event_id = models.UUIDField(primary_key=True)
     drop_on = models.DateField()
     org = models.IntegerField()
     who = models.IntegerField()

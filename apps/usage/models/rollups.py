@@ -9,7 +9,10 @@ __all__ = ["RollupDay", "RollupDelta", "RollupMinute", "RollupQuarter", "Session
 
 
 class Measures(models.Model):
-    """What is summed. Calls, tool calls and errors follow from ``events`` and the dimensions in ``what``."""
+    """What is summed. Calls, tool calls and errors follow from ``events`` and the dimensions in ``what``.
+
+    The tables have no key: rows add up. Django wants one to be named, so each model names its time.
+    """
 
     org = models.IntegerField()
     who = models.IntegerField()
@@ -37,8 +40,7 @@ class Measures(models.Model):
 class RollupDelta(Measures):
     """Not folded yet: what each flush of the drain appended."""
 
-    pk = models.CompositePrimaryKey("org", "minute", "who", "what")
-    minute = models.DateTimeField()
+    minute = models.DateTimeField(primary_key=True)
 
     class Meta:
         managed = False
@@ -48,8 +50,7 @@ class RollupDelta(Measures):
 class RollupMinute(Measures):
     """By minute, kept 35 days."""
 
-    pk = models.CompositePrimaryKey("org", "bucket", "who", "what")
-    bucket = models.DateTimeField()
+    bucket = models.DateTimeField(primary_key=True)
 
     class Meta:
         managed = False
@@ -59,8 +60,7 @@ class RollupMinute(Measures):
 class RollupQuarter(Measures):
     """By quarter of an hour, kept for ever: any time zone's day is made of them."""
 
-    pk = models.CompositePrimaryKey("org", "bucket", "who", "what")
-    bucket = models.DateTimeField()
+    bucket = models.DateTimeField(primary_key=True)
 
     class Meta:
         managed = False
@@ -70,8 +70,7 @@ class RollupQuarter(Measures):
 class RollupDay(Measures):
     """By day in the organisation's time zone, kept for ever."""
 
-    pk = models.CompositePrimaryKey("org", "day", "who", "what")
-    day = models.DateField()
+    day = models.DateField(primary_key=True)
 
     class Meta:
         managed = False
@@ -103,8 +102,7 @@ class SessionMeasures(models.Model):
 class Session(SessionMeasures):
     """A session; ``id`` is a 63-bit hash of its name within the organisation, as raw events carry it."""
 
-    pk = models.CompositePrimaryKey("org", "id")
-    id = models.BigIntegerField()
+    id = models.BigIntegerField(primary_key=True)
     models = ArrayField(models.TextField())
 
     class Meta:
@@ -118,8 +116,7 @@ class Session(SessionMeasures):
 class SessionDelta(SessionMeasures):
     """Sessions' sums not folded yet."""
 
-    pk = models.CompositePrimaryKey("org", "session", "model")
-    session = models.BigIntegerField()
+    session = models.BigIntegerField(primary_key=True)
     model = models.TextField()
 
     class Meta:

@@ -1,0 +1,119 @@
+"""What was counted, and what waits: to look at, never to touch."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from apps.core.admin import ReadOnlyAdmin
+from apps.usage import models
+
+__all__: list[str] = []
+
+_TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens")
+
+
+class SumsAdmin(ReadOnlyAdmin):
+    """Rows that add up have no identity, so there is no page for a single one."""
+
+    list_display_links = None
+
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        return ("-org", f"-{self.model._meta.pk.name}")
+
+
+@admin.register(models.Org)
+class OrgAdmin(ReadOnlyAdmin):
+    list_display = ("id", "org_id", "timezone", "created_at")
+    exclude = ("salt",)
+    search_fields = ("=id",)
+    ordering = ("-id",)
+
+
+@admin.register(models.InboxBatch)
+class InboxBatchAdmin(ReadOnlyAdmin):
+    list_display = ("id", "slot", "org_id", "received_at", "events")
+    exclude = ("frames",)
+    ordering = ("id",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).defer("frames")
+
+
+@admin.register(models.RawEvent)
+class RawEventAdmin(ReadOnlyAdmin):
+    list_display = ("ts", "org", "event_id", "who", "what", *_TOKENS, "cost_nano", "latency_ms", "request_id")
+    ordering = ("-org", "-ts")
+    search_fields = ("=org",)
+    search_help_text = "The number of an organisation"
+
+
+@admin.register(models.IdSegment)
+class IdSegmentAdmin(ReadOnlyAdmin):
+    list_display = ("id", "stripe", "level", "slots", "ids", "created_at")
+    exclude = ("keys",)
+    ordering = ("-id",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).defer("keys")
+
+
+@admin.register(models.RollupDelta, models.RollupMinute, models.RollupQuarter, models.RollupDay)
+class RollupAdmin(SumsAdmin):
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        key = self.model._meta.pk.name
+        return (key, "org", "who", "what", "events", *_TOKENS, "cost_nano", "reported_nano", "unpriced")
+
+
+@admin.register(models.Session)
+class SessionAdmin(ReadOnlyAdmin):
+    list_display = ("session_id", "org", "started_at", "last_at", "calls", "tool_calls", "errors", "cost_nano", "models")
+    ordering = ("-org", "-last_at")
+
+
+@admin.register(models.SessionDelta)
+class SessionDeltaAdmin(SumsAdmin):
+    list_display = ("session_id", "org", "model", "started_at", "last_at", "calls", "tool_calls", "cost_nano")
+
+
+@admin.register(models.Who)
+class WhoAdmin(ReadOnlyAdmin):
+    list_display = ("id", "org", "project_id", "team_id", "person_id", "key_id", "tagset")
+    ordering = ("-id",)
+
+
+@admin.register(models.What)
+class WhatAdmin(ReadOnlyAdmin):
+    list_display = (
+        "id", "event_type", "model", "service_tier", "batch", "geo", "speed", "context_band", "mcp_server", "mcp_tool",
+        "source", "status",
+    )  # fmt: skip
+    list_filter = ("event_type", "status")
+    search_fields = ("model", "mcp_server", "mcp_tool")
+    ordering = ("-id",)
+
+
+@admin.register(models.TagKey)
+class TagKeyAdmin(ReadOnlyAdmin):
+    list_display = ("key", "org_id", "created_at")
+    ordering = ("-id",)
+
+
+@admin.register(models.TagValue)
+class TagValueAdmin(ReadOnlyAdmin):
+    list_display = ("key", "value", "org_id")
+    ordering = ("-id",)
+
+
+@admin.register(models.TagSet)
+class TagSetAdmin(ReadOnlyAdmin):
+    list_display = ("id", "org", "tags")
+    ordering = ("-id",)
+
+
+@admin.register(models.Person)
+class PersonAdmin(ReadOnlyAdmin):
+    list_display = ("email", "name", "org_id", "claimed_by", "first_seen_at", "claimed_at")
+    search_fields = ("email", "name")
+    ordering = ("-first_seen_at",)
