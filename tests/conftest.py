@@ -88,3 +88,15 @@ def _empty_redis() -> Iterator[None]:
         pass  # a test that took Redis away has not brought it back: there is nothing to empty
     finally:
         client.close()
+
+
+@pytest.fixture(autouse=True)
+def _empty_caches() -> None:
+    """Nor its keys and sign-ins, which each process remembers for a moment."""
+    from apps.identity.authentication import forget_sessions
+    from apps.identity.jwt import forget_keys as forget_signing_keys
+    from apps.projects.selectors import forget_keys
+
+    forget_sessions()
+    forget_signing_keys()
+    forget_keys()

@@ -1,0 +1,139 @@
+"""The cast: people who stand for the rules.
+
+Alice owns the organisation, Erin administers it, Bob develops on the Loom team, Frank pays the bills, Dora only looks.
+Charlie owns another organisation and may see nothing of this one. A test directory that wants them imports the
+fixtures into its ``conftest.py``.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from apps.accounts import services as accounts
+from apps.accounts.contracts import OrgInfo
+from apps.identity import services as identity
+from apps.identity.contracts import UserInfo
+from apps.identity.models import User
+from apps.projects import services as projects
+from apps.projects.contracts import ApiKeyInfo, ProjectInfo
+from apps.teams import services as teams
+from apps.teams.contracts import TeamInfo
+
+__all__ = ["PASSWORD", "Api", "Cast", "cast", "make_cast", "make_key", "make_person", "rights_of"]
+
+PASSWORD = "seven shuttles, one weft"
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Everybody and everything; ``elsewhere`` is Charlie's organisation, with a team and a project of its own."""
+
+    alice: UserInfo
+    erin: UserInfo
+    bob: UserInfo
+    frank: UserInfo
+    dora: UserInfo
+    charlie: UserInfo
+    org: OrgInfo
+    team: TeamInfo
+    project: ProjectInfo
+    elsewhere: OrgInfo
+    their_team: TeamInfo
+    their_project: ProjectInfo
+
+
+class Api:
+    """An API client: of a person (by their session), of a token or key (by header), or of nobody."""
+
+    def __init__(self, who: UserInfo | None = None, *, token: str = "", ip: str = "192.0.2.10") -> None:
+        self.client = Client(REMOTE_ADDR=ip, raise_request_exception=True)
+        if who is not None:
+            self.client.force_login(User.objects.get(pk=who.id))
+        self.headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
+        extra = {"headers": {**self.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}}
+        if method == "GET":
+            return self.client.get(path, body or {}, **extra)
+        return self.client.generic(method, path, _json(body), content_type="application/json", **extra)
+
+    def get(self, path: str, query: Any = None, **headers: str) -> Any:
+        return self("GET", path, query, **headers)
+
+    def post(self, path: str, body: Any = None, **headers: str) -> Any:
+        return self("POST", path, body, **headers)
+
+    def patch(self, path: str, body: Any = None, **headers: str) -> Any:
+        return self("PATCH", path, body, **headers)
+
+    def put(self, path: str, body: Any = None, **headers: str) -> Any:
+        return self("PUT", path, body, **headers)
+
+    def delete(self, path: str, **headers: str) -> Any:
+        return self("DELETE", path, **headers)
+
+
+def _json(body: Any) -> bytes:
+    import orjson
+
+    return b"" if body is None else orjson.dumps(body)
+
+
+def make_person(name: str, **fields: Any) -> UserInfo:
+    """Somebody who registered with ``<name>@example.com`` and :data:`PASSWORD`."""
+    return identity.register(
+        email=f"{name}@example.com", password=PASSWORD, name=name.capitalize(), email_verified=True, **fields
+    )
+
+
+def make_key(cast: Cast, *, scopes: tuple[str, ...] = ("ingest", "read"), **fields: Any) -> tuple[ApiKeyInfo, str]:
+    """A key of the cast's project, and its token."""
+    return projects.create_api_key(
+        **{"org_id": cast.org.id, "project_id": cast.project.id, "name": "laptop", "scopes": scopes, **fields}
+    )
+
+
+def make_cast() -> Cast:
+    """Make all of them, through the services."""
+    alice, erin, bob, frank, dora, charlie = map(make_person, ("alice", "erin", "bob", "frank", "dora", "charlie"))
+    org = accounts.create_organization(owner_id=alice.id, name="Wonder Looms")
+    for person, role in ((erin, "admin"), (bob, "developer"), (frank, "billing"), (dora, "viewer")):
+        accounts.add_member(org_id=org.id, user_id=person.id, role=role)
+    elsewhere = accounts.create_organization(owner_id=charlie.id, name="Elsewhere")
+    team = teams.create_team(org_id=org.id, name="Loom")
+    teams.add_team_member(org_id=org.id, team_id=team.id, user_id=bob.id)
+    their_team = teams.create_team(org_id=elsewhere.id, name="Theirs")
+    return Cast(
+        alice=alice,
+        erin=erin,
+        bob=bob,
+        frank=frank,
+        dora=dora,
+        charlie=charlie,
+        org=org,
+        team=team,
+        project=projects.create_project(org_id=org.id, name="Weaver", team_id=team.id),
+        elsewhere=elsewhere,
+        their_team=their_team,
+        their_project=projects.create_project(org_id=elsewhere.id, name="Theirs", team_id=their_team.id),
+    )
+
+
+def rights_of(cast: Cast) -> dict[str, Api]:
+    """A client of each member by role, of a stranger and of nobody."""
+    people = {
+        "owner": cast.alice,
+        "admin": cast.erin,
+        "developer": cast.bob,
+        "billing": cast.frank,
+        "viewer": cast.dora,
+        "stranger": cast.charlie,
+    }
+    return {**{role: Api(person) for role, person in people.items()}, "nobody": Api()}
+
+
+@pytest.fixture
+def cast(db: None) -> Cast:
+    return make_cast()
