@@ -11,6 +11,9 @@ from apps.core.dev.servers import ServerError
 
 __all__ = ["REALTIME_PATHS", "caddy_binary", "front_command", "front_config"]
 
+# A body up to this size is read whole before it takes one of web's threads, so a slow client holds none of them.
+_BUFFERED = 1024 * 1024
+
 # What streams or holds sockets goes to the ASGI server; all else to the WSGI one.
 REALTIME_PATHS = ["/ws/*", "/gateway/*"]
 
@@ -28,19 +31,21 @@ def front_config(host: str, port: int, *, web: Path, realtime: Path) -> dict[str
     """Caddy's configuration: no admin endpoint, no certificates, nothing written but what a log line needs.
 
     ``X-Forwarded-For`` and ``-Proto`` are set from the connection; what a client sends of them is dropped, since no
-    other proxy is trusted. Streams are flushed at once.
+    other proxy is trusted, and so is every header with an underscore: WSGI would take ``X_Forwarded_For`` for the
+    same. Streams are flushed at once.
     """
 
-    def to(socket: Path) -> list[dict[str, Any]]:
+    def to(socket: Path, **options: Any) -> list[dict[str, Any]]:
         return [
+            {"handler": "headers", "request": {"delete": ["*_*"]}},
             {
                 "handler": "reverse_proxy",
                 "upstreams": [{"dial": f"unix/{socket}"}],
-                "flush_interval": -1,
+                **options,
                 # A restart of a process shows as a pause, not as an error.
                 "load_balancing": {"retries": 40, "try_duration": "5s", "try_interval": "50ms"},
-                "transport": {"protocol": "http", "keep_alive": {"max_idle_conns_per_host": 256}},
-            }
+                "transport": {"protocol": "http", "compression": False, "keep_alive": {"max_idle_conns_per_host": 256}},
+            },
         ]
 
     return {
@@ -54,8 +59,8 @@ def front_config(host: str, port: int, *, web: Path, realtime: Path) -> dict[str
                         "automatic_https": {"disable": True},
                         "protocols": ["h1", "h2c"],
                         "routes": [
-                            {"match": [{"path": REALTIME_PATHS}], "handle": to(realtime)},
-                            {"handle": to(web)},
+                            {"match": [{"path": REALTIME_PATHS}], "handle": to(realtime, flush_interval=-1)},
+                            {"handle": to(web, request_buffers=_BUFFERED)},
                         ],
                     }
                 }
@@ -71,5 +76,5 @@ def front_command(
     path = run_dir / "front.json"
     path.write_text(json.dumps(front_config(host, port, web=web, realtime=realtime)))
     env = {**os.environ, "HOME": str(run_dir), "XDG_DATA_HOME": str(run_dir), "XDG_CONFIG_HOME": str(run_dir)}
-    env |= {"GOMAXPROCS": "2", "GOGC": "100"}
+    env |= {"GOMAXPROCS": "2", "GOGC": "400"}
     return [caddy_binary(), "run", "--config", str(path)], env
