@@ -69,8 +69,8 @@ def configure(*, level: str, style: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *shared, renderer],
+            # The name of a logger of the standard library is on the record, which is dropped only then.
+            processors=[*shared, structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
     root = logging.getLogger()
