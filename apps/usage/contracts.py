@@ -39,7 +39,7 @@ class ServerToolUse(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     web_fetch_requests: Count = 0
 
 
-class EventIn(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class EventIn(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
     """One event as it is sent. Tokens are counts, ``latency_ms`` milliseconds, ``cost_usd`` the sender's own figure.
 
     ``event_id`` (a UUID) and ``timestamp`` (RFC 3339) stay strings here: a batch of them is read as one column.
@@ -47,44 +47,47 @@ class EventIn(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     as the 5-minute kind. ``metadata`` is a JSON object, kept as it came (at most 16 KiB).
     """
 
+    # In the order in which clients write them: the decoder expects the next field to be the next one here.
     event_id: str
     timestamp: str
+    org_id: str | None = None
+    project_id: str | None = None
+    user_id: str | None = None
     event_type: Literal["api_call", "mcp_tool", "session"]
     model: Name | None = None
     input_tokens: Count | None = 0
     output_tokens: Count | None = 0
-    cache_read_input_tokens: Count | None = 0
-    cache_creation_input_tokens: Count | None = 0
     latency_ms: Count | None = None
     cost_usd: float | int | str | None = None
-    org_id: str | None = None
-    project_id: str | None = None
-    user_id: str | None = None
+    metadata: msgspec.Raw = msgspec.Raw(b"")
+    cache_read_input_tokens: Count | None = 0
+    cache_creation_input_tokens: Count | None = 0
+    cache_creation: CacheCreation | None = None
+    server_tool_use: ServerToolUse | None = None
+    service_tier: Word | None = None
+    inference_geo: Word | None = None
+    speed: Word | None = None
     session_id: Reference | None = None
     request_id: Reference | None = None
     status: Literal["ok", "error"] | None = "ok"
     error_type: Name | None = None
     stop_reason: Word | None = None
-    service_tier: Word | None = None
-    inference_geo: Word | None = None
-    speed: Word | None = None
     mcp_server: Name | None = None
     mcp_tool: Name | None = None
     source: Word | None = None
-    cache_creation: CacheCreation | None = None
-    server_tool_use: ServerToolUse | None = None
-    metadata: msgspec.Raw = msgspec.Raw(b"")
 
 
-class TelemetryEvent(EventIn, forbid_unknown_fields=True, gc=False):
+class TelemetryEvent(EventIn, forbid_unknown_fields=True, kw_only=True, gc=False):
     """An event from telemetry, which names people by e-mail; never decoded from a public body.
 
     ``user_email`` is matched to a member's verified address, else it stands for an unclaimed person.
-    ``user_name`` labels somebody without an address (an installation's hash, an agent).
+    ``user_name`` labels somebody without an address (an installation's hash, an agent). ``trust_cost`` makes the
+    sender's figure the cost, where it knows what the event does not tell.
     """
 
     user_email: str | None = None
     user_name: str | None = None
+    trust_cost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

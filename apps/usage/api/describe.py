@@ -21,7 +21,7 @@ def _event_schema() -> dict[str, Any]:
         for field in msgspec.structs.fields(EventIn)
         if field.name != "metadata"
     ]
-    plain = msgspec.defstruct("Event", fields, forbid_unknown_fields=True)
+    plain = msgspec.defstruct("Event", fields, forbid_unknown_fields=True, kw_only=True)
     _, parts = msgspec.json.schema_components([plain], ref_template="#/{name}")
     event: dict[str, Any] = _inlined(parts["Event"], parts)
     event["properties"]["event_id"] |= {"format": "uuid"}

@@ -103,7 +103,7 @@ def _digits(columns: Bytes) -> Ints | None:
     if figures.max(initial=0) > 9:
         return None
     powers = 10 ** np.arange(columns.shape[1] - 1, -1, -1, dtype=np.int64)
-    result: Ints = figures @ powers
+    result: Ints = figures.astype(np.int64) @ powers
     return result
 
 
@@ -119,27 +119,32 @@ def _offset_minutes(tail: Bytes) -> Ints | None:
     return result
 
 
+_CLOCK_PLACES = (11, 12, 14, 15, 17, 18)
+# Microseconds that a digit of the clock, then of the fraction, stands for.
+_CLOCK_WEIGHTS = np.array([36_000, 3_600, 600, 60, 10, 1], dtype=np.int64) * 1_000_000
+_FRACTION_WEIGHTS = 10 ** np.arange(5, -1, -1, dtype=np.int64)
+
+
 def _parse_body(matrix: Bytes) -> Ints | None:
     """``YYYY-MM-DDTHH:MM:SS[.f…]`` as microseconds as if UTC, or None unless every row is well formed."""
-    if not ((matrix[:, (13, 16)] == 58).all() and np.isin(matrix[:, 10], (84, 116, 32)).all()):
+    digits = matrix.shape[1] - 20
+    places = [*_CLOCK_PLACES, *range(20, 20 + max(digits, 0))]
+    figures = matrix[:, places] - np.uint8(48)
+    # The upper halves of hours (2), minutes and seconds (5), and hours beyond 23.
+    if figures.max() > 9 or figures[:, 0].max() > 2 or figures[:, (2, 4)].max() > 5:
+        return None
+    if (figures[:, 0] * 10 + figures[:, 1]).max() > 23:
+        return None
+    if not ((matrix[:, (13, 16)] == 58).all() and ((matrix[:, 10] == 84) | (matrix[:, 10] == 116) | (matrix[:, 10] == 32)).all()):
+        return None
+    if digits >= 0 and not (matrix[:, 19] == 46).all():
         return None
     days = _parse_days(matrix[:, :10])
-    hours, minutes, seconds = _digits(matrix[:, 11:13]), _digits(matrix[:, 14:16]), _digits(matrix[:, 17:19])
-    if days is None or hours is None or minutes is None or seconds is None:
+    if days is None:
         return None
-    if hours.max() > 23 or minutes.max() > 59 or seconds.max() > 59:
-        return None
-    micros: Ints = ((days * 24 + hours) * 60 + minutes) * 60_000_000 + seconds * 1_000_000
-    if matrix.shape[1] > 19:
-        if not (matrix[:, 19] == 46).all():
-            return None
-        fraction = matrix[:, 20:26]
-        figures = _digits(matrix[:, 20:])
-        if figures is None:
-            return None
-        kept = _digits(fraction)
-        assert kept is not None
-        micros = micros + kept * 10 ** (6 - fraction.shape[1])
+    kept = min(max(digits, 0), 6)
+    weights = np.concatenate((_CLOCK_WEIGHTS, _FRACTION_WEIGHTS[:kept]))
+    micros: Ints = days * 86_400_000_000 + figures[:, : 6 + kept].astype(np.int64) @ weights
     return micros
 
 
