@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from itertools import chain, repeat
-from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -76,7 +75,7 @@ class Built:
 class Columns:
     """The fields of a batch, each as one sequence; read by name."""
 
-    __slots__ = ("_by_name", "count", "metadata", "telemetry")
+    __slots__ = ("_by_name", "count", "metadata", "objects_only", "telemetry")
 
     def __init__(self, events: Sequence[EventIn]) -> None:
         self.count = len(events)
@@ -84,10 +83,12 @@ class Columns:
         self._by_name = dict(zip(events[0].__struct_fields__, zip(*map(astuple, events), strict=True), strict=True))
         self.telemetry = isinstance(events[0], TelemetryEvent)
         # JSON holds no NUL byte, so one separates the values; b"" is no metadata.
-        metadata = b"\0".join(self._by_name["metadata"]).split(b"\0")
-        if b"null" in metadata:
-            metadata = [b"" if value == b"null" else value for value in metadata]
-        self.metadata = metadata
+        joined = b"\0".join((b"", *self._by_name["metadata"]))
+        self.metadata = joined.split(b"\0")[1:]
+        # The usual batches are known without a look at each value: objects everywhere, or none at all.
+        self.objects_only = joined.count(b"\0{") == self.count or not joined.strip(b"\0")
+        if not self.objects_only:
+            self.metadata = [b"" if value == b"null" else value for value in self.metadata]
 
     def __getitem__(self, name: str) -> tuple[Any, ...]:
         return self._by_name[name]
@@ -154,7 +155,7 @@ def _problems(columns: Columns, key: KeyContext, window: Window, micros: Ints) -
     _check_users(columns["user_id"], problems)
     if not columns.all_none("cost_usd"):
         _check_costs(columns["cost_usd"], problems)
-    _check_metadata(columns.metadata, problems)
+    _check_metadata(columns, problems)
     return problems
 
 
@@ -190,9 +191,9 @@ def _check_window(micros: Ints, window: Window, problems: Problems) -> None:
 
 def _check_owner(values: tuple[str | None, ...], owner: UUID, name: str, problems: Problems) -> None:
     """``org_id`` and ``project_id``, where given, must be the key's."""
-    given = set(values)
-    if given <= {None, str(owner)}:
+    if values.count(str(owner)) + values.count(None) == len(values):
         return
+    given = set(values)
     verdicts: dict[str | None, tuple[str, str, str] | None] = {None: None}
     for value in given - {None}:
         parsed = parse_uuid(value)
@@ -234,18 +235,15 @@ def _nano(value: float | int | str) -> int | None:
         return None
 
 
-def _check_metadata(values: list[bytes], problems: Problems) -> None:
+def _check_metadata(columns: Columns, problems: Problems) -> None:
     """Objects of a bounded size; ``123`` is an opening brace."""
-    if max(map(len, values)) <= MAX_METADATA_BYTES and set(map(_first_byte, values)) <= {b"{", b""}:
+    if columns.objects_only and max(map(len, columns.metadata)) <= MAX_METADATA_BYTES:
         return
-    for position, value in enumerate(values):
+    for position, value in enumerate(columns.metadata):
         if value and value[0] != 123:
             problems[position] = ("invalid_type", "must be an object", "/metadata")
         elif len(value) > MAX_METADATA_BYTES:
             problems[position] = ("too_long", f"must have at most {MAX_METADATA_BYTES:,} bytes", "/metadata")
-
-
-_first_byte = itemgetter(slice(0, 1))
 
 
 # ---------------------------------------------------------------------------------------------- who
@@ -312,6 +310,14 @@ _WHAT_FIELDS = (
 )  # fmt: skip
 
 
+class _Places(dict[Any, int]):
+    """Numbers keys in the order in which they are first asked for."""
+
+    def __missing__(self, key: Any) -> int:
+        place = self[key] = len(self)
+        return place
+
+
 def _codes(columns: list[tuple[Any, ...]]) -> tuple[list[tuple[Any, ...]], Ints]:
     """The distinct rows of ``columns`` and each row's place among them; constant columns cost next to nothing."""
     count = len(columns[0])
@@ -319,8 +325,8 @@ def _codes(columns: list[tuple[Any, ...]]) -> tuple[list[tuple[Any, ...]], Ints]
     constant = [column[0] for column in columns]
     if not varying:
         return [tuple(constant)], np.zeros(count, dtype=np.int64)
-    rows = list(zip(*(columns[i] for i in varying), strict=True))
-    places = {row: place for place, row in enumerate(dict.fromkeys(rows))}
+    places = _Places()
+    rows = zip(*(columns[i] for i in varying), strict=True)
     index = np.fromiter(map(places.__getitem__, rows), dtype=np.int64, count=count)
     distinct = []
     for row in places:
@@ -359,7 +365,7 @@ def _describe(columns: Columns, key: KeyContext, records: npt.NDArray[np.void]) 
             (event_type, models[row_index], *price_class, server or "", tool or "", source or "", status or "ok")
         )
     records["what"] = code
-    _price(columns["cost_usd"], key, records, tokens, whats, code)
+    _price(columns, key, records, tokens, whats, code)
     for field, column in zip(("input", "output", "cache_read", "write_5m", "write_1h", "web"), tokens.values(), strict=True):
         records[field] = column
     latencies = columns["latency_ms"]
@@ -401,7 +407,7 @@ def _bands(tokens: dict[str, Ints]) -> tuple[list[str], Ints]:
 
 
 def _price(
-    costs: tuple[Any, ...],
+    columns: Columns,
     key: KeyContext,
     records: npt.NDArray[np.void],
     tokens: dict[str, Ints],
@@ -424,8 +430,10 @@ def _price(
     for column in tokens.values():
         spent |= column != 0
     wanted = is_call | (has_model & spent)
+    reported, has_reported = _reported(columns["cost_usd"])
     priced = priced & wanted
-    reported, has_reported = _reported(costs)
+    if columns.telemetry:
+        priced &= ~(np.array(columns["trust_cost"]) & has_reported)
     takes_reported = ~priced & has_reported
     records["cost"] = np.where(priced, nano, np.where(takes_reported, reported, 0))
     records["reported"] = reported
