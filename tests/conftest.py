@@ -7,9 +7,11 @@ settings, so several sessions never meet. `MINDWEAVE_TEST_DATABASE_URL` and `MIN
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import django
 import pytest
 
 _NEEDS = {
@@ -20,10 +22,6 @@ _NEEDS = {
 }
 _servers: list = []
 _root: Path | None = None
-
-
-def pytest_load_initial_conftests() -> None:  # pragma: no cover - called only when loaded as a plugin
-    _start_servers()
 
 
 def _start_servers() -> None:
@@ -50,8 +48,10 @@ def _start_servers() -> None:
         os.environ["REDIS_URL"] = redis.url
 
 
-# Settings are read while pytest-django configures, which is after this file is imported and before its hooks run.
+# pyproject.toml names no settings module, so nothing has read the settings before this; other conftests import models.
 _start_servers()
+os.environ["DJANGO_SETTINGS_MODULE"] = "mindweave.settings"
+django.setup()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -100,3 +100,19 @@ def _empty_caches() -> None:
     forget_sessions()
     forget_signing_keys()
     forget_keys()
+
+
+@pytest.fixture(autouse=True)
+def _list_prices(request: pytest.FixtureRequest) -> None:
+    """A test with real commits is followed by a flush, which takes the prices of the migration with it."""
+    if "transactional_db" not in request.fixturenames:
+        return
+    request.getfixturevalue("transactional_db")
+    from apps.usage.models import Price, PriceBookVersion
+    from apps.usage.pricing.book import forget_book
+    from apps.usage.pricing.seed import list_prices
+
+    if not Price.objects.exists():
+        Price.objects.bulk_create([Price(**fields) for fields in list_prices()])
+        PriceBookVersion.objects.update_or_create(pk=1, defaults={"version": time.time_ns()})
+    forget_book()

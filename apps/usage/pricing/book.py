@@ -51,7 +51,7 @@ _INT64_SAFE = 2**62
 _FOREVER = np.iinfo(np.int64).max
 # Names of the bands of total input that a price may depend on, in rising order.
 CONTEXT_BANDS = (">100k", ">200k")
-_STANDARD = frozenset({"", "standard", "default", "auto", "none", "global", "not_available"})
+_STANDARD = frozenset({"", "standard", "normal", "default", "auto", "none", "global", "not_available"})
 
 
 class PriceClass(NamedTuple):
