@@ -3,6 +3,7 @@
 No Django here: this runs before the settings are read.
 """
 
+import errno
 import json
 import os
 import secrets
@@ -91,5 +92,8 @@ def _secrets(path: Path) -> dict[str, str]:
 
 
 def stop_word(error: OSError, path: Path) -> str:
-    """One sentence for a person about a directory that cannot be used."""
-    return f"{path} cannot be used ({error.strerror}); make it writable or set MINDWEAVE_DATA_DIR to another directory."
+    """One sentence for a person about a data directory that cannot be used."""
+    if error.errno == errno.ENOSPC:
+        return f"The disk of {path} is full; make room or set MINDWEAVE_DATA_DIR to a directory on another."
+    what = error.filename or path
+    return f"{what} cannot be used ({error.strerror}); make it writable or set MINDWEAVE_DATA_DIR to another directory."

@@ -51,6 +51,8 @@ class Command(BaseCommand):
         except ServerError as error:
             self.stderr.write(str(error))
             code = 1
+        except BrokenPipeError:
+            pass  # whoever read our words has gone: the end, in order
         except OSError as error:
             self.stderr.write(environment.stop_word(error, here.data_dir))
             code = 1
