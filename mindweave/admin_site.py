@@ -4,8 +4,10 @@ Apps register their models on Django's default site (`@admin.register`), which i
 """
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
+from django.contrib.admin import sites
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
@@ -55,7 +57,7 @@ class StaffSite(UnfoldAdminSite):  # type: ignore[misc]
         if user.is_verified():
             return HttpResponseRedirect(target)
         step = "verify" if mfa.device_of(user) else "enrol"
-        return redirect(f"{reverse(f'admin:{step}')}?next={target}")
+        return redirect(f"{reverse(f'admin:{step}')}?{urlencode({'next': target})}")
 
     @method_decorator([never_cache, csrf_protect])
     def verify(self, request: HttpRequest) -> HttpResponse:
@@ -81,8 +83,10 @@ class StaffSite(UnfoldAdminSite):  # type: ignore[misc]
         user = self._staff(request)
         if mfa.device_of(user):
             return redirect("admin:verify")
-        enrolment = mfa.new_enrolment(user, secret=request.session.get(_SECRET))
-        request.session[_SECRET] = enrolment.secret
+        adapter, pending = mfa.MfaAdapter(), request.session.get(_SECRET)
+        enrolment = mfa.new_enrolment(user, secret=adapter.decrypt(pending) if pending else None)
+        if not pending:
+            request.session[_SECRET] = adapter.encrypt(enrolment.secret)
         problem = ""
         if request.method == "POST":
             try:
@@ -116,7 +120,8 @@ class StaffSite(UnfoldAdminSite):  # type: ignore[misc]
 def _install() -> StaffSite:
     """Put our site in the place of Django's default one, then let every app register there."""
     site = StaffSite(name="admin")
-    admin.site._wrapped = site  # type: ignore[attr-defined]
+    # unfold has put a site of its own there: both names must change hands before anybody registers.
+    admin.site = sites.site = site  # type: ignore[assignment]
     admin.autodiscover()
     return site
 

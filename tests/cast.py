@@ -5,14 +5,21 @@ Charlie owns another organisation and may see nothing of this one. A test direct
 fixtures into its ``conftest.py``.
 """
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import pytest
+from django.db import connection
 from django.test import Client
 
 from apps.accounts import services as accounts
 from apps.accounts.contracts import OrgInfo
+from apps.audit.models import AuditEntry
+from apps.core.tenancy import system_scope
+from apps.events.models import OutboxEvent
 from apps.identity import services as identity
 from apps.identity.contracts import UserInfo
 from apps.identity.models import User
@@ -21,7 +28,19 @@ from apps.projects.contracts import ApiKeyInfo, ProjectInfo
 from apps.teams import services as teams
 from apps.teams.contracts import TeamInfo
 
-__all__ = ["PASSWORD", "Api", "Cast", "cast", "make_cast", "make_key", "make_person", "rights_of"]
+__all__ = [
+    "PASSWORD",
+    "Api",
+    "Cast",
+    "at_once",
+    "cast",
+    "make_cast",
+    "make_key",
+    "make_person",
+    "published",
+    "rights_of",
+    "trail",
+]
 
 PASSWORD = "seven shuttles, one weft"
 
@@ -76,8 +95,6 @@ class Api:
 
 
 def _json(body: Any) -> bytes:
-    import orjson
-
     return b"" if body is None else orjson.dumps(body)
 
 
@@ -132,6 +149,39 @@ def rights_of(cast: Cast) -> dict[str, Api]:
         "stranger": cast.charlie,
     }
     return {**{role: Api(person) for role, person in people.items()}, "nobody": Api()}
+
+
+def trail(action: str, **wanted: Any) -> list[AuditEntry]:
+    """The entries of the audit trail for an action, oldest first."""
+    with system_scope("the test looks at all"):
+        return list(AuditEntry.objects.filter(action=action, **wanted).order_by("occurred_at", "id"))
+
+
+def published(event_type: str) -> list[dict[str, Any]]:
+    """The data of the events of a type that wait in the outbox, oldest first."""
+    with system_scope("the test looks at all"):
+        return [row.envelope["data"] for row in OutboxEvent.objects.filter(type=event_type).order_by("seq")]
+
+
+def at_once(*works: Callable[[], Any]) -> list[Any]:
+    """Run each in a thread with a connection of its own, starting together; their results, or what they raised."""
+    barrier, results = threading.Barrier(len(works)), [None] * len(works)
+
+    def run(index: int) -> None:
+        try:
+            barrier.wait(10)
+            results[index] = works[index]()
+        except Exception as error:
+            results[index] = error
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(len(works))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    return results
 
 
 @pytest.fixture

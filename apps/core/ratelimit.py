@@ -21,7 +21,7 @@ from redis.retry import Retry
 
 from apps.core.errors import RateLimited
 
-__all__ = ["Limit", "RateResult", "check", "enforce"]
+__all__ = ["Limit", "RateResult", "check", "enforce", "give_back"]
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +36,7 @@ local limit, window, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[
 local interval = window / limit
 local tat = tonumber(redis.call('GET', KEYS[1]) or now)
 if tat < now then tat = now end
-local new = tat + interval * cost
+local new = math.max(now, tat + interval * cost)
 local room = now + window - new
 if room < -0.5 then
   return {0, math.max(0, math.floor((now + window - tat) / interval)), math.ceil(tat - now), math.ceil(-room)}
@@ -121,3 +121,8 @@ def enforce(limit: Limit, identity: str, *, detail: str = "", cost: int = 1) -> 
             headers=result.headers(),
         )
     return result
+
+
+def give_back(limit: Limit, identity: str) -> None:
+    """Undo one :func:`enforce`: for limits that only failures count against, where whether it fails is known later."""
+    check(limit, identity, cost=-1)

@@ -26,6 +26,9 @@ _AUDIENCE = "mindweave"
 _MFA_AUDIENCE = "mindweave/mfa"
 _MFA_LIFETIME = timedelta(minutes=5)
 _CACHE_SECONDS = 5.0
+# Another process may have begun to sign with a key that this one has not read yet; a forged name must not cost a query
+# each time.
+_UNKNOWN_KEY_SECONDS = 0.5
 
 
 class InvalidToken(ValueError):
@@ -75,11 +78,11 @@ def forget_keys() -> None:
     _keys = None
 
 
-def _load() -> _Keys:
-    """The keys, read at most every five seconds; the very first is made here, once for all processes."""
+def _load(max_age: float = _CACHE_SECONDS) -> _Keys:
+    """The keys, read at most every ``max_age`` seconds; the very first is made here, once for all processes."""
     global _keys
     keys = _keys
-    if keys is not None and time.monotonic() - keys.read_at < _CACHE_SECONDS:
+    if keys is not None and time.monotonic() - keys.read_at < max_age:
         return keys
     with _lock:
         rows = list(SigningKey.objects.filter(retired_at__isnull=True))
@@ -142,7 +145,9 @@ def _issue(claims: dict[str, Any], audience: str, lifetime: timedelta) -> str:
 def _verify(token: str, audience: str, also: list[str]) -> dict[str, Any]:
     try:
         key_id = jwt.get_unverified_header(token).get("kid")
-        public = _load().verifying.get(key_id) if isinstance(key_id, str) else None
+        if not isinstance(key_id, str):
+            raise InvalidToken("names no key")
+        public = _load().verifying.get(key_id) or _load(_UNKNOWN_KEY_SECONDS).verifying.get(key_id)
         if public is None:
             raise InvalidToken("signed by no key of ours")
         return jwt.decode(

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -10,23 +11,26 @@ from django.contrib.auth import login as django_login
 from django.contrib.auth import logout as django_logout
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.password_validation import validate_password
+from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.http import HttpRequest
+from django_otp import login as otp_login
 
 from apps.audit.services import record
 from apps.core.authentication import user_actor
 from apps.core.clock import now
 from apps.core.context import bind, current, set_actor
 from apps.core.crypto import new_token, token_digest, token_digests
-from apps.core.errors import FieldError, NotAuthenticated, NotFound, ValidationFailed
-from apps.core.ratelimit import Limit, enforce
+from apps.core.errors import FieldError, NotAuthenticated, ValidationFailed
+from apps.core.ratelimit import Limit, enforce, give_back
 from apps.events.services import publish
 from apps.identity import jwt
 from apps.identity.authentication import forget_sessions
 from apps.identity.contracts import TokenPair, UserInfo
-from apps.identity.models import RefreshToken, SigningKey, TokenFamily, User, normalise_email
+from apps.identity.models import FactorDevice, RefreshToken, SigningKey, TokenFamily, User, normalise_email
 from apps.identity.ports import login_policy
 from apps.identity.selectors import user_has_second_factor, user_info
 
@@ -38,20 +42,22 @@ __all__ = [
     "login_web",
     "logout",
     "logout_web",
+    "prune_sign_ins",
     "refresh",
     "register",
     "rotate_signing_key",
-    "set_default_org",
-    "update_profile",
     "verify_second_factor",
 ]
 
 _REFRESH_PURPOSE = "refresh-token"
+_KEY_OVERLAP = timedelta(hours=1)
+_KEPT_AFTER_THE_END = timedelta(days=30)
 # An address that somebody tries again and again is slowed down for the network that tries, not for its owner elsewhere;
-# the second limit stops a spray over many addresses from one network.
+# the second limit slows a spray over many addresses from one network. A right password gives its use back, so an office
+# that signs in on Monday morning counts nothing.
 _PER_IDENTITY = Limit("login", 10, 300)
-_PER_NETWORK = Limit("login-network", 60, 300)
-_REGISTER = Limit("register", 20, 3600)
+_PER_NETWORK = Limit("login-network", 300, 300)
+_REGISTER = Limit("register", 300, 3600)
 _SECOND_FACTOR = Limit("second-factor", 8, 300)
 _WRONG = "The e-mail address or the password is not right"
 
@@ -120,38 +126,6 @@ def _registration_problems(user: User, password: str | None) -> list[FieldError]
     return problems
 
 
-@transaction.atomic
-def update_profile(*, user_id: UUID, changes: dict[str, Any]) -> UserInfo:
-    """Change ``name`` or ``timezone`` of a person."""
-    user = User.objects.select_for_update().filter(pk=user_id).first()
-    if user is None:
-        raise NotFound()
-    before = {name: getattr(user, name) for name in changes}
-    for name, value in changes.items():
-        setattr(user, name, value)
-    user.save(update_fields=list(changes))
-    record(
-        action="user.updated", org_id=None, target_type="user", target_id=user.pk, target_label=user.email,
-        before=before, after=changes,
-    )  # fmt: skip
-    publish(
-        type="user.updated", org_id=None, user_id=user.pk,
-        data={"user_id": str(user.pk), "changed": sorted(changes)},
-    )  # fmt: skip
-    return user_info(user)
-
-
-@transaction.atomic
-def set_default_org(*, user_id: UUID, org_id: UUID) -> None:
-    """Which organisation is meant when the person names none; whether it is theirs is checked where it is used."""
-    user = User.objects.select_for_update().get(pk=user_id)
-    record(
-        action="user.updated", org_id=None, target_type="user", target_id=user.pk, target_label=user.email,
-        before={"default_org_id": user.default_org_id}, after={"default_org_id": org_id},
-    )  # fmt: skip
-    User.objects.filter(pk=user_id).update(default_org_id=org_id)
-
-
 # ---------------------------------------------------------------- passwords
 def check_password(*, email: str, password: str, ip: str | None) -> User:
     """The person whose password this is; the same refusal and the same work whether the address exists or not.
@@ -159,8 +133,9 @@ def check_password(*, email: str, password: str, ip: str | None) -> User:
     Raises :class:`NotAuthenticated`, :class:`RateLimited`, or what the login policy says.
     """
     email = normalise_email(email)
-    enforce(_PER_NETWORK, ip or "local", detail="Too many sign-ins from your network")
-    enforce(_PER_IDENTITY, f"{email}\x00{ip}", detail="Too many sign-ins for this address from your network")
+    network, identity = ip or "local", f"{email}\x00{ip}"
+    enforce(_PER_IDENTITY, identity, detail="Too many wrong passwords for this address from your network")
+    enforce(_PER_NETWORK, network, detail="Too many wrong passwords from your network")
     user = User.objects.filter(email=email).first()
     if user is None:
         make_password(password)  # as slow as a real check, so that the time tells nothing
@@ -174,6 +149,8 @@ def check_password(*, email: str, password: str, ip: str | None) -> User:
                 target_id=user.pk if user else "unknown", target_label=email,
             )  # fmt: skip
         raise NotAuthenticated(_WRONG, code="invalid_credentials")
+    give_back(_PER_IDENTITY, identity)
+    give_back(_PER_NETWORK, network)
     if refusal := login_policy.get().password_refusal(email):
         raise refusal
     return user
@@ -207,11 +184,15 @@ def valid_second_factor(user: User, code: str) -> bool:
     """Whether ``code`` is a TOTP code, used for the first time, or an unused recovery code (which it then uses up)."""
     from allauth.mfa.models import Authenticator
 
-    enforce(_SECOND_FACTOR, str(user.pk), detail="Too many codes")
+    enforce(_SECOND_FACTOR, str(user.pk), detail="Too many wrong codes")
     kinds = (Authenticator.Type.TOTP, Authenticator.Type.RECOVERY_CODES)
-    return any(
-        factor.wrap().validate_code(code.strip()) for factor in Authenticator.objects.filter(user=user, type__in=kinds)
-    )
+    with transaction.atomic():
+        # Locked, so that of two requests with the same code one is told that it is used.
+        factors = Authenticator.objects.select_for_update().filter(user=user, type__in=kinds).order_by("pk")
+        valid = any(factor.wrap().validate_code(code.strip()) for factor in factors)
+    if valid:
+        give_back(_SECOND_FACTOR, str(user.pk))
+    return valid
 
 
 @transaction.atomic
@@ -300,8 +281,6 @@ def _signed_out(user: User) -> None:
 @transaction.atomic
 def end_all_sessions(*, user_id: UUID, reason: str) -> int:
     """End every sign-in of a person, over the API and on the web; returns how many API sign-ins ended."""
-    from django.contrib.sessions.models import Session
-
     user = User.objects.select_for_update().get(pk=user_id)
     families = list(TokenFamily.objects.filter(user=user, ended_at__isnull=True))
     _end_families(families, user=user, reason=reason)
@@ -326,6 +305,9 @@ def login_web(*, request: HttpRequest, user: User, method: str = "password") -> 
     """Open the cookie session of a person whose credentials were checked; rotates the session's id."""
     with transaction.atomic():
         django_login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+        if method.endswith("+mfa") and (device := FactorDevice.objects.filter(user=user, confirmed=True).first()):
+            # The staff admin asks django-otp, and has nothing left to ask for.
+            otp_login(request, device)
         set_actor(user_actor(user, request))
         _signed_in(user, method)
 
@@ -341,15 +323,35 @@ def logout_web(*, request: HttpRequest) -> None:
 
 # ---------------------------------------------------------------- signing keys
 @transaction.atomic
-def rotate_signing_key(*, retire_older_than: timedelta = timedelta(hours=1)) -> UUID:
-    """Make a new signing key and retire those that no token can still be signed by; returns the new key's id."""
+def rotate_signing_key() -> UUID:
+    """Make a new signing key and retire those whose successor is an hour old; returns the new key's id.
+
+    The key that signed until now goes on verifying: its tokens live for minutes, and other processes may sign with it
+    for some seconds more.
+    """
     key = jwt.make_key()
     record(action="signing_key.created", org_id=None, target_type="signing_key", target_id=key.pk)
-    for old in SigningKey.objects.filter(retired_at__isnull=True, created_at__lt=now() - retire_older_than):
-        SigningKey.objects.filter(pk=old.pk).update(retired_at=now())
-        record(action="signing_key.retired", org_id=None, target_type="signing_key", target_id=old.pk)
+    live = list(SigningKey.objects.filter(retired_at__isnull=True).order_by("-created_at", "-id"))
+    for successor, old in pairwise(live):
+        if successor.created_at < now() - _KEY_OVERLAP:
+            SigningKey.objects.filter(pk=old.pk).update(retired_at=now())
+            record(action="signing_key.retired", org_id=None, target_type="signing_key", target_id=old.pk)
     transaction.on_commit(jwt.forget_keys)
     return key.pk
+
+
+# ---------------------------------------------------------------- retention
+def prune_sign_ins() -> dict[str, int]:
+    """Delete sign-ins that ended a month ago and web sessions that expired; returns how many of each.
+
+    Of a sign-in that goes on, refresh tokens used longer ago than one lives go too: shown again they are unknown, so
+    refused all the same.
+    """
+    ended = now() - _KEPT_AFTER_THE_END
+    families, _ = TokenFamily.objects.filter(Q(ended_at__lt=ended) | Q(expires_at__lt=ended)).delete()
+    tokens, _ = RefreshToken.objects.filter(used_at__lt=now() - settings.JWT_REFRESH_LIFETIME).delete()
+    sessions, _ = Session.objects.filter(expire_date__lt=now()).delete()
+    return {"sign_ins": families, "refresh_tokens": tokens, "sessions": sessions}
 
 
 def as_body(pair: TokenPair) -> dict[str, Any]:

@@ -29,6 +29,7 @@ EXEMPT = {
     "apps.notify.services.deliver_email": "the mail is the record",
     "apps.notify.services.sweep_emails": "the mail is the record",
     "apps.notify.services.prune_emails": "retention by the clock; the run of its job is kept",
+    "apps.identity.services.prune_sign_ins": "retention by the clock; the run of its job is kept",
     "apps.usage.services.ingest": "the events are the record, kept in the inbox and then raw",
 }
 
