@@ -119,6 +119,7 @@ def first_run(request: HttpRequest) -> HttpResponse:
             name="First key",
             scopes=["ingest", "read"],
             owner_id=request.user.pk,
+            by_user_id=request.user.pk,
         )
     return render(request, "analytics/first_run.html", _first_run_context(request, form, current, made),
                   status=400 if form.errors else 200)  # fmt: skip

@@ -147,7 +147,9 @@ class KeyList(_OfProject):
     @extend_schema(tags=["Keys"], request=NewKeySerializer, responses={201: NewKeyAnswerSerializer})
     def post(self, request: Request, project_id: UUID) -> Response:
         """Make a key; it is shown in this answer and never again."""
-        made = services.create_api_key(org_id=require_org_id(), project_id=project_id, **self.valid(NewKeySerializer))
+        made = services.create_api_key(
+            org_id=require_org_id(), project_id=project_id, by_user_id=self.actor.id, **self.valid(NewKeySerializer)
+        )
         return _shown_once(*made)
 
 
@@ -157,7 +159,7 @@ class KeyDetail(_OfProject):
     @extend_schema(tags=["Keys"], responses={204: OpenApiResponse(description="Revoked")})
     def delete(self, request: Request, project_id: UUID, key_id: UUID) -> Response:
         """Revoke a key: dead everywhere within a second."""
-        services.revoke_api_key(org_id=require_org_id(), project_id=project_id, key_id=key_id)
+        services.revoke_api_key(org_id=require_org_id(), project_id=project_id, key_id=key_id, by_user_id=self.actor.id)
         return Response(status=204)
 
 
@@ -168,9 +170,10 @@ class KeyRotate(_OfProject):
     def post(self, request: Request, project_id: UUID, key_id: UUID) -> Response:
         """Replace a key; the old one goes on working for the overlap."""
         overlap = timedelta(seconds=self.valid(RotationSerializer)["overlap_seconds"])
-        return _shown_once(
-            *services.rotate_api_key(org_id=require_org_id(), project_id=project_id, key_id=key_id, overlap=overlap)
+        made = services.rotate_api_key(
+            org_id=require_org_id(), project_id=project_id, key_id=key_id, overlap=overlap, by_user_id=self.actor.id
         )
+        return _shown_once(*made)
 
 
 def _shown_once(key: ApiKeyInfo, token: str) -> Response:

@@ -61,7 +61,10 @@ class ApiKey(TimestampedModel, OrgScopedModel):
 
 
 class RejectedKey(OrgScopedModel):
-    """How often a key that no longer works was used: telemetry clients drop a 401 silently, so we tell the admin."""
+    """How often a key was refused, dead or mistyped: telemetry clients drop a 401 silently, so we tell the admin.
+
+    ``reason`` is revoked, expired, archived, suspended, or ``mistyped`` for a wrong key with the prefix of this one.
+    """
 
     org = models.ForeignKey("accounts.Organization", on_delete=models.CASCADE, related_name="+")
     key = models.OneToOneField(ApiKey, on_delete=models.CASCADE, related_name="rejections", primary_key=True)

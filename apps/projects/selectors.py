@@ -3,18 +3,20 @@
 import threading
 import time
 from collections.abc import Iterable
+from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import F, Q, QuerySet
 
 from apps.core.clock import now
+from apps.core.context import current
 from apps.core.crypto import token_digests
 from apps.core.errors import NotFound
 from apps.core.tenancy import org_scope, system_scope
 from apps.projects.contracts import ApiKeyInfo, KeyContext, ProjectInfo
 from apps.projects.models import ApiKey, Project, RejectedKey
-from apps.projects.tokens import is_well_formed
+from apps.projects.tokens import is_well_formed, recognisable_prefix
 
 __all__ = [
     "forget_keys",
@@ -39,6 +41,7 @@ _LAST_USED_EVERY = 60.0
 
 _cache: dict[str, tuple[float, KeyContext | None]] = {}
 _last_used: dict[UUID, float] = {}
+_refused: dict[UUID, float] = {}
 _lock = threading.Lock()
 
 
@@ -52,9 +55,10 @@ def key_authenticate(token: str) -> KeyContext | None:
     found = _cache.get(token)
     if found is not None and found[0] > moment:
         return found[1]
-    if not is_well_formed(token):
+    prefix = recognisable_prefix(token)
+    if prefix is None:
         return None
-    context = _look_up(token)
+    context = _look_up(token, prefix)
     if len(_cache) >= _CACHE_SIZE:
         with _lock:
             _cache.clear()
@@ -67,14 +71,17 @@ def key_authenticate(token: str) -> KeyContext | None:
 def forget_keys() -> None:
     """Empty this process's cache of keys, so that a change made here is seen here at once."""
     _cache.clear()
+    _refused.clear()
 
 
-def _look_up(token: str) -> KeyContext | None:
+def _look_up(token: str, prefix: str) -> KeyContext | None:
     with system_scope("a key says which organisation it is of"):
-        key = (
-            ApiKey.objects.select_related("project", "org").filter(digest__in=token_digests(token, KEY_PURPOSE)).first()
-        )
+        rows = ApiKey.objects.select_related("project", "org")
+        key = rows.filter(digest__in=token_digests(token, KEY_PURPOSE)).first() if is_well_formed(token) else None
         if key is None:
+            # A slip in a key that exists; a guess would not meet the prefix of one.
+            if meant := rows.filter(prefix=prefix).first():
+                _note_rejection(meant, "mistyped")
             return None
         if reason := _why_dead(key):
             _note_rejection(key, reason)
@@ -105,20 +112,23 @@ def _why_dead(key: ApiKey) -> str:
 
 
 def _note_use(context: KeyContext, moment: float) -> None:
-    """Write the last use, at most once a minute for each key and process."""
+    """Write the last use, at most once a minute for each key; processes that find it written leave it."""
     if moment - _last_used.get(context.key_id, -_LAST_USED_EVERY) < _LAST_USED_EVERY:
         return
     _last_used[context.key_id] = moment
     with org_scope(context.org_id):
-        ApiKey.objects.filter(pk=context.key_id).update(last_used_at=now())
+        stale = Q(last_used_at__isnull=True) | Q(last_used_at__lte=now() - timedelta(seconds=_LAST_USED_EVERY))
+        ApiKey.objects.filter(stale, pk=context.key_id).update(last_used_at=now())
 
 
 def _note_rejection(key: ApiKey, reason: str) -> None:
-    """Count the use of a dead key; misses are cached too, so at most once in 0.8 seconds for each process."""
-    from django.db.models import F
-
-    from apps.core.context import current
-
+    """Count a refused key, at most once in 0.8 seconds for each key and process."""
+    moment = time.monotonic()
+    if moment - _refused.get(key.pk, -_CACHE_SECONDS) < _CACHE_SECONDS:
+        return
+    if len(_refused) >= _CACHE_SIZE:
+        _refused.clear()
+    _refused[key.pk] = moment
     ip = current().actor.ip
     with transaction.atomic():
         changed = RejectedKey.objects.filter(key=key).update(
@@ -204,7 +214,7 @@ def key_names(org_id: UUID) -> dict[UUID, str]:
 
 
 def key_rejections(org_id: UUID, *, ids: Iterable[UUID] | None = None) -> dict[UUID, tuple[str, int]]:
-    """Dead keys that somebody still uses: key id → (why it is refused, how often it was seen)."""
+    """Keys that somebody uses in vain: key id → (why: revoked, expired, …, mistyped; how often it was seen)."""
     with org_scope(org_id):
         rows = RejectedKey.objects.all()
         if ids is not None:

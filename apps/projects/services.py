@@ -21,6 +21,7 @@ from apps.events.services import publish
 from apps.projects import selectors
 from apps.projects.contracts import SCOPES, ApiKeyInfo, ProjectInfo
 from apps.projects.models import ApiKey, Project
+from apps.projects.permissions import require_keys
 from apps.projects.selectors import KEY_PURPOSE, forget_keys
 from apps.projects.tokens import display_prefix, new_key
 from apps.teams import selectors as teams
@@ -66,6 +67,11 @@ def update_project(*, org_id: UUID, project_id: UUID, changes: dict[str, Any]) -
             _check_name(changes["name"], "project")
         if "team_id" in changes:
             _check_team(org_id, changes["team_id"])
+        if "name" in changes:
+            changes = {**changes, "name": changes["name"].strip()}
+        changes = {name: value for name, value in changes.items() if getattr(project, name) != value}
+        if not changes:
+            return selectors.project_info(project)
         before = {name: getattr(project, name) for name in changes}
         for name, value in changes.items():
             setattr(project, name, value)
@@ -124,14 +130,20 @@ def create_api_key(
     team_id: UUID | None = None,
     expires_at: datetime | None = None,
     rate_limit_per_minute: int | None = None,
+    by_user_id: UUID | None = None,
 ) -> tuple[ApiKeyInfo, str]:
     """Make a key of a project; returns it and the token, which is never to be had again.
 
     ``owner_id`` must be a member: what the key sends without a person counts as theirs. ``rate_limit_per_minute`` None
-    is the default limit, 0 none.
+    is the default limit, 0 none. Whoever makes it (``by_user_id``; None: the system) must be allowed to, for this
+    project and these rights.
     """
     with org_scope(org_id):
         project = _project(project_id)
+        require_keys(
+            org_id=org_id, user_id=by_user_id, team_id=project.team_id, scopes=scopes,
+            unlimited=rate_limit_per_minute == 0,
+        )  # fmt: skip
         _check_name(name, "key")
         _check_scopes(scopes)
         _check_team(org_id, team_id, "key")
@@ -179,13 +191,22 @@ def _make(key: ApiKey) -> tuple[ApiKeyInfo, str]:
 
 @transaction.atomic
 def rotate_api_key(
-    *, org_id: UUID, project_id: UUID, key_id: UUID, overlap: timedelta = ROTATION_OVERLAP
+    *,
+    org_id: UUID,
+    project_id: UUID,
+    key_id: UUID,
+    overlap: timedelta = ROTATION_OVERLAP,
+    by_user_id: UUID | None = None,
 ) -> tuple[ApiKeyInfo, str]:
     """Replace a key by a new one with the same rights; the old one goes on for ``overlap``. Returns key and token."""
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
         raise _invalid("rotation", "/overlap_seconds", f"From 0 to {int(MAX_OVERLAP.total_seconds())} seconds")
     with org_scope(org_id):
         old = _key(project_id, key_id)
+        require_keys(
+            org_id=org_id, user_id=by_user_id, team_id=old.project.team_id, scopes=old.scopes,
+            unlimited=old.rate_limit_per_minute == 0,
+        )  # fmt: skip
         if old.revoked_at is not None:
             raise Conflict("A revoked key cannot be rotated; make a new one", code="key_revoked")
         made = _make(
@@ -210,10 +231,11 @@ def rotate_api_key(
 
 
 @transaction.atomic
-def revoke_api_key(*, org_id: UUID, project_id: UUID, key_id: UUID) -> None:
+def revoke_api_key(*, org_id: UUID, project_id: UUID, key_id: UUID, by_user_id: UUID | None = None) -> None:
     """Revoke a key: dead on every process within a second. Repeating it is harmless."""
     with org_scope(org_id):
         key = _key(project_id, key_id)
+        require_keys(org_id=org_id, user_id=by_user_id, team_id=key.project.team_id)
         if key.revoked_at is not None:
             return
         ApiKey.objects.filter(pk=key.pk).update(revoked_at=now(), updated_at=now())
@@ -223,7 +245,8 @@ def revoke_api_key(*, org_id: UUID, project_id: UUID, key_id: UUID) -> None:
 
 
 def _key(project_id: UUID, key_id: UUID) -> ApiKey:
-    key = ApiKey.objects.select_for_update().filter(pk=key_id, project_id=project_id).first()
+    rows = ApiKey.objects.select_for_update(of=("self",)).select_related("project")
+    key = rows.filter(pk=key_id, project_id=project_id).first()
     if key is None:
         raise NotFound()
     return key

@@ -9,12 +9,15 @@ import secrets
 import string
 import zlib
 
-__all__ = ["PATTERN", "PREFIX", "display_prefix", "is_well_formed", "new_key"]
+__all__ = ["PATTERN", "PREFIX", "display_prefix", "is_well_formed", "new_key", "recognisable_prefix"]
 
 PREFIX = "mw_"
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _BODY, _CHECK = 32, 6
+_SHOWN = 6
 PATTERN = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{_BODY + _CHECK}}}")
+_RECOGNISABLE = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{_SHOWN}}}")
+_LONGEST = 2 * (_BODY + _CHECK)
 
 
 def new_key() -> str:
@@ -30,7 +33,13 @@ def is_well_formed(token: str) -> bool:
 
 def display_prefix(token: str) -> str:
     """What of a key may be shown for ever: enough to recognise it."""
-    return token[: len(PREFIX) + 6]
+    return token[: len(PREFIX) + _SHOWN]
+
+
+def recognisable_prefix(token: str) -> str | None:
+    """The prefix of what may be a key of ours, perhaps with a slip in it (cut short, a character lost); else None."""
+    found = _RECOGNISABLE.match(token) if len(token) <= _LONGEST else None
+    return found[0] if found else None
 
 
 def _checksum(body: str) -> str:

@@ -17,6 +17,7 @@ from apps.identity.selectors import users_by_ids
 from apps.projects import selectors, services
 from apps.projects.contracts import ApiKeyInfo, ProjectInfo
 from apps.projects.forms import SCOPE_WORDS, KeyForm, ProjectForm
+from apps.projects.permissions import may_manage_keys
 from apps.projects.snippets import public_url, snippets
 from apps.teams.selectors import team_names
 
@@ -98,7 +99,8 @@ def project_page(request: HttpRequest, project_slug: str) -> HttpResponse:
         "rows": [_key_row(key, people, refused) for key in keys],
         "made": made,
         "snippets": snippets(base_url=public_url(request), token=made[1] if made else None),
-        "may_manage": can(request, "key.manage") and project.archived_at is None,
+        "may_manage": project.archived_at is None
+        and may_manage_keys(org_id=org.id, user_id=request.user.pk, team_id=project.team_id),
     }
     return render(request, "projects/detail.html", context, status=400 if form.errors else 200)
 
@@ -119,6 +121,7 @@ def _make_key(request: HttpRequest, project: ProjectInfo, form: KeyForm) -> tupl
             scopes=form.cleaned_data["scopes"],
             owner_id=request.user.pk,
             expires_at=form.expires_at,
+            by_user_id=request.user.pk,
         )
     except MindWeaveError as error:
         add_problem(form, error)
@@ -144,6 +147,6 @@ def key_revoke(request: HttpRequest, project_slug: str, key_id: UUID) -> HttpRes
     """Revoke a key: dead on every process within a second."""
     org = request.org  # type: ignore[attr-defined]
     project = _by_slug(org.id, project_slug)
-    services.revoke_api_key(org_id=org.id, project_id=project.id, key_id=key_id)
+    services.revoke_api_key(org_id=org.id, project_id=project.id, key_id=key_id, by_user_id=request.user.pk)
     messages.success(request, "The key is revoked. Whatever still uses it is refused from now on.")
     return redirect("project", org.slug, project.slug)

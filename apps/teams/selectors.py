@@ -11,6 +11,7 @@ from apps.teams.models import Team, TeamMembership
 
 __all__ = [
     "TeamInfo",
+    "is_team_member",
     "org_of_team",
     "primary_team_map",
     "team_get",
@@ -57,6 +58,12 @@ def team_members(*, org_id: UUID, team_id: UUID) -> QuerySet[TeamMembership]:
     """Who is in a team (rows, for this app's own views)."""
     with org_scope(org_id):
         return TeamMembership.objects.select_related("user").filter(team_id=team_id)
+
+
+def is_team_member(*, org_id: UUID, team_id: UUID, user_id: UUID) -> bool:
+    """Whether a person is in a team of the organisation."""
+    with org_scope(org_id):
+        return TeamMembership.objects.filter(team_id=team_id, user_id=user_id).exists()
 
 
 def primary_team_map(org_id: UUID) -> dict[UUID, UUID]:
