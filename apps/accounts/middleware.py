@@ -25,7 +25,7 @@ class OrgMiddleware:
     """Names the actor of a signed-in request; under ``/o/<slug>/`` resolves the organisation and opens its scope.
 
     ``request.org`` is the organisation's :class:`~apps.accounts.contracts.OrgInfo` and ``request.membership`` the
-    person's membership. An organisation that is not theirs is 404, as is one that does not exist.
+    person's membership. An organisation that is not theirs is 404, as is one that does not exist; a suspended one 403.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -45,6 +45,10 @@ class OrgMiddleware:
         found = selectors.org_for_web(slug=match[1], user_id=request.user.pk)
         if found is None:
             return problem_response(errors.NotFound(), request)
+        if found[0].status != "active":
+            return problem_response(
+                errors.PermissionDenied("This organisation is suspended", code="org_suspended"), request
+            )
         request.org, request.membership = found  # type: ignore[attr-defined]
         with org_scope(found[0].id):
             return self.get_response(request)

@@ -103,12 +103,14 @@ def update_organization(*, org_id: UUID, changes: dict[str, Any]) -> OrgInfo:
     changes = {name: value for name, value in changes.items() if getattr(org, name) != value}
     if not changes:
         return selectors.org_info(org)
-    if "slug" in changes and Organization.objects.filter(slug=changes["slug"]).exists():
-        raise Conflict("This short name is taken", code="slug_taken")
     before = {name: getattr(org, name) for name in changes}
     for name, value in changes.items():
         setattr(org, name, value)
-    org.save()
+    try:
+        with transaction.atomic():
+            org.save()
+    except IntegrityError as error:
+        raise Conflict("This short name is taken", code="slug_taken") from error
     _tell(org, "org.updated", before=before, after=changes)
     publish(type="org.updated", org_id=org_id, data={"org_id": str(org_id), "changed": sorted(changes)})
     return selectors.org_info(org)

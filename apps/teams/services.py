@@ -43,6 +43,11 @@ def update_team(*, org_id: UUID, team_id: UUID, changes: dict[str, Any]) -> Team
             _check_name(changes["name"])
         if "parent_id" in changes:
             _check_parent(team_id, changes["parent_id"])
+        if "name" in changes:
+            changes = {**changes, "name": changes["name"].strip()}
+        changes = {name: value for name, value in changes.items() if getattr(team, name) != value}
+        if not changes:
+            return selectors.team_info(team)
         before = {name: getattr(team, name) for name in changes}
         for name, value in changes.items():
             setattr(team, name, value)
