@@ -112,6 +112,12 @@ class TagSetAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
 
 
+@admin.register(models.Summary)
+class SummaryAdmin(ReadOnlyAdmin):
+    list_display = ("id", "org_id", "data")
+    ordering = ("id",)
+
+
 @admin.register(models.Person)
 class PersonAdmin(ReadOnlyAdmin):
     list_display = ("email", "name", "org_id", "claimed_by", "first_seen_at", "claimed_at")

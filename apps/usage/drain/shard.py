@@ -17,6 +17,7 @@ from django.db import connection
 
 from apps.core import clock
 from apps.usage.drain import fold
+from apps.usage.drain.announce import INTERVAL, announce
 from apps.usage.drain.dedupe import DedupeIndex, drop_segments
 from apps.usage.drain.dims import Dimensions
 from apps.usage.drain.filter import stripe_at
@@ -108,6 +109,7 @@ def drain_now() -> None:
     drainer.load()
     while drainer.step():
         pass
+    announce()
 
 
 class Shard:
@@ -126,7 +128,10 @@ class Shard:
             return
         self.drainer.load()
         fold.keep_partitions()
-        for name, target in (("prepare", self._prepare), ("keep", self._keep)):
+        tasks = [("prepare", self._prepare), ("keep", self._keep)]
+        if self.number == 0:
+            tasks.append(("announce", self._announce))
+        for name, target in tasks:
             threading.Thread(target=self._guarded, args=(target,), name=f"drain-{name}", daemon=True).start()
         while True:
             try:
@@ -188,6 +193,10 @@ class Shard:
             due = started + (0.0 if events > MAX_FLUSH_EVENTS * 0.8 else FLUSH_INTERVAL)
             if items:
                 self._hand_over(prepare(items, self.drainer.dims, self.drainer.index))
+
+    def _announce(self) -> None:
+        while not self._stop.wait(INTERVAL):
+            announce()
 
     def _keep(self) -> None:
         """Merging, folding and partitions, beside the main work."""

@@ -6,8 +6,7 @@ import psycopg
 from django.db import connection, transaction
 
 from apps.core.partitions import ensure_partitions
-from apps.events.contracts import NewEvent
-from apps.events.services import publish_many
+from apps.usage.drain.announce import keep
 from apps.usage.drain.copybuf import HEADER, TRAILER
 from apps.usage.drain.dedupe import insert_segment
 from apps.usage.drain.flush import DELTA, RAW, SESSION_DELTA, Flush
@@ -47,12 +46,7 @@ def write(flush: Flush, mask: int) -> int | None:
                 )
         if flush.new_keys is not None and len(flush.new_keys.keys):
             segment = insert_segment(mask, flush.new_keys.stripe, 0, flush.new_keys.keys)
-        publish_many(
-            [
-                NewEvent(type="usage.batch_ingested", data=summary.data, org_id=summary.org_id)
-                for summary in flush.summaries
-            ]
-        )
+        keep(flush.summaries)
     return segment
 
 

@@ -13,7 +13,7 @@ Way of an event: `InboxBatch` (durable, deleted when drained) → in one transac
 """
 
 from apps.usage.models.dims import Org, Person, TagKey, TagSet, TagValue, What, Who
-from apps.usage.models.engine import IdSegment, InboxBatch, RawEvent
+from apps.usage.models.engine import IdSegment, InboxBatch, RawEvent, Summary
 from apps.usage.models.prices import Price, PriceBookVersion
 from apps.usage.models.rollups import (
     RollupDay,
@@ -38,6 +38,7 @@ __all__ = [
     "RollupQuarter",
     "Session",
     "SessionDelta",
+    "Summary",
     "TagKey",
     "TagSet",
     "TagValue",

@@ -5,7 +5,7 @@ from django.db import models
 from apps.core.tenancy import OrgScopedModel
 from apps.usage.models.base import OrgSurrogateManager
 
-__all__ = ["IdSegment", "InboxBatch", "RawEvent"]
+__all__ = ["IdSegment", "InboxBatch", "RawEvent", "Summary"]
 
 
 class InboxBatch(OrgScopedModel):
@@ -77,3 +77,16 @@ class IdSegment(models.Model):
     class Meta:
         managed = False
         db_table = "usage_id_segment"
+
+
+class Summary(OrgScopedModel):
+    """What a flush counted for an organisation, on its way to the bus."""
+
+    id = models.BigIntegerField(primary_key=True)
+    org_id = models.UUIDField()
+    data = models.JSONField()
+
+    class Meta:
+        managed = False
+        db_table = "usage_summary"
+        verbose_name_plural = "summaries"

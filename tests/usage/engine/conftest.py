@@ -27,7 +27,7 @@ from apps.usage.pricing.book import forget_book
 TABLES = (
     "usage_inbox", "usage_event", "usage_delta", "usage_rollup_minute", "usage_rollup_quarter", "usage_rollup_day",
     "usage_session", "usage_session_delta", "usage_id_segment", "usage_who", "usage_what", "usage_tagset",
-    "usage_tag_key", "usage_tag_value", "usage_person", "usage_org",
+    "usage_tag_key", "usage_tag_value", "usage_person", "usage_org", "usage_summary",
 )  # fmt: skip
 
 

@@ -332,3 +332,20 @@ def test_costs_are_kept_beside_what_the_sender_reported(
     assert (cost, reported) == (7_500_000 + 250_000_000, 750_000_000)
     assert value("SELECT sum(unpriced) FROM usage_delta") == 1
     assert rows("SELECT flags, count(*) FROM usage_event GROUP BY flags ORDER BY flags") == [(0, 1), (3, 1), (6, 1), (8, 1)]
+
+
+def test_summaries_of_several_flushes_are_one_event_and_told_once(world: World) -> None:
+    from apps.usage.drain.announce import announce
+
+    drainer = Drainer(range(SLOTS))
+    drainer.load()
+    for number in range(3):
+        send(world, typed(model=f"model-{number}", cost_usd="0.1"), typed(event_type="mcp_tool", model=None))
+        assert drainer.step() == 1
+    assert announce() == 1
+    assert announce() == 0
+    with system_scope("test"):
+        (event,) = OutboxEvent.objects.filter(type="usage.batch_ingested")
+    data = event.envelope["data"]
+    assert (data["events"], data["calls"], data["tool_calls"], data["cost_usd"]) == (6, 3, 3, "0.300000000")
+    assert data["models"] == ["model-0", "model-1", "model-2"]
