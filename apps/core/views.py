@@ -155,6 +155,8 @@ def _resolve(schema: dict[str, Any]) -> dict[str, Any]:
 def _fields(schema: dict[str, Any], prefix: str = "", depth: int = 0) -> list[dict[str, Any]]:
     """The properties of a schema as rows, nested ones by their path."""
     schema = _resolve(schema)
+    if schema.get("type") == "array":
+        return _fields(schema.get("items", {}), prefix, depth)
     rows: list[dict[str, Any]] = []
     required = set(schema.get("required", ()))
     for name, inner in schema.get("properties", {}).items():
