@@ -20,9 +20,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.db import connection, transaction
+from opentelemetry.trace import SpanKind
 
 from apps.core.context import bind
 from apps.core.contracts import system_actor
+from apps.core.telemetry import span
 from apps.core.tenancy import org_scope, system_scope
 from apps.events import queues, registry
 from apps.events.contracts import Envelope
@@ -180,6 +182,11 @@ def _handle(subscription: Subscription, envelope: Envelope) -> None:
             actor=system_actor(f"bus:{subscription.name}"),
         ),
         scope,
+        span(
+            f"bus {subscription.name}",
+            kind=SpanKind.CONSUMER,
+            **{"messaging.destination.name": envelope.topic, "messaging.message.id": str(envelope.id)},
+        ),
     ):
         subscription.handler(envelope)
 

@@ -19,9 +19,11 @@ from uuid import UUID
 from celery import Task, shared_task
 from django.db import connection, transaction
 from kombu.exceptions import OperationalError
+from opentelemetry.trace import SpanKind
 
 from apps.core.context import bind, current
 from apps.core.contracts import system_actor
+from apps.core.telemetry import span
 from apps.core.tenancy import current_org_id, org_scope, system_scope
 
 __all__ = ["HEADER", "BackgroundTask", "background_task", "enqueue"]
@@ -55,6 +57,7 @@ class BackgroundTask(Task):  # type: ignore[type-arg]
                 stack.enter_context(org_scope(UUID(carried["org_id"])))
             elif self.system:
                 stack.enter_context(system_scope(self.system))
+            stack.enter_context(span(f"task {self.name}", kind=SpanKind.CONSUMER))
             return super().__call__(*args, **kwargs)
 
 

@@ -18,6 +18,7 @@ from apps.core.context import bind, current
 from apps.core.contracts import system_actor
 from apps.core.errors import Conflict, NotFound
 from apps.core.ids import uuid7
+from apps.core.telemetry import span
 from apps.core.tenancy import system_scope
 from apps.scheduler.background import enqueue
 from apps.scheduler.locks import HeldLocks, is_held
@@ -92,7 +93,8 @@ def _execute(job: Job, run: JobRun) -> None:
     actor = system_actor(f"job:{job.name}")
     with bind(correlation_id=run.correlation_id, actor=actor), system_scope(f"job {job.name}"):
         try:
-            result = job.function()
+            with span(f"job {job.name}", **{"mindweave.attempt": run.attempt}):
+                result = job.function()
         except Exception as error:
             logger.exception("job %s failed (attempt %d)", job.name, run.attempt)
             _fail(job, run, JobRun.Status.FAILED, "".join(traceback.format_exception(error)))

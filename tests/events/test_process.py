@@ -74,16 +74,17 @@ def test_a_dispatcher_told_to_stop_ends_well_and_the_next_goes_on(dispatchers) -
 
 
 def test_killed_dispatchers_lose_nothing_and_double_nothing(dispatchers) -> None:
-    total = 3000
-    publish_numbers(range(total))
+    total = 0
     for _ in range(3):
         process = dispatchers.start()
         before = len(heard())
-        wait_for(lambda before=before: len(heard()) > before)
+        publish_numbers(range(total, total + 1000))
+        total += 1000
+        wait_for(lambda before=before: len(heard()) > before, what="the dispatcher to begin")
         dispatchers.kill(process)
     dispatchers.start()
     # What the killed ones had in hand is put off for some seconds at most.
-    wait_for(lambda: len(heard()) >= total, seconds=30)
+    wait_for(lambda: len(heard()) >= total, seconds=40, what="all events")
     assert heard() == list(range(total))
     wait_for(lambda: not Delivery.objects.exists())
 
