@@ -9,6 +9,8 @@ def register() -> None:
     """Make the actions known."""
     register_actions(
         {
+            "price.set": "A price was set",
+            "price.ended": "A price was ended",
             "usage.tag_key_registered": "A metadata key was registered for grouping",
             "usage.tag_key_removed": "A metadata key is no longer grouped by",
             "usage.person_claimed": "An unclaimed person was claimed for a member",

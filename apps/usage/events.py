@@ -23,11 +23,27 @@ def register() -> None:
             " that it touched (at most 100 of each).",
             schema={
                 "properties": {
-                    **{name: _COUNT for name in _COUNTS},
+                    **dict.fromkeys(_COUNTS, _COUNT),
                     "cost_usd": {"type": "string"},
-                    **{name: _NAMES for name in _LISTS},
+                    **dict.fromkeys(_LISTS, _NAMES),
                 },
                 "required": ["cost_usd", *_COUNTS, *_LISTS],
+            },
+        )
+    )
+    register_type(
+        EventType(
+            name="usage.price_changed",
+            topic="usage.events",
+            description="A price was set or ended: of one organisation, or without one the list price of all.",
+            schema={
+                "properties": {
+                    "price_id": {"type": "string", "format": "uuid"},
+                    "model": {"type": "string"},
+                    "valid_from": {"type": "string", "format": "date-time"},
+                    "valid_to": {"type": ["string", "null"], "format": "date-time"},
+                },
+                "required": ["price_id", "model", "valid_from", "valid_to"],
             },
         )
     )

@@ -1,4 +1,4 @@
-"""What the usage engine does for others: take events in, keep tag keys, claim people."""
+"""What the usage engine does for others: take events in, keep tag keys, claim people, set prices."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,9 +18,10 @@ from apps.usage.ingest.committer import committer
 from apps.usage.ingest.decode import MAX_EVENTS
 from apps.usage.ingest.inbox import InboxRow, gauge, insert
 from apps.usage.models import Person, TagKey
+from apps.usage.pricing.writes import price_end, price_set
 from apps.usage.telemetry import count_accepted, count_duplicates, count_rejected
 
-__all__ = ["claim_person", "ingest", "register_tag_key", "remove_tag_key"]
+__all__ = ["claim_person", "ingest", "price_end", "price_set", "register_tag_key", "remove_tag_key"]
 
 MAX_TAG_KEYS = 20
 # Up to this many events a request shares its commit with others; larger ones have their own, on their own thread.
@@ -48,7 +49,9 @@ def ingest(
     accepted = duplicates = 0
     for start in range(0, len(events), MAX_EVENTS):
         part = events[start : start + MAX_EVENTS]
-        where = places[start : start + MAX_EVENTS] if places else (list(range(start, start + len(part))) if start else None)
+        where = (
+            places[start : start + MAX_EVENTS] if places else (list(range(start, start + len(part))) if start else None)
+        )
         built = build(
             part,
             key=key,
@@ -81,7 +84,9 @@ def register_tag_key(*, org_id: UUID, key: str) -> UUID:
     """From now on events are counted by this metadata key too; at most 20 a organisation, 1,000 values a key."""
     name = key.strip()
     if not name or len(name) > 100 or "\0" in name:
-        raise ValidationFailed("A tag key has 1 to 100 characters", errors=[{"pointer": "/key", "detail": "1 to 100 characters"}])
+        raise ValidationFailed(
+            "A tag key has 1 to 100 characters", errors=[{"pointer": "/key", "detail": "1 to 100 characters"}]
+        )
     with org_scope(org_id), transaction.atomic(), connection.cursor() as cursor:
         # Serialises registrations of one organisation, so that the bound holds.
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 20))", [f"usage-tag-key-{org_id}"])

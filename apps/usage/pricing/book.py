@@ -293,7 +293,7 @@ def _dot(rates: list[tuple[Fraction, ...]], where: Ints, priced: npt.NDArray[np.
     numerators = [[rate.numerator * (denominator // rate.denominator) for rate in row] for row in rates]
     numerators.append([0] * len(columns))  # what has no price (index -1) costs nothing
     most = sum(int(column.max(initial=0)) * max(row[k] for row in numerators) for k, column in enumerate(columns))
-    if most >= _INT64_SAFE or denominator >= _INT64_SAFE:
+    if max(most, denominator, *(numerator for row in numerators for numerator in row)) >= _INT64_SAFE:
         return _dot_slowly(rates, where, columns)
     table = np.array(numerators, dtype=np.int64)
     total = np.zeros(len(where), dtype=np.int64)
@@ -353,9 +353,9 @@ def get_book() -> PriceBook:
 
 
 def forget_book() -> None:
-    """Look at the version again on the next use."""
-    global _checked
-    _checked = 0.0
+    """Read the book again on the next use, whatever its version: one that was rolled back may come again."""
+    global _book
+    _book = None
 
 
 def _read(known: PriceBook | None) -> PriceBook:

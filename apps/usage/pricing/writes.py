@@ -121,7 +121,7 @@ def _check(
         if not _fits(unit)
     ]
     problems += [
-        {"pointer": f"/multipliers/{name}", "detail": "batch, tier:…, geo:…, speed:… or context:…, and a factor above 0"}
+        {"pointer": f"/multipliers/{name}", "detail": "batch, tier:, geo:, speed: or context:, and a factor above 0"}
         for name, factor in multipliers.items()
         if not _MULTIPLIER.match(name) or not _fits(factor) or not Decimal(factor)
     ]
