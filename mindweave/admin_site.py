@@ -21,7 +21,6 @@ from unfold.sites import UnfoldAdminSite
 
 from apps.core.errors import MindWeaveError, PermissionDenied
 from apps.identity import mfa
-from apps.identity.models import User
 from apps.identity.services import valid_second_factor
 
 __all__ = ["StaffSite"]
@@ -101,8 +100,8 @@ class StaffSite(UnfoldAdminSite):  # type: ignore[misc]
             request, "enrol", {"title": "Set up a second factor", "enrolment": enrolment, "problem": problem}
         )
 
-    def _staff(self, request: HttpRequest) -> User:
-        if not isinstance(request.user, User) or not request.user.is_staff:
+    def _staff(self, request: HttpRequest) -> Any:
+        if not (request.user.is_active and request.user.is_staff):
             raise PermissionDenied("This part is for MindWeave's staff")
         return request.user
 

@@ -138,10 +138,10 @@ def _granian(name: str, interface: str, path: Path, extra: list[str]) -> Program
 
 
 def _celery(arguments: list[str]) -> None:
-    from mindweave import celery_app
+    from celery import current_app
 
     os.environ["MINDWEAVE_SUPERVISED"] = "1"
-    celery_app.start(arguments)
+    current_app.start(arguments)
 
 
 def _worker() -> None:
