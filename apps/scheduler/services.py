@@ -93,7 +93,7 @@ def _execute(job: Job, run: JobRun) -> None:
     actor = system_actor(f"job:{job.name}")
     with bind(correlation_id=run.correlation_id, actor=actor), system_scope(f"job {job.name}"):
         try:
-            with span(f"job {job.name}", **{"mindweave.attempt": run.attempt}):
+            with span(f"job {job.name}", attempt=run.attempt):
                 result = job.function()
         except Exception as error:
             logger.exception("job %s failed (attempt %d)", job.name, run.attempt)
