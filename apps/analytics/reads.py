@@ -96,7 +96,8 @@ def _rows(rows: Iterable[UsageRow], by: str) -> Iterable[Row]:
 
 def _figures(metrics: Metrics) -> Figures:
     return Figures(
-        events=metrics.events, calls=metrics.calls, tool_calls=metrics.tool_calls, errors=metrics.call_errors,
+        events=metrics.events, calls=metrics.calls, tool_calls=metrics.tool_calls, errors=metrics.errors,
+        call_errors=metrics.call_errors,
         input_tokens=metrics.input_tokens, output_tokens=metrics.output_tokens,
         cache_read_tokens=metrics.cache_read_tokens, cache_creation_tokens=metrics.cache_creation_tokens,
         cost=Decimal(metrics.cost_usd), unpriced=metrics.unpriced,
