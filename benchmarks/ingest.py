@@ -19,7 +19,7 @@ from uuid import UUID
 import psycopg
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from benchmarks.ingest_load import Account, Load, Outcome, TrackLoad, percentile  # noqa: E402
+from benchmarks.ingest_load import Account, Load, Outcome, TrackLoad, percentile
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -30,8 +30,8 @@ def _role(command: str) -> str:
     """What a process of the instance is, by its command line."""
     for word, role in (
         ("postgres: ", "PostgreSQL"), ("/postgres ", "PostgreSQL"), ("redis-server", "Redis"), ("caddy", "front"),
-        ("mw-drain", "drain"), (" drain", "drain"), (" bus", "bus"), ("beat", "beat"), ("celery", "worker"), ("asgi", "realtime"),
-        ("granian", "web"), ("multiprocessing", "web"), ("wsgi", "web"),
+        ("mw-drain", "drain"), (" drain", "drain"), (" bus", "bus"), ("beat", "beat"), ("celery", "worker"),
+        ("asgi", "realtime"), ("granian", "web"), ("multiprocessing", "web"), ("wsgi", "web"),
     ):  # fmt: skip
         if word in command:
             return role
@@ -229,7 +229,8 @@ def show(figures: dict[str, object]) -> None:
     print(
         f"{figures['accepted_per_second']:>9,}/s of {figures['offered']:,} in batches of {figures['batch']}, "
         f"{figures['orgs']} orgs, {figures['seconds']} s | ack p50/p95/p99 {figures['ack_ms']} ms | "
-        f"visible {figures['visible_ms']} ms | {figures['cpu_us_total']} µs CPU an event {figures['cpu_us_per_event']}, "
+        f"visible {figures['visible_ms']} ms | {figures['cpu_us_total']} µs CPU an event "
+        f"{figures['cpu_us_per_event']}, "
         f"{figures['cores_busy']} cores | {figures['memory_mb']} MB | left {figures['left_seconds']} s | "
         f"refused {figures['refused_requests']}, failed {figures['failed_requests']} | "
         f"{'sums exact' if not figures['wrong'] else figures['wrong']}",

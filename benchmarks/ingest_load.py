@@ -136,7 +136,7 @@ class _Connection(asyncio.Protocol):
 
 
 class Load:
-    """Sends ``rate`` events a second for ``seconds``; requests are due by the clock, whether others are answered or not."""
+    """Sends ``rate`` events a second for ``seconds``: requests are due by the clock, whatever is answered meanwhile."""
 
     def __init__(
         self, url: str, accounts: list[Account], *, rate: int, seconds: float, batch: int, connections: int = 32,

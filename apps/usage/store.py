@@ -43,13 +43,14 @@ def rollup_sql(grain: Grain) -> str:
     lie on borders of the grain.
     """
     if grain == "day":
+        zone = "(SELECT timezone FROM usage_org WHERE id = %(org)s)"
         return (
             f"(SELECT day AS bucket, {_COLUMNS} FROM usage_rollup_day"  # noqa: S608
             " WHERE org = %(org)s AND day >= %(start)s AND day < %(end)s"
-            f" UNION ALL SELECT (minute AT TIME ZONE (SELECT timezone FROM usage_org WHERE id = %(org)s))::date,"
+            f" UNION ALL SELECT (minute AT TIME ZONE {zone})::date,"
             f" {_COLUMNS} FROM usage_delta WHERE org = %(org)s"
-            " AND minute >= (%(start)s::date::timestamp AT TIME ZONE (SELECT timezone FROM usage_org WHERE id = %(org)s))"
-            " AND minute < (%(end)s::date::timestamp AT TIME ZONE (SELECT timezone FROM usage_org WHERE id = %(org)s)))"
+            f" AND minute >= (%(start)s::date::timestamp AT TIME ZONE {zone})"
+            f" AND minute < (%(end)s::date::timestamp AT TIME ZONE {zone}))"
         )
     table = "usage_rollup_minute" if grain == "minute" else "usage_rollup_quarter"
     bucket = "minute" if grain == "minute" else "date_bin('15 minutes', minute, '2000-01-01')"

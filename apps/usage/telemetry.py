@@ -13,7 +13,15 @@ from apps.usage.contracts import Rejection
 if TYPE_CHECKING:
     from apps.usage.drain.flush import Flush
 
-__all__ = ["collect_inbox", "count_accepted", "count_duplicates", "count_refused", "count_rejected", "record_flush", "record_index"]
+__all__ = [
+    "collect_inbox",
+    "count_accepted",
+    "count_duplicates",
+    "count_refused",
+    "count_rejected",
+    "record_flush",
+    "record_index",
+]
 
 ACCEPTED = Counter("mindweave_usage_accepted_events", "Events validated and committed to the inbox")
 DUPLICATES = Counter("mindweave_usage_duplicate_events", "Events not counted again", ["found"])
@@ -29,9 +37,13 @@ VISIBLE_SECONDS = Histogram(
     "From receipt of a flush's oldest event to its being counted",
     buckets=(0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 30, 300),
 )
-LAST_FLUSH = Gauge("mindweave_usage_last_flush_timestamp_seconds", "When a shard last wrote", ["shard"], multiprocess_mode="livemax")
+LAST_FLUSH = Gauge(
+    "mindweave_usage_last_flush_timestamp_seconds", "When a shard last wrote", ["shard"], multiprocess_mode="livemax"
+)
 IDS = Gauge("mindweave_usage_dedupe_ids", "Event ids remembered", ["shard"], multiprocess_mode="livemax")
-FILTER_BYTES = Gauge("mindweave_usage_dedupe_filter_bytes", "Size of the id filter", ["shard"], multiprocess_mode="livemax")
+FILTER_BYTES = Gauge(
+    "mindweave_usage_dedupe_filter_bytes", "Size of the id filter", ["shard"], multiprocess_mode="livemax"
+)
 SEGMENTS = Gauge("mindweave_usage_dedupe_segments", "Segments of event ids", ["shard"], multiprocess_mode="livemax")
 
 

@@ -38,7 +38,8 @@ class InboxBatchAdmin(ReadOnlyAdmin):
     ordering = ("id",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).defer("frames")
+        rows: QuerySet[Any] = super().get_queryset(request).defer("frames")
+        return rows
 
 
 @admin.register(models.RawEvent)
@@ -56,7 +57,8 @@ class IdSegmentAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).defer("keys")
+        rows: QuerySet[Any] = super().get_queryset(request).defer("keys")
+        return rows
 
 
 @admin.register(models.RollupDelta, models.RollupMinute, models.RollupQuarter, models.RollupDay)
@@ -68,7 +70,17 @@ class RollupAdmin(SumsAdmin):
 
 @admin.register(models.Session)
 class SessionAdmin(ReadOnlyAdmin):
-    list_display = ("session_id", "org", "started_at", "last_at", "calls", "tool_calls", "errors", "cost_nano", "models")
+    list_display = (
+        "session_id",
+        "org",
+        "started_at",
+        "last_at",
+        "calls",
+        "tool_calls",
+        "errors",
+        "cost_nano",
+        "models",
+    )
     ordering = ("-org", "-last_at")
 
 

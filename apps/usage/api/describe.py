@@ -10,7 +10,7 @@ from apps.usage.ingest.decode import MAX_EVENTS
 
 __all__ = ["register"]
 
-_KEYS = [{"apiKey": []}]
+_KEYS: list[dict[str, list[str]]] = [{"apiKey": []}]
 
 
 def _event_schema() -> dict[str, Any]:

@@ -9,7 +9,14 @@ from django.db import InterfaceError, OperationalError, connection
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from apps.core.errors import MethodNotAllowed, MindWeaveError, NotAuthenticated, PermissionDenied, Unavailable, ValidationFailed
+from apps.core.errors import (
+    MethodNotAllowed,
+    MindWeaveError,
+    NotAuthenticated,
+    PermissionDenied,
+    Unavailable,
+    ValidationFailed,
+)
 from apps.core.problems import problem_response
 from apps.core.ratelimit import Limit, RateResult, enforce
 from apps.projects.contracts import KeyContext

@@ -70,7 +70,8 @@ class DedupeIndex:
         self._stripe = stripe
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT id, stripe, level, ids, slots FROM usage_id_segment WHERE stripe > %s AND slots & %s <> 0 ORDER BY id",
+                "SELECT id, stripe, level, ids, slots FROM usage_id_segment"
+                " WHERE stripe > %s AND slots & %s <> 0 ORDER BY id",
                 [stripe - STRIPES, self.mask],
             )
             segments = cursor.fetchall()
@@ -92,7 +93,9 @@ class DedupeIndex:
         return sum(sizes.values())
 
     # ------------------------------------------------------------------ a flush
-    def take(self, hi: U64, lo: U64, minute: npt.NDArray[np.uint32], stripe: int) -> tuple[npt.NDArray[np.bool_], NewKeys]:
+    def take(
+        self, hi: U64, lo: U64, minute: npt.NDArray[np.uint32], stripe: int
+    ) -> tuple[npt.NDArray[np.bool_], NewKeys]:
         """Which keys are new (the first of equal ones), and these as what the flush must commit.
 
         They count as seen from now on, before their commit: a flush that fails must end the process.
@@ -283,7 +286,7 @@ def drop_segments(stripe: int) -> int:
     """Forget the segments whose time is over when ``stripe`` is the current one; returns how many."""
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM usage_id_segment WHERE stripe <= %s", [stripe - STRIPES])
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 def _read_keys(ids: list[int]) -> npt.NDArray[np.void]:

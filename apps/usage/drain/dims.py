@@ -90,8 +90,8 @@ class Dimensions:
 
     def _make_whos(self, missing: list[WhoRow]) -> None:
         missing.sort(key=repr)
-        columns = [[row[0] for row in missing]]
-        columns += [[None if row[i] is None else UUID(bytes=row[i]) for row in missing] for i in range(1, 5)]  # type: ignore[arg-type]
+        columns: list[list[Any]] = [[row[0] for row in missing]]
+        columns += [[UUID(bytes=row[i]) if row[i] else None for row in missing] for i in range(1, 5)]  # type: ignore[arg-type]
         columns.append([row[5] for row in missing])
         with connection.cursor() as cursor:
             cursor.execute(
@@ -102,7 +102,7 @@ class Dimensions:
                 columns,
             )
             for number, org, *ids, tagset in cursor.fetchall():
-                row: WhoRow = (org, *(i.bytes if i else None for i in ids), tagset)  # type: ignore[assignment]
+                row: WhoRow = (org, *(i.bytes if i else None for i in ids), tagset)
                 self._whos[row] = number
                 self.who_keys[number] = row
 
@@ -127,8 +127,8 @@ class Dimensions:
                 [list(column) for column in zip(*missing, strict=True)],
             )
             for number, *key in cursor.fetchall():
-                self._whats[tuple(key)] = number  # type: ignore[index]
-                self.what_keys[number] = tuple(key)  # type: ignore[assignment]
+                self._whats[tuple(key)] = number
+                self.what_keys[number] = tuple(key)
 
     def _ensure(self, known: dict[Any, int], wanted: Iterable[Any], make: Callable[[list[Any]], None]) -> None:
         needed = set(wanted)

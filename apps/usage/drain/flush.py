@@ -327,9 +327,7 @@ def _histograms(latency: Ints, known: npt.NDArray[np.bool_], order: Ints, starts
 
 
 # ---------------------------------------------------------------------------------------------- sessions
-def _session_rows(
-    events: _Events, traits: _WhatTraits, names: dict[tuple[int, int], str], dims: Dimensions
-) -> bytes:
+def _session_rows(events: _Events, traits: _WhatTraits, names: dict[tuple[int, int], str], dims: Dimensions) -> bytes:
     inside = np.flatnonzero(events.session)
     if not len(inside):
         return b""

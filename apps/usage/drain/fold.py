@@ -4,14 +4,22 @@ Each step is one statement or one transaction, so that at any moment an event is
 Sums are inserted, never updated; `compact` later makes one row of those of a closed bucket.
 """
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from django.db import connection, transaction
 
 from apps.core import clock
 from apps.core.partitions import drop_partitions, ensure_partitions
 
-__all__ = ["MINUTE_DAYS", "compact_days", "compact_quarters", "fold_all", "fold_rollups", "fold_sessions", "keep_partitions"]
+__all__ = [
+    "MINUTE_DAYS",
+    "compact_days",
+    "compact_quarters",
+    "fold_all",
+    "fold_rollups",
+    "fold_sessions",
+    "keep_partitions",
+]
 
 MINUTE_DAYS = 35
 GRACE = timedelta(seconds=10)
@@ -90,9 +98,7 @@ def fold_rollups(*, limit: int = BATCH, before: datetime | None = None) -> int:
     moment = clock.now()
     closed = before or (moment - GRACE).replace(second=0, microsecond=0)
     with connection.cursor() as cursor:
-        cursor.execute(
-            _FOLD, {"before": closed, "limit": limit, "oldest": moment - timedelta(days=MINUTE_DAYS)}
-        )
+        cursor.execute(_FOLD, {"before": closed, "limit": limit, "oldest": moment - timedelta(days=MINUTE_DAYS)})
         return int(cursor.fetchone()[0])
 
 
@@ -123,7 +129,7 @@ def compact_days() -> int:
     return _compact("usage_rollup_day", "day", today - timedelta(days=2), today + timedelta(days=2))
 
 
-def _compact(table: str, column: str, start: object, end: object) -> int:
+def _compact(table: str, column: str, start: date, end: date) -> int:
     """Only keys that have several rows are touched."""
     key = f"org, {column}, who, what"
     with transaction.atomic(), connection.cursor() as cursor:
@@ -147,7 +153,10 @@ def keep_partitions() -> dict[str, list[str]]:
     made = [
         *ensure_partitions("usage_event", period="day", ahead=10),
         *ensure_partitions(
-            "usage_rollup_minute", period="day", ahead=MINUTE_DAYS + 3, first=(today - timedelta(days=MINUTE_DAYS)).date()
+            "usage_rollup_minute",
+            period="day",
+            ahead=MINUTE_DAYS + 3,
+            first=(today - timedelta(days=MINUTE_DAYS)).date(),
         ),
     ]
     midnight = today.replace(hour=0, minute=0, second=0, microsecond=0)

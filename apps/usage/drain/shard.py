@@ -164,7 +164,7 @@ class Shard:
         """A thread that fails hands its error to the writer, which ends the process."""
         try:
             target()  # type: ignore[operator]
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             self._hand_over(error)
         finally:
             connection.close()

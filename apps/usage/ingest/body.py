@@ -35,7 +35,7 @@ def _read(request: HttpRequest, limit: int) -> bytes:
     try:
         return _read_stream(request, stream, limit)
     finally:
-        request.META["wsgi.input"] = request._stream = BytesIO()  # type: ignore[attr-defined]
+        request.META["wsgi.input"] = request._stream = BytesIO()
 
 
 def _read_stream(request: HttpRequest, stream: Any, limit: int) -> bytes:
@@ -131,9 +131,7 @@ def _inflate_zlib(body: bytes, window: int) -> bytes:
 def _inflate_zstd(body: bytes) -> bytes:
     limit = settings.MAX_INFLATED_BYTES
     try:
-        with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
-            body, read_across_frames=True
-        ) as reader:
+        with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(body, read_across_frames=True) as reader:
             inflated = reader.read(limit + 1)
     except zstandard.ZstdError as error:
         raise BadRequest(f"The body is not what Content-Encoding says: {error}", code="malformed_body") from error

@@ -227,7 +227,11 @@ def _check_costs(values: tuple[Any, ...], problems: Problems) -> None:
 def _nano(value: float | int | str) -> int | None:
     """The amount in nano-USD, half-even, or None where it is none."""
     try:
-        amount = Decimal(value if isinstance(value, str) else repr(value)) if isinstance(value, str | float) else Decimal(value)
+        amount = (
+            Decimal(value if isinstance(value, str) else repr(value))
+            if isinstance(value, str | float)
+            else Decimal(value)
+        )
         if not amount.is_finite() or not 0 <= amount <= 10**9:
             return None
         return round(amount * 10**9)
@@ -341,7 +345,7 @@ def _ints(column: Sequence[int | None]) -> Ints:
     if not any(column):
         return np.zeros(len(column), dtype=np.int64)
     try:
-        return np.fromiter(column, dtype=np.int64, count=len(column))  # type: ignore[arg-type]
+        return np.fromiter(column, dtype=np.int64, count=len(column))
     except TypeError:
         return np.array([value or 0 for value in column], dtype=np.int64)
 
@@ -366,7 +370,9 @@ def _describe(columns: Columns, key: KeyContext, records: npt.NDArray[np.void]) 
         )
     records["what"] = code
     _price(columns, key, records, tokens, whats, code)
-    for field, column in zip(("input", "output", "cache_read", "write_5m", "write_1h", "web"), tokens.values(), strict=True):
+    for field, column in zip(
+        ("input", "output", "cache_read", "write_5m", "write_1h", "web"), tokens.values(), strict=True
+    ):
         records[field] = column
     latencies = columns["latency_ms"]
     if None in latencies:
@@ -403,7 +409,9 @@ def _bands(tokens: dict[str, Ints]) -> tuple[list[str], Ints]:
     total = tokens["input"] + tokens["cache_read"] + tokens["cache_write_5m"] + tokens["cache_write_1h"]
     if total.max() <= CONTEXT_BANDS[0][0]:
         return [""], total
-    return ["", *(name for _, name in CONTEXT_BANDS)], sum((total > limit).astype(np.int64) for limit, _ in CONTEXT_BANDS)  # type: ignore[return-value]
+    return ["", *(name for _, name in CONTEXT_BANDS)], sum(
+        (total > limit).astype(np.int64) for limit, _ in CONTEXT_BANDS
+    )  # type: ignore[return-value]
 
 
 def _price(

@@ -56,7 +56,7 @@ class GroupCommitter:
             error: BaseException | None = None
             try:
                 self._write(_joined([waiting.row for waiting in batch]))
-            except BaseException as raised:  # noqa: BLE001 - whoever waits gets it
+            except BaseException as raised:
                 error = raised
                 connection.close()
             for waiting in batch:

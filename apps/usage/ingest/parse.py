@@ -14,9 +14,7 @@ import numpy.typing as npt
 
 __all__ = ["parse_timestamps", "parse_uuid", "parse_uuids"]
 
-_RFC3339 = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|z|[+-]\d\d:\d\d)", re.ASCII
-)
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|z|[+-]\d\d:\d\d)", re.ASCII)
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAYS_IN_MONTH = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], dtype=np.int64)
@@ -135,7 +133,10 @@ def _parse_body(matrix: Bytes) -> Ints | None:
         return None
     if (figures[:, 0] * 10 + figures[:, 1]).max() > 23:
         return None
-    if not ((matrix[:, (13, 16)] == 58).all() and ((matrix[:, 10] == 84) | (matrix[:, 10] == 116) | (matrix[:, 10] == 32)).all()):
+    if not (
+        (matrix[:, (13, 16)] == 58).all()
+        and ((matrix[:, 10] == 84) | (matrix[:, 10] == 116) | (matrix[:, 10] == 32)).all()
+    ):
         return None
     if digits >= 0 and not (matrix[:, 19] == 46).all():
         return None

@@ -20,4 +20,4 @@ class OrgSurrogateManager(models.Manager):  # type: ignore[type-arg]
         org_id = current_org_id()
         if org_id is None:
             raise TenancyError(f"{self.model.__name__} was queried outside an organisation's scope")
-        return queryset.filter(org=RawSQL("(SELECT id FROM usage_org WHERE org_id = %s)", [org_id]))  # noqa: S611
+        return queryset.filter(org=RawSQL("(SELECT id FROM usage_org WHERE org_id = %s)", [org_id]))

@@ -62,6 +62,9 @@ class RawEvent(models.Model):
         managed = False
         db_table = "usage_event"
 
+    def __str__(self) -> str:
+        return str(self.event_id)
+
 
 class IdSegment(models.Model):
     """Sorted keys of counted event ids (:mod:`apps.usage.drain.dedupe`); dropped with their stripe."""
@@ -77,6 +80,9 @@ class IdSegment(models.Model):
     class Meta:
         managed = False
         db_table = "usage_id_segment"
+
+    def __str__(self) -> str:
+        return f"{self.ids} ids of stripe {self.stripe}"
 
 
 class Summary(OrgScopedModel):

@@ -36,6 +36,9 @@ class Measures(models.Model):
     class Meta:
         abstract = True
 
+    def __str__(self) -> str:
+        return f"{self.events} events, {self.pk}"
+
 
 class RollupDelta(Measures):
     """Not folded yet: what each flush of the drain appended."""
@@ -98,6 +101,9 @@ class SessionMeasures(models.Model):
     class Meta:
         abstract = True
 
+    def __str__(self) -> str:
+        return self.session_id
+
 
 class Session(SessionMeasures):
     """A session; ``id`` is a 63-bit hash of its name within the organisation, as raw events carry it."""
@@ -108,9 +114,6 @@ class Session(SessionMeasures):
     class Meta:
         managed = False
         db_table = "usage_session"
-
-    def __str__(self) -> str:
-        return self.session_id
 
 
 class SessionDelta(SessionMeasures):

@@ -65,9 +65,7 @@ def test_the_keys_team_comes_first_then_the_projects_then_the_persons(world: Wor
 def test_moving_to_another_team_does_not_rewrite_history(world: World) -> None:
     first, second = team(world, "first"), team(world, "second")
     with system_scope("test"):
-        place = TeamMembership.objects.create(
-            org_id=world.org_id, team_id=first, user_id=world.alice, is_primary=True
-        )
+        place = TeamMembership.objects.create(org_id=world.org_id, team_id=first, user_id=world.alice, is_primary=True)
         counted_for(world, typed(user_id=str(world.alice), input_tokens=1))
         TeamMembership.objects.filter(pk=place.pk).update(team_id=second)
     teams = counted_for(world, typed(user_id=str(world.alice), input_tokens=2))
@@ -87,7 +85,9 @@ def test_an_unverified_address_is_nobody_elses(world: World) -> None:
 
 
 def test_an_unknown_address_is_one_unclaimed_person_that_an_admin_can_claim(world: World) -> None:
-    events = [telemetry(user_email=e, input_tokens=n) for n, e in enumerate(["new@x.test", "NEW@x.test", "other@x.test"])]
+    events = [
+        telemetry(user_email=e, input_tokens=n) for n, e in enumerate(["new@x.test", "NEW@x.test", "other@x.test"])
+    ]
     people = [p for p, _ in counted_for(world, *events, owner_id=world.bob)]
     assert people[0] == people[1] != people[2]
     assert {row[0] for row in rows("SELECT email FROM usage_person")} == {"new@x.test", "other@x.test"}
@@ -131,7 +131,12 @@ def test_registered_metadata_keys_become_tags(world: World) -> None:
     register_tag_key(org_id=world.org_id, key="prio")
     ingest(
         key=world.key,
-        events=[tagged(1, department="R&D", other="x", prio=3), tagged(2, other="x"), typed(input_tokens=3), tagged(4, department="")],
+        events=[
+            tagged(1, department="R&D", other="x", prio=3),
+            tagged(2, other="x"),
+            typed(input_tokens=3),
+            tagged(4, department=""),
+        ],
     )
     assert tags_of(world) == [{"department": "R&D", "prio": "3"}, None, None, None]
 

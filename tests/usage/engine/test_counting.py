@@ -24,7 +24,8 @@ from tests.usage.engine.conftest import World, make_world, moment, rows, typed, 
 
 MEASURES = (
     "sum(events), sum(input_tokens), sum(output_tokens), sum(cache_read_tokens), sum(cache_write_5m_tokens),"
-    " sum(cache_write_1h_tokens), sum(cost_nano), sum(reported_nano), sum(unpriced), sum(latency_count), sum(latency_ms)"
+    " sum(cache_write_1h_tokens), sum(cost_nano), sum(reported_nano), sum(unpriced), sum(latency_count),"
+    " sum(latency_ms)"
 )
 RAW_SUMS = (
     "SELECT count(*), sum(input_tokens), sum(output_tokens), sum(cache_read_tokens), sum(cache_write_5m_tokens),"
@@ -211,7 +212,8 @@ def test_rollups_equal_the_raw_rows_in_every_grain(world: World, shapes: list[di
     for table in ("usage_rollup_minute", "usage_rollup_quarter", "usage_rollup_day"):
         assert raw == tuple(int(v or 0) for v in rows(f"SELECT {MEASURES} FROM {table}")[0])
     sessions = rows(
-        "SELECT sum(events), sum(calls), sum(tool_calls), sum(errors), sum(cost_nano), min(started_at) FROM usage_session"
+        "SELECT sum(events), sum(calls), sum(tool_calls), sum(errors), sum(cost_nano), min(started_at)"
+        " FROM usage_session"
     )
     assert sessions == rows(
         "SELECT count(*), count(*) FILTER (WHERE w.event_type = 'api_call'),"
@@ -317,9 +319,7 @@ def test_a_flush_whose_inbox_rows_are_gone_writes_nothing(world: World) -> None:
 
 
 @pytest.mark.parametrize("name", ["usage_event", "usage_delta"])
-def test_costs_are_kept_beside_what_the_sender_reported(
-    world: World, name: str, drain: Callable[[], None]
-) -> None:
+def test_costs_are_kept_beside_what_the_sender_reported(world: World, name: str, drain: Callable[[], None]) -> None:
     send(
         world,
         typed(model="claude-opus-5", input_tokens=1000, output_tokens=100, cost_usd="0.5"),
@@ -331,7 +331,12 @@ def test_costs_are_kept_beside_what_the_sender_reported(
     cost, reported = rows(f"SELECT sum(cost_nano), sum(reported_nano) FROM {name}")[0]
     assert (cost, reported) == (7_500_000 + 250_000_000, 750_000_000)
     assert value("SELECT sum(unpriced) FROM usage_delta") == 1
-    assert rows("SELECT flags, count(*) FROM usage_event GROUP BY flags ORDER BY flags") == [(0, 1), (3, 1), (6, 1), (8, 1)]
+    assert rows("SELECT flags, count(*) FROM usage_event GROUP BY flags ORDER BY flags") == [
+        (0, 1),
+        (3, 1),
+        (6, 1),
+        (8, 1),
+    ]
 
 
 def test_summaries_of_several_flushes_are_one_event_and_told_once(world: World) -> None:

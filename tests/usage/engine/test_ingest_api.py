@@ -48,10 +48,24 @@ def test_nulls_stand_for_absent_fields(world: World) -> None:
         ("model", "input_tokens", "output_tokens", "latency_ms", "cost_usd", "user_id", "org_id", "project_id",
          "session_id", "request_id", "status", "metadata", "source", "cache_creation"),
     )  # fmt: skip
-    assert post(world, {"events": [event(**nulls, )]}).json()["accepted"] == 1
+    assert (
+        post(
+            world,
+            {
+                "events": [
+                    event(
+                        **nulls,
+                    )
+                ]
+            },
+        ).json()["accepted"]
+        == 1
+    )
 
 
-@pytest.mark.parametrize("content_type", ["application/x-ndjson", "application/jsonl; charset=utf-8", "application/json"])
+@pytest.mark.parametrize(
+    "content_type", ["application/x-ndjson", "application/jsonl; charset=utf-8", "application/json"]
+)
 def test_one_event_a_line_is_taken_too(world: World, content_type: str) -> None:
     body = b"\n".join(json.dumps(event()).encode() for _ in range(3)) + b"\n"
     assert post(world, body, content_type=content_type).json()["accepted"] == 3
@@ -100,7 +114,13 @@ def test_malformed_json_is_a_clear_problem(world: World, body: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("body", "pointer"),
-    [({}, "/events"), ({"events": {}}, "/events"), ({"events": [], "more": 1}, "/more"), ([], ""), ({"events": []}, "/events")],
+    [
+        ({}, "/events"),
+        ({"events": {}}, "/events"),
+        ({"events": [], "more": 1}, "/more"),
+        ([], ""),
+        ({"events": []}, "/events"),
+    ],
 )
 def test_a_body_of_another_shape_says_what_is_missing(world: World, body: Any, pointer: str) -> None:
     response = post(world, body)
@@ -136,7 +156,11 @@ BAD = [
     ({"output_tokens": "12"}, "invalid_type", "/output_tokens"),
     ({"output_tokens": 1.5}, "invalid_type", "/output_tokens"),
     ({"latency_ms": 10**12}, "out_of_range", "/latency_ms"),
-    ({"cache_creation": {"ephemeral_5m_input_tokens": -1}}, "negative_number", "/cache_creation/ephemeral_5m_input_tokens"),
+    (
+        {"cache_creation": {"ephemeral_5m_input_tokens": -1}},
+        "negative_number",
+        "/cache_creation/ephemeral_5m_input_tokens",
+    ),
     ({"server_tool_use": {"other": 1}}, "unknown_field", "/server_tool_use/other"),
     ({"event_type": "party"}, "invalid_choice", "/event_type"),
     ({"status": "fine"}, "invalid_choice", "/status"),
@@ -220,7 +244,10 @@ def test_a_backfill_key_may_go_back_400_days(db: None) -> None:
     assert answer["rejected"][0]["code"] == "timestamp_too_old"
 
 
-@pytest.mark.parametrize("header", [{"HTTP_AUTHORIZATION": ""}, {"HTTP_AUTHORIZATION": "Bearer mw_wrong"}, {"HTTP_AUTHORIZATION": "Basic eDp5"}])
+@pytest.mark.parametrize(
+    "header",
+    [{"HTTP_AUTHORIZATION": ""}, {"HTTP_AUTHORIZATION": "Bearer mw_wrong"}, {"HTTP_AUTHORIZATION": "Basic eDp5"}],
+)
 def test_without_a_working_key_nothing_is_taken(world: World, header: dict[str, str]) -> None:
     response = post(world, {"events": [event()]}, **header)
     assert response.status_code == 401

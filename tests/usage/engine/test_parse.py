@@ -21,7 +21,11 @@ def test_uuids_come_out_as_their_bytes(ids: list[UUID]) -> None:
 @given(st.lists(st.one_of(st.uuids().map(str), st.text(max_size=40)), min_size=1))
 def test_only_what_is_no_uuid_is_marked(values: list[str]) -> None:
     def reference(value: str) -> bytes | None:
-        bare = value.replace("-", "") if len(value) == 36 and [i for i, c in enumerate(value) if c == "-"] == [8, 13, 18, 23] else value
+        bare = (
+            value.replace("-", "")
+            if len(value) == 36 and [i for i, c in enumerate(value) if c == "-"] == [8, 13, 18, 23]
+            else value
+        )
         return bytes.fromhex(bare) if len(bare) == 32 and set(bare) <= set(string.hexdigits) else None
 
     expected = [reference(value) for value in values]
@@ -36,11 +40,17 @@ def test_a_uuid_with_a_space_in_place_of_a_digit_is_none() -> None:
 
 
 moments = st.datetimes(
-    min_value=datetime(1000, 1, 1), max_value=datetime(9000, 1, 1), timezones=st.just(UTC)  # noqa: DTZ001
+    min_value=datetime(1000, 1, 1),
+    max_value=datetime(9000, 1, 1),
+    timezones=st.just(UTC),
 )
 
 
-@given(st.lists(st.tuples(moments, st.sampled_from(["Z", "z", "+00:00", "-05:30", "+14:00"]), st.integers(0, 9)), min_size=1))
+@given(
+    st.lists(
+        st.tuples(moments, st.sampled_from(["Z", "z", "+00:00", "-05:30", "+14:00"]), st.integers(0, 9)), min_size=1
+    )
+)
 def test_timestamps_of_every_spelling_are_read_to_the_microsecond(cases: list[tuple[datetime, str, int]]) -> None:
     texts, expected = [], []
     for at, zone, digits in cases:

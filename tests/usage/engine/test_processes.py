@@ -40,7 +40,10 @@ def start_drain(shards: int = 2) -> subprocess.Popen[bytes]:
         "REDIS_URL": "unix:///nowhere/redis.sock",
     }
     return subprocess.Popen(
-        [sys.executable, "manage.py", "drain", "--shards", str(shards)], cwd=ROOT, env=environment, start_new_session=True
+        [sys.executable, "manage.py", "drain", "--shards", str(shards)],
+        cwd=ROOT,
+        env=environment,
+        start_new_session=True,
     )
 
 
@@ -101,7 +104,9 @@ def test_kill_9_in_mid_load_loses_and_doubles_nothing(committed: None) -> None:
         wait_for(lambda: store.inbox_state().batches == 0, seconds=60, what="an empty inbox")
     assert kills >= 3
     total = sum(sent.values())
-    assert rows("SELECT count(*), count(DISTINCT (org, event_id)), sum(input_tokens) FROM usage_event") == [(total,) * 3]
+    assert rows("SELECT count(*), count(DISTINCT (org, event_id)), sum(input_tokens) FROM usage_event") == [
+        (total,) * 3
+    ]
     sums = "SELECT sum(events), sum(input_tokens) FROM (SELECT events, input_tokens FROM usage_delta UNION ALL"
     assert rows(f"{sums} SELECT events, input_tokens FROM usage_rollup_quarter) s") == [(total, total)]
     for world in worlds:
