@@ -1,9 +1,14 @@
-"""The one address: Caddy, out of its wheel, in front of web and realtime (docs/decisions/0001-front.md)."""
+"""The one address: Caddy, out of its wheel, in front of web and realtime (docs/decisions/0001-front.md).
 
+``python -m apps.core.dev.front 0.0.0.0:8000 --web web:8000 --realtime realtime:8000`` runs it before other machines.
+"""
+
+import argparse
 import json
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +32,22 @@ def caddy_binary() -> str:
     return found
 
 
-def front_config(host: str, port: int, *, web: Path, realtime: Path) -> dict[str, Any]:
+def front_config(host: str, port: int, *, web: Path | str, realtime: Path | str) -> dict[str, Any]:
     """Caddy's configuration: no admin endpoint, no certificates, nothing written but what a log line needs.
+
+    ``web`` and ``realtime`` are the paths of Unix sockets, or ``host:port``.
 
     ``X-Forwarded-For`` and ``-Proto`` are set from the connection; what a client sends of them is dropped, since no
     other proxy is trusted, and so is every header with an underscore: WSGI would take ``X_Forwarded_For`` for the
     same. Streams are flushed at once.
     """
 
-    def to(socket: Path, **options: Any) -> list[dict[str, Any]]:
+    def to(upstream: Path | str, **options: Any) -> list[dict[str, Any]]:
         return [
             {"handler": "headers", "request": {"delete": ["*_*"]}},
             {
                 "handler": "reverse_proxy",
-                "upstreams": [{"dial": f"unix/{socket}"}],
+                "upstreams": [{"dial": f"unix/{upstream}" if isinstance(upstream, Path) else upstream}],
                 **options,
                 # A restart of a process shows as a pause, not as an error.
                 "load_balancing": {"retries": 40, "try_duration": "5s", "try_interval": "50ms"},
@@ -70,7 +77,7 @@ def front_config(host: str, port: int, *, web: Path, realtime: Path) -> dict[str
 
 
 def front_command(
-    run_dir: Path, host: str, port: int, *, web: Path, realtime: Path
+    run_dir: Path, host: str, port: int, *, web: Path | str, realtime: Path | str
 ) -> tuple[list[str], dict[str, str]]:
     """The command that runs the front, and its environment; its files stay in ``run_dir``."""
     path = run_dir / "front.json"
@@ -78,3 +85,20 @@ def front_command(
     env = {**os.environ, "HOME": str(run_dir), "XDG_DATA_HOME": str(run_dir), "XDG_CONFIG_HOME": str(run_dir)}
     env |= {"GOMAXPROCS": "2", "GOGC": "400"}
     return [caddy_binary(), "run", "--config", str(path)], env
+
+
+def main() -> None:
+    """Become Caddy, in front of the upstreams that the arguments name."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("listen", help="host:port")
+    parser.add_argument("--web", required=True, metavar="HOST:PORT")
+    parser.add_argument("--realtime", required=True, metavar="HOST:PORT")
+    arguments = parser.parse_args()
+    host, _, port = arguments.listen.rpartition(":")
+    run_dir = Path(tempfile.mkdtemp(prefix="front-"))
+    command, env = front_command(run_dir, host, int(port), web=arguments.web, realtime=arguments.realtime)
+    os.execve(command[0], command, env)  # noqa: S606 - no shell is wanted
+
+
+if __name__ == "__main__":
+    main()
