@@ -1,7 +1,6 @@
 """Where a visit starts: the public page, one's home, a new organisation."""
 
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.models import AbstractBaseUser
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
@@ -11,6 +10,7 @@ from apps.accounts import selectors, services
 from apps.accounts.forms import OrganizationForm
 from apps.core.errors import MindWeaveError
 from apps.core.web.forms import add_problem
+from apps.identity.web import user_id_of
 
 __all__ = ["start", "welcome"]
 
@@ -21,12 +21,8 @@ def start(request: HttpRequest) -> HttpResponse:
     """``/``: the public page; signed in, the way to one's organisation, or to making the first one."""
     if not request.user.is_authenticated:
         return render(request, "accounts/landing.html")
-    return redirect(_place_of(request.user))
-
-
-def _place_of(user: AbstractBaseUser) -> str:
-    org_id = selectors.default_org_id(user.pk)
-    return "/welcome" if org_id is None else f"/o/{selectors.org_get(org_id).slug}/"
+    org_id = selectors.default_org_id(user_id_of(request))
+    return redirect("/welcome" if org_id is None else f"/o/{selectors.org_get(org_id).slug}/")
 
 
 @login_required
@@ -35,13 +31,13 @@ def _place_of(user: AbstractBaseUser) -> str:
 def welcome(request: HttpRequest) -> HttpResponse:
     """``/welcome``: make an organisation, then go on to its first event. ``?new=1`` makes another one."""
     if request.method != "POST" and "new" not in request.GET:
-        org_id = selectors.default_org_id(request.user.pk)
+        org_id = selectors.default_org_id(user_id_of(request))
         if org_id is not None:
             return redirect("first_run", selectors.org_get(org_id).slug)
     form = OrganizationForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            org = services.create_organization(owner_id=request.user.pk, **form.cleaned_data)
+            org = services.create_organization(owner_id=user_id_of(request), **form.cleaned_data)
         except MindWeaveError as error:
             add_problem(form, error)
         else:

@@ -13,6 +13,7 @@ from django.utils.functional import SimpleLazyObject
 from apps.accounts import selectors
 from apps.accounts.permissions import ROLE_CAPABILITIES, capabilities_of
 from apps.core.registry import nav
+from apps.identity.web import user_id_of
 
 __all__ = ["can", "org_page", "shell"]
 
@@ -93,7 +94,8 @@ def _shell(request: HttpRequest) -> dict[str, Any]:
     return {
         "nav": _sections(org.slug, capabilities_of(role)),
         "orgs": [
-            _OrgLink(each.id, each.name, reverse("home", args=[each.slug])) for each in selectors.orgs_for_user(user.pk)
+            _OrgLink(each.id, each.name, reverse("home", args=[each.slug]))
+            for each in selectors.orgs_for_user(user_id_of(request))
         ],
         "org_note": org.timezone.replace("_", " "),
         "person": user.name or user.email,  # type: ignore[union-attr]

@@ -94,7 +94,8 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         user = await get_user({"session": _sessions().SessionStore(key)}) if key else None
         if user is None or not user.is_authenticated:
             return SIGNED_OUT
-        return await database_sync_to_async(self._membership)(user.pk)
+        refusal: int | None = await database_sync_to_async(self._membership)(user.pk)
+        return refusal
 
     def _membership(self, user_id: UUID) -> int | None:
         slug = parse_qs(self.scope["query_string"].decode("latin-1")).get("org", [""])[0]

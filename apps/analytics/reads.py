@@ -47,7 +47,9 @@ class Figures:
 
     def metric(self, name: str) -> Decimal | int:
         """``spend``, ``calls`` or ``tokens``."""
-        return {"spend": self.cost, "calls": self.calls, "tokens": self.tokens}[name]
+        if name == "spend":
+            return self.cost
+        return self.calls if name == "calls" else self.tokens
 
     def __add__(self, other: "Figures") -> "Figures":
         return Figures(*(getattr(self, name) + getattr(other, name) for name in _SUMMED))

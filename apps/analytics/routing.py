@@ -36,4 +36,4 @@ def _same_origin(scope: dict[str, Any]) -> bool:
     return origin.netloc.lower() in {headers.get(b"host", "").lower(), urlsplit(settings.PUBLIC_URL).netloc.lower()}
 
 
-websocket_urlpatterns = [path("ws/live", SameOriginOnly(LiveConsumer.as_asgi()))]
+websocket_urlpatterns = [path("ws/live", SameOriginOnly(LiveConsumer.as_asgi()))]  # type: ignore[arg-type]

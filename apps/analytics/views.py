@@ -17,9 +17,11 @@ from apps.analytics.period import PERIODS, period_of
 from apps.core.errors import MindWeaveError, NotFound
 from apps.core.registry import home_tiles
 from apps.core.web.forms import add_problem
+from apps.identity.web import user_id_of
 from apps.projects import selectors as projects
 from apps.projects.contracts import ProjectInfo
 from apps.projects.forms import ProjectForm
+from apps.projects.permissions import may_manage_keys
 from apps.projects.services import create_api_key, create_project
 from apps.projects.snippets import public_url, snippets
 
@@ -110,7 +112,7 @@ def first_run(request: HttpRequest) -> HttpResponse:
             else:
                 return redirect(f"{request.path}?project={project.slug}")
     current = _chosen_project(request)
-    if request.method == "POST" and request.POST.get("step") == "key" and current and can(request, "key.manage"):
+    if request.method == "POST" and request.POST.get("step") == "key" and current and _may_make_key(request, current):
         if not _take_once(request):
             return redirect(f"{request.path}?project={current.slug}")
         made = create_api_key(
@@ -118,11 +120,15 @@ def first_run(request: HttpRequest) -> HttpResponse:
             project_id=current.id,
             name="First key",
             scopes=["ingest", "read"],
-            owner_id=request.user.pk,
-            by_user_id=request.user.pk,
+            owner_id=user_id_of(request),
+            by_user_id=user_id_of(request),
         )
     return render(request, "analytics/first_run.html", _first_run_context(request, form, current, made),
                   status=400 if form.errors else 200)  # fmt: skip
+
+
+def _may_make_key(request: HttpRequest, project: ProjectInfo) -> bool:
+    return may_manage_keys(org_id=project.org_id, user_id=user_id_of(request), team_id=project.team_id)
 
 
 def _take_once(request: HttpRequest) -> bool:
@@ -165,7 +171,7 @@ def _first_run_context(
         "snippets": snippets(base_url=public_url(request), token=made[1] if made else None),
         "host": request.get_host(),
         "may_make_project": can(request, "project.manage"),
-        "may_make_key": can(request, "key.manage"),
+        "may_make_key": project is not None and _may_make_key(request, project),
     }
 
 

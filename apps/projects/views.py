@@ -14,6 +14,7 @@ from apps.core.clock import now
 from apps.core.errors import MindWeaveError, NotFound, PermissionDenied
 from apps.core.web.forms import add_problem
 from apps.identity.selectors import users_by_ids
+from apps.identity.web import user_id_of
 from apps.projects import selectors, services
 from apps.projects.contracts import ApiKeyInfo, ProjectInfo
 from apps.projects.forms import SCOPE_WORDS, KeyForm, ProjectForm
@@ -100,7 +101,7 @@ def project_page(request: HttpRequest, project_slug: str) -> HttpResponse:
         "made": made,
         "snippets": snippets(base_url=public_url(request), token=made[1] if made else None),
         "may_manage": project.archived_at is None
-        and may_manage_keys(org_id=org.id, user_id=request.user.pk, team_id=project.team_id),
+        and may_manage_keys(org_id=org.id, user_id=user_id_of(request), team_id=project.team_id),
     }
     return render(request, "projects/detail.html", context, status=400 if form.errors else 200)
 
@@ -119,9 +120,9 @@ def _make_key(request: HttpRequest, project: ProjectInfo, form: KeyForm) -> tupl
             project_id=project.id,
             name=form.cleaned_data["name"],
             scopes=form.cleaned_data["scopes"],
-            owner_id=request.user.pk,
+            owner_id=user_id_of(request),
             expires_at=form.expires_at,
-            by_user_id=request.user.pk,
+            by_user_id=user_id_of(request),
         )
     except MindWeaveError as error:
         add_problem(form, error)
@@ -147,6 +148,6 @@ def key_revoke(request: HttpRequest, project_slug: str, key_id: UUID) -> HttpRes
     """Revoke a key: dead on every process within a second."""
     org = request.org  # type: ignore[attr-defined]
     project = _by_slug(org.id, project_slug)
-    services.revoke_api_key(org_id=org.id, project_id=project.id, key_id=key_id, by_user_id=request.user.pk)
+    services.revoke_api_key(org_id=org.id, project_id=project.id, key_id=key_id, by_user_id=user_id_of(request))
     messages.success(request, "The key is revoked. Whatever still uses it is refused from now on.")
     return redirect("project", org.slug, project.slug)
