@@ -33,6 +33,7 @@ class GroupCommitter:
         self._wake = threading.Condition()
         self._waiting: list[_Waiting] = []
         self._thread: threading.Thread | None = None
+        self._stopping = False
 
     def commit(self, row: InboxRow) -> None:
         """Return when ``row`` is committed; raises what the commit raised."""
@@ -47,10 +48,27 @@ class GroupCommitter:
         if waiting.error is not None:
             raise waiting.error
 
+    def stop(self) -> None:
+        """End the thread and its connection once nothing waits; the next row starts another."""
+        with self._wake:
+            thread, self._stopping = self._thread, True
+            self._wake.notify()
+        if thread is not None:
+            thread.join()
+        self._thread, self._stopping = None, False
+
     def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            connection.close()
+
+    def _work(self) -> None:
         while True:
             with self._wake:
                 while not self._waiting:
+                    if self._stopping:
+                        return
                     self._wake.wait()
                 batch, self._waiting = self._waiting[: self.MAX_ROWS], self._waiting[self.MAX_ROWS :]
             error: BaseException | None = None

@@ -21,6 +21,7 @@ from apps.projects.tokens import display_prefix, new_key
 from apps.usage.contracts import EventIn
 from apps.usage.drain.shard import drain_now
 from apps.usage.ingest.attribution import forget_directories
+from apps.usage.ingest.committer import committer
 from apps.usage.ingest.inbox import gauge
 from apps.usage.pricing.book import forget_book
 
@@ -94,6 +95,7 @@ def committed(transactional_db: None) -> Iterator[None]:
     """Real commits, and empty tables of the engine before and after."""
     _empty()
     yield
+    committer.stop()
     _empty()
 
 

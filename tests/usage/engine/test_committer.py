@@ -1,0 +1,77 @@
+"""Small requests share a commit; each still waits for its own."""
+
+import threading
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import connection
+
+from apps.usage.ingest.committer import GroupCommitter
+from apps.usage.ingest.inbox import InboxRow
+from apps.usage.services import ingest
+from tests.usage.engine.conftest import make_world, typed, value
+
+
+def row(org_id: UUID, frames: bytes) -> InboxRow:
+    return InboxRow(org_id, datetime.now(UTC), 1, frames)
+
+
+def test_what_gathers_during_a_commit_goes_into_the_next_one() -> None:
+    commits: list[list[InboxRow]] = []
+    first_is_in, go_on = threading.Event(), threading.Event()
+
+    def write(rows: list[InboxRow]) -> None:
+        commits.append(rows)
+        first_is_in.set()
+        assert go_on.wait(5)
+
+    committer = GroupCommitter(write)
+    orgs = [uuid4(), uuid4()]
+    threads = [threading.Thread(target=committer.commit, args=(row(orgs[0], b"a"),))]
+    threads[0].start()
+    assert first_is_in.wait(5)
+    for n in range(10):
+        threads.append(threading.Thread(target=committer.commit, args=(row(orgs[n % 2], bytes([n])),)))
+        threads[-1].start()
+    while len(committer._waiting) < 10:
+        pass
+    go_on.set()
+    for thread in threads:
+        thread.join(5)
+    committer.stop()
+    assert [len(rows) for rows in commits] == [1, 2]
+    assert sorted(b"".join(r.frames for r in commits[1])) == list(range(10))
+    assert sorted(r.events for r in commits[1]) == [5, 5]
+
+
+def test_a_commit_that_fails_is_told_to_all_that_waited_for_it_and_to_no_other() -> None:
+    fail = True
+
+    def write(rows: list[InboxRow]) -> None:
+        if fail:
+            raise RuntimeError("no")
+
+    committer = GroupCommitter(write)
+    with pytest.raises(RuntimeError, match="no"):
+        committer.commit(row(uuid4(), b""))
+    fail = False
+    committer.commit(row(uuid4(), b""))
+    committer.stop()
+
+
+def test_many_single_events_at_once_are_each_committed(committed: None) -> None:
+    world = make_world("busy")
+
+    def send() -> None:
+        for _ in range(10):
+            ingest(key=world.key, events=[typed()])
+        connection.close()
+
+    threads = [threading.Thread(target=send) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert value("SELECT sum(events) FROM usage_inbox") == 80
+    assert value("SELECT count(*) FROM usage_inbox") <= 80
