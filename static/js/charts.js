@@ -1,5 +1,5 @@
-// Charts: ECharts with our tokens. Data lies in <script type="application/json">; tooltips are DOM nodes, so that a
-// strict Content-Security-Policy holds. Figures in tooltips and on axes are written by the rules of the page.
+// Charts: ECharts with our tokens. Data lies in the element's data-values; tooltips are DOM nodes, so that a strict
+// Content-Security-Policy holds. Figures in tooltips and on axes are written by the rules of the page.
 (() => {
   "use strict";
   const drawn = new Map();
@@ -219,12 +219,10 @@
 
   function draw(from = document) {
     for (const node of from.querySelectorAll("[data-chart]")) {
-      const source = document.getElementById(node.dataset.src);
-      if (!source) continue;
       drawn.get(node)?.dispose();
       node.replaceChildren();
       const chart = echarts.init(node, null, { renderer: "canvas" });
-      chart.setOption(kinds[node.dataset.chart](JSON.parse(source.textContent)));
+      chart.setOption(kinds[node.dataset.chart](JSON.parse(node.dataset.values)));
       drawn.set(node, chart);
       node.dataset.drawn = "";
     }

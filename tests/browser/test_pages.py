@@ -1,11 +1,15 @@
 """The pages in Chromium: what people see, in light and dark, on three widths, with and without scripts."""
 
+import json
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
+from apps.projects.snippets import PLACEHOLDER
 from tests.browser.conftest import Open, Product
 
 pytestmark = [pytest.mark.chromium, pytest.mark.processes]
@@ -100,15 +104,27 @@ def test_somebody_new_comes_to_their_first_event(product: Product, visit: Open) 
     expect(page.get_by_text("Waiting for your first event")).to_be_visible()
     assert one.axe() == []
     one.keep("first-run-waiting")
-    page.get_by_role("tab", name="curl").press("ArrowRight")
-    expect(page.get_by_role("tab", name="Python")).to_have_attribute("aria-selected", "true")
-    assert product.send(key) == 202
-    expect(page.get_by_text("api_call, claude-haiku-4-5")).to_be_visible(timeout=20_000)
+    page.get_by_role("tab", name="Claude Code").press("ArrowRight")
+    expect(page.get_by_role("tab", name="curl")).to_have_attribute("aria-selected", "true")
+    assert key in run(["bash", "-c", page.locator("#snip-curl pre").inner_text()], key)
+    expect(page.get_by_text("api_call, claude-haiku-5-5")).to_be_visible(timeout=20_000)
     assert one.axe() == []
     one.keep("first-run-arrived")
     page.get_by_role("link", name="Open Home").click()
     expect(page.get_by_role("heading", name="Spend", exact=True)).to_be_visible()
     expect(page.locator("[data-live-events]")).to_have_text("1")
+    page.go_back()
+    python = page.locator("#snip-python pre").text_content() or ""
+    run([sys.executable, "-c", python.replace(PLACEHOLDER, key)], key)
+    page.get_by_role("link", name="Home", exact=True).click()
+    expect(page.locator("[data-live-events]")).to_have_text("2", timeout=15_000)
+
+
+def run(command: list[str], key: str) -> str:
+    """Run a snippet as it was shown; returns it, so that a test may look what it was."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(done.stdout)["accepted"] == 1, done.stdout
+    return " ".join(command)
 
 
 def test_pages_can_be_read_and_forms_sent_without_scripts(product: Product, visit: Open) -> None:

@@ -1,6 +1,7 @@
 """Home: what it computes, whom it lets in, what it says when there is nothing."""
 
 import csv
+import html
 import io
 import json
 import re
@@ -89,7 +90,7 @@ def test_the_chart_of_a_metric_is_a_fragment_of_its_own(cast: Cast, send: Send) 
     assert body.lstrip().startswith("<section")
     assert "Tokens by day" in body
     assert "HX-Target" in answer.headers["Vary"]
-    data = json.loads(re.search(r'id="d-days">(.*?)</script>', body)[1])
+    data = json.loads(html.unescape(re.search(r'data-values="(.*?)"', body)[1]))
     assert data["series"] == [{"name": "claude-haiku-4-5", "c": 1, "v": [0.0] * 27 + [1100.0]}]
     assert data["partial"] is True
 
