@@ -1,9 +1,10 @@
-"""`GET /analytics/usage`."""
+"""`GET /analytics/usage`, `GET /orgs/{id}/usage`."""
 
 import re
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
 from django.http import QueryDict
@@ -16,13 +17,15 @@ from rest_framework.response import Response
 
 from apps.accounts.selectors import org_get
 from apps.analytics import selectors
+from apps.analytics.billing_period import LIMITS, org_usage
 from apps.core import clock
 from apps.core.api import ApiView
 from apps.core.errors import FieldError, ValidationFailed
+from apps.core.money import nano_to_str
 from apps.core.tenancy import require_org_id
 from apps.usage.selectors import DIMENSIONS, GRANULARITIES, Metrics, UsageAnswer, tag_keys
 
-__all__ = ["Usage", "UsageAnswerSerializer", "metrics_body", "read_query", "usage_body"]
+__all__ = ["OrganizationUsage", "Usage", "UsageAnswerSerializer", "metrics_body", "read_query", "usage_body"]
 
 _FILTER = re.compile(r"^filter\[([^\]]+)\]$")
 _KNOWN = {"start", "end", "granularity", "group_by", "timezone", "limit", "cursor"}
@@ -110,7 +113,7 @@ class Usage(ApiView):
         responses={200: UsageAnswerSerializer},
         parameters=[
             OpenApiParameter("start", str, description="RFC 3339 moment or date, included; default 30 days ago."),
-            OpenApiParameter("end", str, description="RFC 3339 moment or date, not included; default the next minute."),
+            OpenApiParameter("end", str, description="RFC 3339 moment or date, not included; default the end of the running bucket."),
             OpenApiParameter("granularity", str, enum=GRANULARITIES, description="Default `day`."),
             OpenApiParameter("group_by", str, description=f"{', '.join(DIMENSIONS)}, tag:<name>; comma-separated."),
             OpenApiParameter("timezone", str, description="IANA name; default the organisation's."),
@@ -125,6 +128,54 @@ class Usage(ApiView):
         query = read_query(request.query_params, org_timezone=org_get(require_org_id()).timezone)
         answer = selectors.usage_query(org_id=require_org_id(), **query)
         return Response(usage_body(answer, query))
+
+
+class _SpanSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    start = serializers.DateTimeField()
+    end = serializers.DateTimeField()
+    timezone = serializers.CharField()
+
+
+class _LimitsSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    def get_fields(self) -> dict[str, serializers.Field]:  # type: ignore[type-arg]
+        return {name: serializers.IntegerField(allow_null=True) for name in LIMITS}
+
+
+class _ForecastSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    method = serializers.ChoiceField(["pace"], help_text="`pace`: the period's end at the pace so far.")
+    calls = serializers.IntegerField()
+    cost_usd = serializers.CharField()
+
+
+class OrganizationUsageSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    period = _SpanSerializer()
+    totals = MetricsSerializer()
+    limits = _LimitsSerializer(help_text="What the plan allows; null is no limit.")
+    forecast = _ForecastSerializer()
+    as_of = serializers.DateTimeField()
+
+
+class OrganizationUsage(ApiView):
+    capabilities = {"GET": "usage.read"}
+    scopes = {"GET": "read"}
+
+    @extend_schema(tags=["Accounts"], responses={200: OrganizationUsageSerializer})
+    def get(self, request: Request, org_id: UUID) -> Response:
+        """The current billing period: totals, limits, forecast."""
+        found = org_usage(org_id)
+        return Response(
+            {
+                "period": {"start": _stamp(found.start), "end": _stamp(found.end), "timezone": found.timezone},
+                "totals": metrics_body(found.usage.totals),
+                "limits": found.limits,
+                "forecast": {
+                    "method": "pace",
+                    "calls": found.forecast_calls,
+                    "cost_usd": nano_to_str(found.forecast_nano),
+                },
+                "as_of": _stamp(found.usage.as_of),
+            }
+        )
 
 
 def read_query(params: QueryDict, *, org_timezone: str) -> dict[str, Any]:
@@ -145,7 +196,7 @@ def read_query(params: QueryDict, *, org_timezone: str) -> dict[str, Any]:
     granularity = params.get("granularity") or "day"
     if granularity not in GRANULARITIES:
         wrong("granularity", f"one of {', '.join(GRANULARITIES)}")
-    start, end = _period(params, zone, wrong)
+    start, end = _period(params, zone, granularity, wrong)
     group_by = [name for name in (params.get("group_by") or "").split(",") if name]
     if len(group_by) > _MOST_GROUPS or len(set(group_by)) != len(group_by):
         wrong("group_by", f"at most {_MOST_GROUPS} dimensions, each once")
@@ -173,10 +224,14 @@ def _check_dimension(pointer: str, name: str, wrong: Any) -> None:
         wrong(pointer, f"{name[:60]!r} is not one of {', '.join(DIMENSIONS)}, tag:<name>")
 
 
-def _period(params: QueryDict, zone: ZoneInfo, wrong: Any) -> tuple[datetime, datetime]:
-    moment = clock.now().replace(second=0, microsecond=0) + timedelta(minutes=1)
-    end = _point(params.get("end"), zone, "end", wrong) or moment
-    first = datetime.combine(moment.astimezone(zone).date() - timedelta(days=_DEFAULT_DAYS - 1), time(), zone)
+def _period(params: QueryDict, zone: ZoneInfo, granularity: str, wrong: Any) -> tuple[datetime, datetime]:
+    moment = clock.now().replace(second=0, microsecond=0)
+    today = moment.astimezone(zone).date()
+    # Up to now, on a border that the coarsest sums know: an odd minute would ask for minutes, which are not kept long.
+    ends = {"minute": moment + timedelta(minutes=1), "hour": moment.replace(minute=0) + timedelta(hours=1)}
+    now = ends.get(granularity) or datetime.combine(today + timedelta(days=1), time(), zone)
+    end = _point(params.get("end"), zone, "end", wrong) or now
+    first = datetime.combine(today - timedelta(days=_DEFAULT_DAYS - 1), time(), zone)
     start = _point(params.get("start"), zone, "start", wrong) or first
     if start >= end and not (params.get("start") is None and end <= start):
         wrong("end", "after start")
