@@ -12,7 +12,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["child_setup", "chown_tree", "die_with_parent", "server_uid"]
+__all__ = ["child_setup", "chown_tree", "die_with_parent", "end_with_parent", "server_uid"]
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_KEEPCAPS = 8
@@ -90,3 +90,8 @@ def _keep_dac_override() -> None:
 def die_with_parent() -> None:
     """Ask the kernel to end this process with its parent: for workers that a server of somebody else's code forks."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def end_with_parent() -> None:
+    """Ask the kernel for a SIGTERM when the parent ends."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)

@@ -16,6 +16,7 @@ from django.core.management import call_command, get_commands
 from django.core.management.base import BaseCommand
 
 from apps.core.dev import environment
+from apps.core.dev.privileges import end_with_parent
 from apps.core.dev.running import check_port, check_room, hold_lock, prepare, programs
 from apps.core.dev.servers import Server, ServerError, start_postgres, start_redis
 from apps.core.dev.supervisor import Supervisor, run_forked
@@ -41,6 +42,8 @@ class Command(BaseCommand):
         self.servers: list[Server] = []
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
+        if os.environ.get("MAKELEVEL"):
+            end_with_parent()  # `make run`: whoever ends make, by whatever signal, ends us
         here = environment.place()
         self.supervisor = Supervisor(here.log_dir, self.tell)
         code = 0
