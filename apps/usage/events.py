@@ -33,6 +33,15 @@ def register() -> None:
     )
     register_type(
         EventType(
+            name="usage.model_unpriced",
+            topic="usage.events",
+            description="Calls of a model were counted for which the price book has no price; at most once an hour for"
+            " each organisation and model.",
+            schema={"properties": {"model": {"type": "string"}, "events": _COUNT}, "required": ["model", "events"]},
+        )
+    )
+    register_type(
+        EventType(
             name="usage.price_changed",
             topic="usage.events",
             description="A price was set or ended: of one organisation, or without one the list price of all.",

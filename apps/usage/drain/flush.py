@@ -97,6 +97,7 @@ class Flush:
     session_deltas: bytes = b""
     people: list[tuple[UUID, UUID, str, str]] = field(default_factory=list)
     summaries: list[OrgSummary] = field(default_factory=list)
+    unpriced_models: dict[tuple[UUID, str], int] = field(default_factory=dict)
     events: int = 0
     duplicates: int = 0
     unpriced: int = 0
@@ -140,6 +141,8 @@ def prepare(items: list[InboxItem], dims: Dimensions, index: DedupeIndex) -> Flu
         flush.deltas = _delta_rows(events)
         flush.session_deltas = _session_rows(events, types, names, dims)
         flush.summaries = _summaries(frames, events, types, dims)
+        if flush.unpriced:
+            flush.unpriced_models = _unpriced_models(frames, events, types)
     return flush
 
 
@@ -402,6 +405,20 @@ def _summaries(
         }
         out.append(OrgSummary(org.org_id, data))
     return out
+
+
+def _unpriced_models(
+    frames: list[tuple[OrgEntry, Frame]], events: _Events, traits: _WhatTraits
+) -> dict[tuple[UUID, str], int]:
+    """How many events of which model had no price, by organisation."""
+    owners = {org.id: org.org_id for org, _ in frames}
+    where = np.flatnonzero((events.records["flags"] & UNPRICED) != 0)
+    pairs, counts = np.unique(np.stack((events.org[where], traits.place[where]), axis=1), axis=0, return_counts=True)
+    found: dict[tuple[UUID, str], int] = {}
+    for (org, place), count in zip(pairs.tolist(), counts.tolist(), strict=True):
+        key = (owners[org], traits.keys[place][1])
+        found[key] = found.get(key, 0) + count
+    return found
 
 
 def _iso_minute(minute: int) -> str:

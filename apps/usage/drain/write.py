@@ -1,11 +1,15 @@
 """The transaction of a flush: inbox rows out, everything they mean in. It stands or falls together."""
 
+import time
 from datetime import date, timedelta
+from uuid import UUID
 
 import psycopg
 from django.db import connection, transaction
 
 from apps.core.partitions import ensure_partitions
+from apps.events.contracts import NewEvent
+from apps.events.services import publish_many
 from apps.usage.drain.announce import keep
 from apps.usage.drain.copybuf import HEADER, TRAILER
 from apps.usage.drain.dedupe import insert_segment
@@ -14,6 +18,8 @@ from apps.usage.drain.flush import DELTA, RAW, SESSION_DELTA, Flush
 __all__ = ["make_partitions", "write"]
 
 _EPOCH = date(1970, 1, 1)
+_TELL_EVERY = 3600.0
+_unpriced_told: dict[tuple[UUID, str], float] = {}
 _known_days: set[int] = set()
 
 
@@ -47,7 +53,22 @@ def write(flush: Flush, mask: int) -> int | None:
         if flush.new_keys is not None and len(flush.new_keys.keys):
             segment = insert_segment(mask, flush.new_keys.stripe, 0, flush.new_keys.keys)
         keep(flush.summaries)
+        _tell_unpriced(flush)
     return segment
+
+
+def _tell_unpriced(flush: Flush) -> None:
+    """Say once an hour which models the price book does not know."""
+    moment = time.monotonic()
+    news = []
+    for key, events in flush.unpriced_models.items():
+        if moment - _unpriced_told.get(key, -_TELL_EVERY) >= _TELL_EVERY:
+            _unpriced_told[key] = moment
+            org_id, model = key
+            news.append(NewEvent("usage.model_unpriced", {"model": model, "events": events}, org_id))
+    if len(_unpriced_told) > 100_000:
+        _unpriced_told.clear()
+    publish_many(news)
 
 
 def _copy(cursor: psycopg.Cursor[tuple[object, ...]], sql: str, rows: bytes) -> None:

@@ -17,6 +17,7 @@ from apps.events.models import OutboxEvent
 from apps.usage import store
 from apps.usage.drain import fold
 from apps.usage.drain.shard import Drainer, drain_now
+from apps.usage.errors import InboxFull
 from apps.usage.histogram import percentiles
 from apps.usage.ingest.inbox import SLOTS
 from apps.usage.services import ingest
@@ -354,3 +355,23 @@ def test_summaries_of_several_flushes_are_one_event_and_told_once(world: World) 
     data = event.envelope["data"]
     assert (data["events"], data["calls"], data["tool_calls"], data["cost_usd"]) == (6, 3, 3, "0.300000000")
     assert data["models"] == ["model-0", "model-1", "model-2"]
+
+
+def test_a_model_without_a_price_is_told_of_once_an_hour(world: World) -> None:
+    for _ in range(2):
+        send(world, typed(model="unheard-of"), typed(model="unheard-of"), typed())
+        drain_now()
+    with system_scope("test"):
+        events = list(OutboxEvent.objects.filter(type="usage.model_unpriced"))
+    assert [e.envelope["data"] for e in events] == [{"model": "unheard-of", "events": 2}]
+    assert events[0].org_id == world.org_id
+
+
+def test_the_gateways_find_room_where_others_do_not(world: World, settings: Any) -> None:
+    settings.USAGE_INBOX_MAX_EVENTS, settings.USAGE_INBOX_RESERVED_EVENTS = 2, 2
+    send(world, typed(), typed())
+    with pytest.raises(InboxFull):
+        ingest(key=world.key, events=[typed()])
+    send(world, typed(), reserved=True)
+    with pytest.raises(InboxFull):
+        ingest(key=world.key, events=[typed(), typed()], reserved=True)
