@@ -1,0 +1,158 @@
+"""The permission matrix: who may do what on every route.
+
+One row a route and method. ``roles`` are those who get ``ok``; every other role of the organisation gets 403, a member of
+another organisation 404, nobody 401 (a page: the way to the login). ``scope`` is what an API key needs; without it a key
+gets 403, and where it is empty every key does. ``public`` routes answer everybody alike.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.cast import Cast
+
+__all__ = ["ALL", "ROWS", "Row"]
+
+ALL = ("owner", "admin", "developer", "billing", "viewer")
+READERS = ("owner", "admin", "developer", "viewer")
+ADMINS = ("owner", "admin")
+KEYS = ("owner", "admin", "developer")
+
+Path = Callable[[Cast, dict[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """``path`` gives the arguments of the route; ``ok`` is the status of who may; ``org`` whether it is of one."""
+
+    method: str
+    route: str
+    roles: tuple[str, ...] = ()
+    ok: int = 200
+    scope: str = ""
+    path: Path = field(default=lambda cast, made: {})
+    body: Any = None
+    query: str = ""
+    public: bool = False
+    page: bool = False
+    org: bool = True
+
+    @property
+    def id(self) -> str:
+        return f"{self.method} {self.route}"
+
+
+def org(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"org_id": cast.org.id}
+
+
+def slug(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"slug": cast.org.slug}
+
+
+def project(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"project_id": cast.project.id}
+
+
+def key(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"project_id": cast.project.id, "key_id": made["key"].id}
+
+
+def team(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"team_id": cast.team.id}
+
+
+def member(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"org_id": cast.org.id, "user_id": cast.dora.id}
+
+
+def page_project(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"slug": cast.org.slug, "project_slug": cast.project.slug}
+
+
+ROWS = (
+    # --- identity
+    Row("POST", "auth-login", public=True, ok=400, body={}),
+    Row("POST", "auth-mfa-verify", public=True, ok=400, body={}),
+    Row("POST", "auth-refresh", public=True, ok=400, body={}),
+    Row("POST", "auth-register", public=True, ok=400, body={}),
+    Row("POST", "auth-logout", ALL, 204, org=False),
+    Row("GET", "auth-me", ALL, org=False),
+    Row("GET", "jwks", public=True),
+    Row("GET", "user-detail", READERS, scope="read", path=lambda cast, made: {"user_id": cast.bob.id}),
+    # --- organisations and members
+    Row("GET", "org-list", ALL, org=False),
+    Row("POST", "org-list", ALL, 201, body={"name": "Another"}, org=False),
+    Row("GET", "org-detail", ALL, scope="read", path=org),
+    Row("PATCH", "org-detail", ADMINS, path=org, body={"name": "Renamed"}),
+    Row("DELETE", "org-detail", ("owner",), 204, path=org),
+    Row("GET", "member-list", READERS, scope="read", path=org),
+    Row("POST", "member-list", ADMINS, 201, path=org, body={"email": "charlie@example.com", "role": "viewer"}),
+    Row("PATCH", "member-detail", ADMINS, path=member, body={"role": "developer"}),
+    # Anybody may leave: Dora, the viewer, is the member that this path names.
+    Row("DELETE", "member-detail", (*ADMINS, "viewer"), 204, path=member),
+    # --- teams
+    Row("GET", "team-list", READERS, scope="read", path=org),
+    Row("POST", "team-list", ADMINS, 201, path=org, body={"name": "Warp"}),
+    Row("GET", "team-detail", READERS, scope="read", path=team),
+    Row("PATCH", "team-detail", ADMINS, path=team, body={"name": "Weft"}),
+    Row("DELETE", "team-detail", ADMINS, 204, path=team),
+    Row("PUT", "team-member", ADMINS, 204, path=lambda c, m: {"team_id": c.team.id, "user_id": c.dora.id}, body={}),
+    Row("DELETE", "team-member", ADMINS, 204, path=lambda c, m: {"team_id": c.team.id, "user_id": c.bob.id}),
+    # --- projects and keys (a developer manages the keys of their team's projects: the cast's project is Bob's team's)
+    Row("GET", "project-list", READERS, scope="read", path=org),
+    Row("POST", "project-list", ADMINS, 201, path=org, body={"name": "Shuttle"}),
+    Row("GET", "project-detail", READERS, scope="read", path=project),
+    Row("PATCH", "project-detail", ADMINS, path=project, body={"name": "Renamed"}),
+    Row("DELETE", "project-detail", ADMINS, 204, path=project),
+    Row("GET", "key-list", READERS, path=project),
+    Row("POST", "key-list", KEYS, 201, path=project, body={"name": "ci", "scopes": ["ingest"]}),
+    Row("DELETE", "key-detail", KEYS, 204, path=key),
+    Row("POST", "key-rotate", KEYS, 201, path=key, body={}),
+    # --- audit
+    Row("GET", "audit-list", ADMINS, path=lambda cast, made: {}),
+    # --- usage and analytics
+    Row("POST", "usage-events", scope="ingest", ok=400, body={"events": []}),
+    Row("POST", "usage-track", scope="ingest", ok=400, body={}),
+    Row("GET", "usage-health", public=True),
+    Row("POST", "otlp-logs", scope="ingest", body={}),
+    Row("POST", "otlp-metrics", scope="ingest", body={}),
+    Row("POST", "otlp-traces", scope="ingest", body={}),
+    Row("GET", "analytics-usage", ALL, scope="read"),
+    Row("GET", "org-usage", ALL, scope="read", path=org),
+    # --- operations
+    Row("GET", "health-live", public=True),
+    Row("GET", "health-ready", public=True),
+    Row("GET", "metrics", public=True, ok=403),
+    Row("GET", "openapi", public=True),
+    Row("GET", "docs", public=True, page=True),
+    # --- pages outside an organisation
+    Row("GET", "login", public=True, page=True, ok=-1),
+    Row("GET", "signup", public=True, page=True, ok=-1),
+    Row("GET", "login_code", public=True, page=True, ok=-1),
+    Row("GET", "start", public=True, page=True, ok=-1),
+    Row("GET", "logout", public=True, page=True, ok=-1),
+    Row("GET", "dev_mailbox", public=True, page=True),
+    Row("GET", "components", public=True, page=True),
+    Row("GET", "welcome", ALL, page=True, org=False, ok=-1),
+    # --- pages of an organisation
+    Row("GET", "home", ALL, page=True, path=slug),
+    Row("GET", "home_csv", ALL, page=True, path=lambda c, m: {"slug": c.org.slug, "panel": "days"}),
+    Row("GET", "live", ALL, page=True, path=slug),
+    Row("GET", "first_run", ALL, page=True, path=slug, ok=-1),
+    Row("GET", "first_event", ALL, page=True, path=page_project, ok=-1),
+    Row("GET", "projects", READERS, page=True, path=slug),
+    Row("POST", "projects", ADMINS, page=True, path=slug, ok=-1, body={"name": "Shuttle"}),
+    Row("GET", "project", READERS, page=True, path=page_project),
+    Row("POST", "project", KEYS, page=True, path=page_project, ok=-1, body={"name": "ci", "scopes": ["ingest"]}),
+    Row(
+        "POST", "key_revoke", KEYS, page=True, ok=-1,
+        path=lambda c, m: {"slug": c.org.slug, "project_slug": c.project.slug, "key_id": m["key"].id},
+    ),
+)  # fmt: skip
+
+# Routes without a row, each with its reason.
+EXCUSED = {
+    "dev_mail": "a mail of the development mailbox: as its list, in development only",
+    "dev_mail_html": "the same",
+}

@@ -1,0 +1,185 @@
+"""Every route × every method × everybody: what the matrix says is what happens, and a route without a row fails."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.db import transaction
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from apps.projects.services import revoke_api_key
+from tests.cast import Api, Cast, make_key, rights_of
+from tests.matrix.matrix import ALL, EXCUSED, ROWS, Row
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+def routes(resolver: Any = None) -> Iterator[URLPattern]:
+    """Every route of ours; the staff admin has its own gate and its own test."""
+    for pattern in (resolver or get_resolver()).url_patterns:
+        if isinstance(pattern, URLResolver):
+            if str(pattern.pattern) != "admin/":
+                yield from routes(pattern)
+        else:
+            yield pattern
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """What happens inside leaves no trace for the next in the row."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+def ask(api: Api, row: Row, cast: Cast, made: dict[str, Any]) -> Any:
+    path = reverse(row.route, kwargs=row.path(cast, made)) + row.query
+    with undone():
+        if row.page and row.method == "POST":
+            return api.client.post(
+                path, urlencode(row.body or {}, doseq=True), content_type="application/x-www-form-urlencoded"
+            )
+        return api(row.method, path, None if row.method == "GET" else row.body)
+
+
+def check(row: Row, answer: Any, who: str) -> None:
+    if row.ok == -1:
+        assert answer.status_code in {200, 204, 302, 303, 400, 422}, (who, answer.status_code, answer.content[:300])
+    else:
+        assert answer.status_code == row.ok, (who, answer.status_code, answer.content[:300])
+
+
+@pytest.fixture
+def made(cast: Cast) -> dict[str, Any]:
+    key, token = make_key(cast, scopes=("ingest", "read", "gateway"))
+    bare, bare_token = make_key(cast, scopes=("gateway",))
+    dead, dead_token = make_key(cast, scopes=("ingest", "read", "admin"))
+    revoke_api_key(org_id=cast.org.id, project_id=cast.project.id, key_id=dead.id)
+    return {"key": key, "full": token, "bare": bare_token, "dead": dead_token, "bare_key": bare}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+def test_everybody_gets_what_the_matrix_says(row: Row, cast: Cast, made: dict[str, Any]) -> None:
+    people = rights_of(cast)
+    if row.public:
+        for who in ("nobody", "owner", "stranger"):
+            check(row, ask(people[who], row, cast, made), who)
+        return
+    nobody = ask(people["nobody"], row, cast, made)
+    if row.page:
+        assert nobody.status_code == 302, nobody.status_code
+        assert nobody["Location"].startswith("/login")
+    else:
+        assert nobody.status_code == 401, (nobody.status_code, nobody.content[:300])
+        assert "WWW-Authenticate" in nobody
+    if row.roles:
+        for role in ALL:
+            answer = ask(people[role], row, cast, made)
+            if role in row.roles:
+                check(row, answer, role)
+            else:
+                assert answer.status_code == 403, (role, answer.status_code, answer.content[:300])
+        if row.org and row.path(cast, made):
+            answer = ask(people["stranger"], row, cast, made)
+            assert answer.status_code == 404, (answer.status_code, answer.content[:300])
+            # Their existence is not told: the same answer as for what does not exist.
+    if not row.page:
+        keys(row, cast, made)
+
+
+def keys(row: Row, cast: Cast, made: dict[str, Any]) -> None:
+    """API keys: revoked, without the scope, with it."""
+    dead = ask(Api(token=made["dead"]), row, cast, made)
+    assert dead.status_code == 401, (dead.status_code, dead.content[:300])
+    bare = ask(Api(token=made["bare"]), row, cast, made)
+    assert bare.status_code == 403, (bare.status_code, bare.content[:300])
+    if row.scope:
+        check(row, ask(Api(token=made["full"]), row, cast, made), "key")
+    else:
+        assert ask(Api(token=made["full"]), row, cast, made).status_code == 403
+
+
+def test_every_route_has_a_row() -> None:
+    known = {row.route for row in ROWS} | set(EXCUSED)
+    assert {pattern.name for pattern in routes()} - known == set()
+
+
+def test_every_row_is_a_route() -> None:
+    assert ({row.route for row in ROWS} | set(EXCUSED)) - {pattern.name for pattern in routes()} == set()
+
+
+def test_a_method_without_a_row_is_405(cast: Cast, made: dict[str, Any]) -> None:
+    alice = Api(cast.alice)
+    for route in sorted({row.route for row in ROWS if not row.page}):
+        rows = [row for row in ROWS if row.route == route]
+        path = reverse(route, kwargs=rows[0].path(cast, made))
+        for method in sorted(set(METHODS) - {row.method for row in rows}):
+            with undone():
+                answer = alice(method, path, None if method == "GET" else {})
+            assert answer.status_code == 405, (method, route, answer.status_code)
+            assert "Allow" in answer, (method, route)
+
+
+def test_what_is_refused_does_not_happen(cast: Cast, made: dict[str, Any]) -> None:
+    """The other side of a 403: nothing was written."""
+    before = _counts()
+    people = rights_of(cast)
+    for row in ROWS:
+        if row.method == "GET" or row.public:
+            continue
+        path = reverse(row.route, kwargs=row.path(cast, made))
+        for who in {*ALL, "stranger"} - set(row.roles):
+            if row.roles and (row.org or who == "nobody") and not (who == "stranger" and not row.path(cast, made)):
+                people[who].client.generic(row.method, path, b"{}", content_type="application/json")
+    assert _counts() == before
+
+
+def _counts() -> dict[str, int]:
+    from django.apps import apps
+
+    from apps.core.tenancy import system_scope
+
+    with system_scope("the test counts all"):
+        return {
+            model._meta.label: model._default_manager.count()
+            for model in apps.get_models()
+            if model._meta.app_label in {"accounts", "teams", "projects", "usage", "events"} and model._meta.managed
+        }
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "field"),
+    [
+        ("POST", "/orgs/{org}/projects", {"name": "x", "team_id": "{their_team}"}, "/team_id"),
+        ("PATCH", "/projects/{project}", {"team_id": "{their_team}"}, "/team_id"),
+        ("POST", "/projects/{project}/keys", {"name": "x", "scopes": ["read"], "team_id": "{their_team}"}, "/team_id"),
+        ("POST", "/projects/{project}/keys", {"name": "x", "scopes": ["read"], "owner_id": "{charlie}"}, "/owner_id"),
+        ("POST", "/orgs/{org}/teams", {"name": "x", "parent_id": "{their_team}"}, "/parent_id"),
+        ("PATCH", "/teams/{team}", {"parent_id": "{their_team}"}, "/parent_id"),
+    ],
+)
+def test_an_id_of_another_organisation_is_refused_inside_a_body(
+    method: str, path: str, body: dict[str, Any], field: str, cast: Cast
+) -> None:
+    ids = {
+        "org": cast.org.id, "project": cast.project.id, "team": cast.team.id, "their_team": cast.their_team.id,
+        "charlie": cast.charlie.id,
+    }  # fmt: skip
+    filled = {name: value.format(**ids) if isinstance(value, str) else value for name, value in body.items()}
+    answer = Api(cast.alice)(method, path.format(**ids), filled)
+    assert answer.status_code == 400
+    assert field in {error["pointer"] for error in answer.json()["errors"]}
+
+
+@pytest.mark.parametrize("path", ["/projects/{project}", "/projects/{project}/keys", "/teams/{team}", "/orgs/{org}"])
+def test_a_key_sees_nothing_of_another_organisation(path: str, cast: Cast) -> None:
+    _, token = make_key(cast, scopes=("read", "ingest"))
+    ids = {"org": cast.elsewhere.id, "project": cast.their_project.id, "team": cast.their_team.id}
+    assert Api(token=token).get(path.format(**ids)).status_code in {403, 404}
+
+
+def test_the_staff_admin_is_closed_to_everybody_without_a_second_factor(cast: Cast) -> None:
+    assert Api().get("/admin/").status_code == 302
+    assert Api(cast.alice).get("/admin/login/").status_code == 403
