@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.test import Client
 
 from apps.accounts import services as accounts
@@ -38,6 +38,7 @@ __all__ = [
     "make_key",
     "make_person",
     "published",
+    "refused_by_the_database",
     "rights_of",
     "trail",
 ]
@@ -161,6 +162,19 @@ def published(event_type: str) -> list[dict[str, Any]]:
     """The data of the events of a type that wait in the outbox, oldest first."""
     with system_scope("the test looks at all"):
         return [row.envelope["data"] for row in OutboxEvent.objects.filter(type=event_type).order_by("seq")]
+
+
+def refused_by_the_database(write: Callable[[], Any]) -> None:
+    """Fail unless the database itself refuses ``write``, which goes round scopes and services."""
+
+    def work() -> None:
+        with system_scope("goes round the services"), transaction.atomic():
+            write()
+            with connection.cursor() as cursor:
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+    with pytest.raises(IntegrityError):
+        work()
 
 
 def at_once(*works: Callable[[], Any]) -> list[Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
-from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret, validate_totp_code
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from django.conf import settings
 from django.db import transaction
 
@@ -14,6 +14,7 @@ from apps.audit.services import record
 from apps.core.crypto import decrypt, encrypt
 from apps.core.errors import Conflict, ValidationFailed
 from apps.events.services import publish
+from apps.identity.factors import totp_step
 from apps.identity.models import FactorDevice, User
 
 __all__ = ["Enrolment", "MfaAdapter", "device_of", "disable_totp", "enable_totp", "new_enrolment"]
@@ -55,12 +56,15 @@ def enable_totp(*, user: User, secret: str, code: str) -> list[str]:
     User.objects.select_for_update().get(pk=user.pk)
     if Authenticator.objects.filter(user=user, type=Authenticator.Type.TOTP).exists():
         raise Conflict("A second factor is enrolled already", code="mfa_enabled")
-    if not validate_totp_code(secret, code.strip()):
+    step = totp_step(secret, code)
+    if step is None:
         raise ValidationFailed(
             "The code is not right",
             errors=[{"pointer": "/code", "detail": "Enter the code that your authenticator shows now"}],
         )
     factor = TOTP.activate(user, secret).instance
+    factor.data["last_step"] = step
+    factor.save(update_fields=["data"])
     FactorDevice.objects.create(user=user, name="Authenticator app", authenticator=factor)
     codes = RecoveryCodes.activate(user).get_unused_codes()
     record(

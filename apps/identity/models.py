@@ -141,7 +141,9 @@ class FactorDevice(ThrottlingMixin, Device):
         allowed, _ = self.verify_is_allowed()
         if not allowed:
             return False
-        if self.authenticator.wrap().validate_code(token):
+        from apps.identity.factors import use_code
+
+        if use_code(self.authenticator_id, token):
             self.throttle_reset()
             return True
         self.throttle_increment()

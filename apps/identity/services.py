@@ -30,6 +30,7 @@ from apps.events.services import publish
 from apps.identity import jwt
 from apps.identity.authentication import forget_sessions
 from apps.identity.contracts import TokenPair, UserInfo
+from apps.identity.factors import use_code
 from apps.identity.models import FactorDevice, RefreshToken, SigningKey, TokenFamily, User, normalise_email
 from apps.identity.ports import login_policy
 from apps.identity.selectors import user_has_second_factor, user_info
@@ -186,10 +187,8 @@ def valid_second_factor(user: User, code: str) -> bool:
 
     enforce(_SECOND_FACTOR, str(user.pk), detail="Too many wrong codes")
     kinds = (Authenticator.Type.TOTP, Authenticator.Type.RECOVERY_CODES)
-    with transaction.atomic():
-        # Locked, so that of two requests with the same code one is told that it is used.
-        factors = Authenticator.objects.select_for_update().filter(user=user, type__in=kinds).order_by("pk")
-        valid = any(factor.wrap().validate_code(code.strip()) for factor in factors)
+    factors = Authenticator.objects.filter(user=user, type__in=kinds).order_by("pk").values_list("pk", flat=True)
+    valid = any(use_code(factor, code) for factor in factors)
     if valid:
         give_back(_SECOND_FACTOR, str(user.pk))
     return valid

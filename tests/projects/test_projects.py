@@ -1,14 +1,13 @@
 """`/orgs/{id}/projects` and `/projects/{id}`."""
 
 import pytest
-from django.db import IntegrityError, connection, transaction
 
 from apps.core import ports
 from apps.core.ids import uuid7
-from apps.core.tenancy import TenancyError, system_scope
+from apps.core.tenancy import TenancyError
 from apps.projects import selectors, services
 from apps.projects.models import ApiKey, Project
-from tests.cast import Api, make_key, published, rights_of, trail
+from tests.cast import Api, make_key, published, refused_by_the_database, rights_of, trail
 
 
 def test_a_project_is_made_with_a_team(cast) -> None:
@@ -112,20 +111,13 @@ def test_a_project_that_does_not_exist_is_not_found(cast) -> None:
         assert Api(cast.alice).get(path).status_code == 404
 
 
-def _refused_by_the_database(write) -> None:
-    with pytest.raises(IntegrityError), system_scope("goes round the services"), transaction.atomic():
-        write()
-        with connection.cursor() as cursor:
-            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-
-
 def test_the_database_holds_projects_and_keys_of_two_organisations_apart(cast) -> None:
     key = {"org_id": cast.org.id, "name": "x", "prefix": "mw_xxxxxx", "digest": b"x" * 32, "scopes": ["read"]}
-    _refused_by_the_database(
+    refused_by_the_database(
         lambda: Project.objects.create(org_id=cast.org.id, name="x", slug="x", team_id=cast.their_team.id)
     )
-    _refused_by_the_database(lambda: ApiKey.objects.create(project_id=cast.their_project.id, **key))
-    _refused_by_the_database(
+    refused_by_the_database(lambda: ApiKey.objects.create(project_id=cast.their_project.id, **key))
+    refused_by_the_database(
         lambda: ApiKey.objects.create(project_id=cast.project.id, team_id=cast.their_team.id, **key)
     )
 

@@ -1,15 +1,14 @@
 """`/orgs/{id}/teams`, `/teams/{id}` and who is in them."""
 
 import pytest
-from django.db import IntegrityError, connection, transaction
 
 from apps.accounts import services as accounts
 from apps.core.ids import uuid7
-from apps.core.tenancy import TenancyError, system_scope
+from apps.core.tenancy import TenancyError
 from apps.projects import selectors as projects
 from apps.teams import selectors, services
 from apps.teams.models import Team, TeamMembership
-from tests.cast import Api, at_once, make_cast, published, rights_of, trail
+from tests.cast import Api, at_once, make_cast, published, refused_by_the_database, rights_of, trail
 
 
 def people_in(cast, team=None) -> set:
@@ -133,20 +132,13 @@ def test_whoever_leaves_the_organisation_leaves_its_teams(cast) -> None:
 
 
 # ---------------------------------------------------------------- the database's own line
-def _refused_by_the_database(write) -> None:
-    with pytest.raises(IntegrityError), system_scope("goes round the services"), transaction.atomic():
-        write()
-        with connection.cursor() as cursor:
-            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-
-
 def test_the_database_holds_teams_of_two_organisations_apart(cast) -> None:
     mine = {"org_id": cast.org.id, "team_id": cast.their_team.id, "user_id": cast.alice.id}
-    _refused_by_the_database(lambda: TeamMembership.objects.create(**mine))
-    _refused_by_the_database(
+    refused_by_the_database(lambda: TeamMembership.objects.create(**mine))
+    refused_by_the_database(
         lambda: Team.objects.create(org_id=cast.org.id, name="x", slug="x", parent_id=cast.their_team.id)
     )
-    _refused_by_the_database(
+    refused_by_the_database(
         lambda: TeamMembership.objects.create(org_id=cast.org.id, team_id=cast.team.id, user_id=cast.charlie.id)
     )
 
