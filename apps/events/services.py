@@ -226,6 +226,16 @@ def maintain() -> dict[str, list[str]]:
         # Rows that found no partition of their day are few, if any; they go one by one.
         cursor.execute("DELETE FROM events_outbox_default WHERE relayed AND published_at < %s", [before])
         cursor.execute("DELETE FROM events_processed_default WHERE published_on < %s", [before])
+        # What waits for a listener that the code no longer has will not be fetched.
+        listening = list(registry.subscriptions())
+        cursor.execute(
+            "DELETE FROM events_delivery WHERE subscription <> ALL(%s) AND created_at < %s", [listening, before]
+        )
+        cursor.execute(
+            "DELETE FROM events_subscription s WHERE name <> ALL(%s)"
+            " AND NOT EXISTS (SELECT 1 FROM events_delivery d WHERE d.subscription = s.name)",
+            [listening],
+        )
         # A dead letter that was dealt with is worth a look for a month.
         cursor.execute("DELETE FROM events_dead_letter WHERE resolved_at < %s", [now() - LETTERS_KEPT])
     return {"made": made, "dropped": dropped}

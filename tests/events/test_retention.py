@@ -6,8 +6,9 @@ from django.db import connection
 from apps.core import clock
 from apps.core.partitions import ensure_partitions, list_partitions
 from apps.core.tenancy import system_scope
-from apps.events.models import OutboxEvent, Processed
-from apps.events.services import maintain
+from apps.events.models import Delivery, OutboxEvent, Processed, SubscriptionState
+from apps.events.registry import unregister
+from apps.events.services import maintain, pause_subscription
 
 START = datetime(2031, 5, 1, 12, tzinfo=UTC)  # a time of its own, where the migrations made no partitions
 
@@ -66,6 +67,28 @@ def test_an_event_of_a_day_without_a_partition_is_written_and_goes_in_its_time(b
         maintain()
     assert numbers() == []
     assert not Processed.objects.exists()
+
+
+def test_what_waits_for_a_listener_that_is_gone_is_kept_for_seven_days(bus, org) -> None:
+    name = bus.subscribe(lambda event: None)
+    pause_subscription(name=name)
+    bus.publish(1, org_id=org)
+    bus.deliver()
+    unregister(name)
+    for days, left in [(6, 1), (8, 0)]:
+        with clock.freeze(clock.now() + timedelta(days=days)):
+            maintain()
+        assert (Delivery.objects.count(), SubscriptionState.objects.filter(pk=name).count()) == (left, left)
+
+
+def test_what_waits_for_a_listener_that_is_there_is_kept_as_long_as_it_takes(bus, org) -> None:
+    name = bus.subscribe(lambda event: None)
+    pause_subscription(name=name)
+    bus.publish(1, org_id=org)
+    bus.deliver()
+    with clock.freeze(clock.now() + timedelta(days=100)):
+        maintain()
+    assert bus.waiting() == [(1, "ready")]
 
 
 def test_partitions_are_made_ahead_once(db) -> None:
