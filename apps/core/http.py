@@ -9,6 +9,7 @@ other HTTP clients out of the code.
 import ipaddress
 import socket
 from collections.abc import Iterable
+from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,7 +24,20 @@ __all__ = ["OutboundRefused", "check_address", "client", "fetch", "resolve"]
 TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 MAX_BYTES = 5 * 1024 * 1024
 MAX_REDIRECTS = 3
+MAX_SECONDS = 30.0
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# Not for everybody, though `is_global` says so in some versions of Python, or in all.
+_NOT_PUBLIC = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "192.0.0.0/24",  # protocol assignments; Oracle's metadata service answers at 192.0.0.192
+        "192.88.99.0/24",  # the relays of 6to4
+        "168.63.129.16/32",  # Azure's metadata and wire server
+        "64:ff9b:1::/48",  # NAT64 inside a network
+        "3fff::/20",  # documentation
+        "fec0::/10",  # site-local, of old
+    )
+)
 
 
 class OutboundRefused(MindWeaveError):
@@ -64,7 +78,12 @@ def _allowed(host: str, address: Address) -> bool:
 def check_address(host: str, address: Address) -> None:
     """Raise :class:`OutboundRefused` unless the address is on the public internet or allowed by the settings."""
     real = _inner(address)
-    public = real.is_global and not (real.is_multicast or real.is_reserved or real.is_unspecified)
+    public = real.is_global and not (
+        real.is_multicast
+        or real.is_reserved
+        or real.is_unspecified
+        or any(real in network for network in _NOT_PUBLIC)
+    )
     if not public and not _allowed(host, address):
         raise OutboundRefused(f"{host} leads to {address}, which is not on the public internet")
 
@@ -125,30 +144,42 @@ def _check_url(url: str) -> None:
 
 
 def fetch(method: str, url: str, *, max_bytes: int = MAX_BYTES, **kwargs: Any) -> httpx.Response:
-    """Call an address and read at most ``max_bytes``; redirects (at most three) are checked like the first.
+    """Call an address and read at most ``max_bytes``, all within 30 seconds; redirects (at most three) are checked too.
 
-    Raises :class:`OutboundRefused`, or ``httpx.HTTPError`` for what fails on the way.
+    A redirect to another host takes no credentials along, and a POST becomes a GET where HTTP says so. Raises
+    :class:`OutboundRefused`, or ``httpx.HTTPError`` for what fails on the way.
     """
+    end = monotonic() + MAX_SECONDS
     with client() as http:
+        _check_url(url)
+        request = http.build_request(method, url, **kwargs)
         for _ in range(MAX_REDIRECTS + 1):
-            _check_url(url)
-            with http.stream(method, url, **kwargs) as response:
-                if response.is_redirect and response.next_request is not None:
-                    url = str(response.next_request.url)
-                    continue
-                content = bytearray()
-                for chunk in response.iter_bytes():
-                    content += chunk
-                    if len(content) > max_bytes:
-                        raise OutboundRefused(
-                            f"The answer of {urlsplit(url).hostname} has more than {max_bytes:,} bytes"
-                        )
-                headers = [
-                    (name, value)
-                    for name, value in response.headers.multi_items()
-                    if name.lower() not in {"content-encoding", "content-length", "transfer-encoding"}
-                ]
-                return httpx.Response(
-                    response.status_code, headers=headers, content=bytes(content), request=response.request
-                )
+            response = http.send(request, stream=True)
+            try:
+                # httpx makes the next request as a browser would: without credentials to another host.
+                following = response.next_request
+                if following is None:
+                    return _read(response, max_bytes, end)
+                _check_url(str(following.url))
+                following.headers.pop("Cookie", None)
+                request = following
+            finally:
+                response.close()
     raise OutboundRefused(f"More than {MAX_REDIRECTS} redirects")
+
+
+def _read(response: httpx.Response, max_bytes: int, end: float) -> httpx.Response:
+    """The answer with its whole content; refused where it is too large or the time is up."""
+    host, content = response.url.host, bytearray()
+    for chunk in response.iter_bytes():
+        content += chunk
+        if len(content) > max_bytes:
+            raise OutboundRefused(f"The answer of {host} has more than {max_bytes:,} bytes")
+        if monotonic() > end:
+            raise OutboundRefused(f"The answer of {host} took more than {MAX_SECONDS:.0f} seconds")
+    headers = [
+        (name, value)
+        for name, value in response.headers.multi_items()
+        if name.lower() not in {"content-encoding", "content-length", "transfer-encoding"}
+    ]
+    return httpx.Response(response.status_code, headers=headers, content=bytes(content), request=response.request)
