@@ -6,4 +6,4 @@ class NotifyConfig(AppConfig):
     label = "notify"
 
     def ready(self) -> None:
-        from apps.notify import subscribers  # noqa: F401  (subscribes)
+        from apps.notify import checks, subscribers  # noqa: F401  (they register themselves)

@@ -73,6 +73,23 @@ def test_a_dispatcher_told_to_stop_ends_well_and_the_next_goes_on(dispatchers) -
     wait_for(lambda: heard() == list(range(60)))
 
 
+def test_a_dispatcher_whose_connections_are_cut_goes_on(dispatchers) -> None:
+    process = dispatchers.start()
+    publish_numbers(range(10))
+    wait_for(lambda: heard() == list(range(10)), seconds=30)
+    for total in (1010, 2010):
+        publish_numbers(range(total - 1000, total))
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            )
+            assert cursor.fetchone()[0] >= 2
+        wait_for(lambda total=total: len(heard()) >= total, seconds=40, what="all events")
+    assert heard() == list(range(2010))
+    assert process.poll() is None
+
+
 def test_killed_dispatchers_lose_nothing_and_double_nothing(dispatchers) -> None:
     total = 0
     for _ in range(3):

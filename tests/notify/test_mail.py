@@ -18,6 +18,7 @@ from apps.events.queues import sync_subscriptions
 from apps.events.relay import relay
 from apps.events.services import publish
 from apps.notify import services
+from apps.notify.checks import check_mail_goes_out
 from apps.notify.models import EmailMessage
 from apps.notify.services import deliver_email, prune_emails, send_email, sweep_emails
 from apps.scheduler import background
@@ -234,6 +235,17 @@ def test_the_address_of_the_smtp_server_comes_from_email_url() -> None:
     config = Env.email_url_config("smtp+tls://user:p%40ss@mail.example.com:587")
     assert config["EMAIL_HOST"] == "mail.example.com"
     assert (config["EMAIL_PORT"], config["EMAIL_HOST_PASSWORD"], config["EMAIL_USE_TLS"]) == (587, "p@ss", True)
+
+
+def test_a_deployment_whose_mail_goes_nowhere_is_told_so(settings) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
+    settings.MINDWEAVE_DEV_MAILBOX = False
+    assert [message.id for message in check_mail_goes_out(None)] == ["notify.W001"]
+    settings.MINDWEAVE_DEV_MAILBOX = True
+    assert check_mail_goes_out(None) == []
+    settings.MINDWEAVE_DEV_MAILBOX = False
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    assert check_mail_goes_out(None) == []
 
 
 # ---------------------------------------------------------------- the development mailbox
