@@ -28,7 +28,7 @@ __all__ = ["StaffSite"]
 _SECRET = "staff.enrolling"  # noqa: S105 - the session's key for it
 
 
-class StaffSite(UnfoldAdminSite):  # type: ignore[misc]
+class StaffSite(UnfoldAdminSite):
     """Staff sign in on the product's login page, then prove a second factor; who has none enrols one first."""
 
     site_header = "MindWeave staff"
@@ -120,7 +120,7 @@ def _install() -> StaffSite:
     """Put our site in the place of Django's default one, then let every app register there."""
     site = StaffSite(name="admin")
     # unfold has put a site of its own there: both names must change hands before anybody registers.
-    admin.site = sites.site = site  # type: ignore[assignment]
+    admin.site = sites.site = site
     admin.autodiscover()
     return site
 

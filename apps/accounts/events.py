@@ -1,20 +1,24 @@
 """What accounts publishes and records."""
 
+from typing import Any
+
 from apps.audit.registry import register_actions
 from apps.events.registry import EventType, register_type
 
-_ID = {"type": "string", "format": "uuid"}
-_TEXT = {"type": "string"}
-_CHANGED = {"type": "array", "items": _TEXT}
+_ID: dict[str, Any] = {"type": "string", "format": "uuid"}
+_TEXT: dict[str, Any] = {"type": "string"}
+_CHANGED: dict[str, Any] = {"type": "array", "items": _TEXT}
 
-for _name, _properties in {
+_TYPES: dict[str, dict[str, dict[str, Any]]] = {
     "org.created": {"org_id": _ID, "name": _TEXT, "slug": _TEXT},
     "org.updated": {"org_id": _ID, "changed": _CHANGED},
     "org.deleted": {"org_id": _ID},
     "member.added": {"org_id": _ID, "user_id": _ID, "role": _TEXT},
     "member.role_changed": {"org_id": _ID, "user_id": _ID, "role": _TEXT, "previous_role": _TEXT},
     "member.removed": {"org_id": _ID, "user_id": _ID, "role": _TEXT},
-}.items():
+}
+
+for _name, _properties in _TYPES.items():
     register_type(
         EventType(
             name=_name,

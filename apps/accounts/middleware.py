@@ -15,6 +15,7 @@ from apps.core.authentication import user_actor
 from apps.core.context import set_actor
 from apps.core.problems import problem_response
 from apps.core.tenancy import org_scope
+from apps.identity.web import user_id_of
 
 __all__ = ["OrgMiddleware"]
 
@@ -42,7 +43,7 @@ class OrgMiddleware:
             return self.get_response(request)
         if not signed_in:
             return redirect(f"/login?{urlencode({'next': request.get_full_path()})}")
-        found = selectors.org_for_web(slug=match[1], user_id=request.user.pk)
+        found = selectors.org_for_web(slug=match[1], user_id=user_id_of(request))
         if found is None:
             return problem_response(errors.NotFound(), request)
         if found[0].status != "active":

@@ -82,12 +82,9 @@ def default_org_id(user_id: UUID) -> UUID | None:
 def role_of(*, org_id: UUID, user_id: UUID) -> str | None:
     """A person's role in an organisation, or None where they do not belong to it."""
     with org_scope(org_id):
-        return (
-            Membership.objects.filter(user_id=user_id)
-            .exclude(org__status=OrgStatus.DELETED)
-            .values_list("role", flat=True)
-            .first()
-        )
+        mine = Membership.objects.filter(user_id=user_id).exclude(org__status=OrgStatus.DELETED)
+        role: str | None = mine.values_list("role", flat=True).first()
+    return role
 
 
 def membership_get(*, org_id: UUID, user_id: UUID) -> MembershipInfo | None:
@@ -113,7 +110,8 @@ def org_for_web(*, slug: str, user_id: UUID) -> tuple[OrgInfo, MembershipInfo] |
 def member_list(org_id: UUID) -> QuerySet[Membership]:
     """The memberships of an organisation, as rows to page through (for this app's own views)."""
     with org_scope(org_id):
-        return Membership.objects.select_related("user")
+        rows: QuerySet[Membership] = Membership.objects.select_related("user")
+    return rows
 
 
 def member_infos(org_id: UUID) -> list[MemberInfo]:

@@ -223,7 +223,7 @@ def _check_role(role: str) -> None:
 
 
 def _member(user_id: UUID) -> Membership:
-    member = Membership.objects.select_related("user").filter(user_id=user_id).first()
+    member: Membership | None = Membership.objects.select_related("user").filter(user_id=user_id).first()
     if member is None:
         raise NotFound()
     return member

@@ -37,7 +37,7 @@ class EstimatingPaginator(Paginator):  # type: ignore[type-arg]
         return max(int(row[0]) if row else 0, bounded)
 
 
-class StaffModelAdmin(ModelAdmin):  # type: ignore[misc]
+class StaffModelAdmin(ModelAdmin):
     """A list that stays fast on millions of rows, and no writes but those that an action sends through a service."""
 
     paginator = EstimatingPaginator
@@ -59,10 +59,10 @@ class StaffModelAdmin(ModelAdmin):  # type: ignore[misc]
         return False
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self.admin_site.has_permission(request)
+        return bool(self.admin_site.has_permission(request))
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        return self.admin_site.has_permission(request)
+        return bool(self.admin_site.has_permission(request))
 
 
 class ReadOnlyAdmin(StaffModelAdmin):
@@ -71,7 +71,7 @@ class ReadOnlyAdmin(StaffModelAdmin):
     actions = None
 
 
-class ReadOnlyInline(TabularInline):  # type: ignore[misc]
+class ReadOnlyInline(TabularInline):
     """Rows of a related model, to look at."""
 
     extra = 0

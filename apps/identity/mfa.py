@@ -66,7 +66,7 @@ def enable_totp(*, user: User, secret: str, code: str) -> list[str]:
     factor.data["last_step"] = step
     factor.save(update_fields=["data"])
     FactorDevice.objects.create(user=user, name="Authenticator app", authenticator=factor)
-    codes = RecoveryCodes.activate(user).get_unused_codes()
+    codes: list[str] = RecoveryCodes.activate(user).get_unused_codes()
     record(
         action="user.mfa.enabled", org_id=None, target_type="user", target_id=user.pk, target_label=user.email,
         after={"type": "totp"},
@@ -87,4 +87,5 @@ def disable_totp(*, user: User, reason: str) -> None:
 
 def device_of(user: User) -> FactorDevice | None:
     """The person's factor as django-otp wants it, or None."""
-    return FactorDevice.objects.filter(user=user, confirmed=True).first()
+    device: FactorDevice | None = FactorDevice.objects.filter(user=user, confirmed=True).first()
+    return device

@@ -39,7 +39,7 @@ class UserManager(BaseUserManager["User"]):
         return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
 
 
-class User(AbstractBaseUser, PermissionsMixin, UUIDModel):
+class User(AbstractBaseUser, PermissionsMixin, UUIDModel):  # type: ignore[django-manager-missing]
     """A person. What they may do in an organisation is their membership there (accounts), never a flag here."""
 
     email = models.EmailField(max_length=254, unique=True)

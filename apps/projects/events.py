@@ -1,19 +1,23 @@
 """What projects publishes and records."""
 
+from typing import Any
+
 from apps.audit.registry import register_actions
 from apps.events.registry import EventType, register_type
 
-_ID = {"type": "string", "format": "uuid"}
-_TEXT = {"type": "string"}
-_CHANGED = {"type": "array", "items": _TEXT}
+_ID: dict[str, Any] = {"type": "string", "format": "uuid"}
+_TEXT: dict[str, Any] = {"type": "string"}
+_CHANGED: dict[str, Any] = {"type": "array", "items": _TEXT}
 
-for _name, _properties in {
+_TYPES: dict[str, dict[str, dict[str, Any]]] = {
     "project.created": {"project_id": _ID, "name": _TEXT},
     "project.updated": {"project_id": _ID, "changed": _CHANGED},
     "project.deleted": {"project_id": _ID},
     "key.created": {"key_id": _ID, "project_id": _ID, "name": _TEXT},
     "key.revoked": {"key_id": _ID, "project_id": _ID},
-}.items():
+}
+
+for _name, _properties in _TYPES.items():
     register_type(
         EventType(
             name=_name,

@@ -158,7 +158,7 @@ def project_info(project: Project) -> ProjectInfo:
 def project_list(org_id: UUID, *, archived: bool = False) -> QuerySet[Project]:
     """The projects of an organisation (rows, for this app's own views); ``archived`` adds the archived ones."""
     with org_scope(org_id):
-        rows = Project.objects.all()
+        rows: QuerySet[Project] = Project.objects.all()
     return rows if archived else rows.filter(archived_at__isnull=True)
 
 
@@ -178,7 +178,8 @@ def project_names(org_id: UUID) -> dict[UUID, str]:
 def org_of_project(project_id: UUID) -> UUID | None:
     """Which organisation a project belongs to: what a path ``/projects/{id}`` means before anybody's right is known."""
     with system_scope("a path names a project without its organisation"):
-        return Project.objects.filter(pk=project_id).values_list("org_id", flat=True).first()
+        found: UUID | None = Project.objects.filter(pk=project_id).values_list("org_id", flat=True).first()
+    return found
 
 
 # ---------------------------------------------------------------- keys
@@ -204,7 +205,7 @@ def key_info(key: ApiKey) -> ApiKeyInfo:
 def key_list(*, org_id: UUID, project_id: UUID | None = None) -> QuerySet[ApiKey]:
     """The keys of an organisation or of one project (rows, for this app's own views)."""
     with org_scope(org_id):
-        rows = ApiKey.objects.select_related("project")
+        rows: QuerySet[ApiKey] = ApiKey.objects.select_related("project")
     return rows if project_id is None else rows.filter(project_id=project_id)
 
 

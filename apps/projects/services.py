@@ -97,7 +97,7 @@ def archive_project(*, org_id: UUID, project_id: UUID) -> None:
 
 def _project(project_id: UUID, *, lock: bool = False) -> Project:
     rows = Project.objects.filter(pk=project_id)
-    project = (rows.select_for_update() if lock else rows).first()
+    project: Project | None = (rows.select_for_update() if lock else rows).first()
     if project is None:
         raise NotFound()
     return project
@@ -246,7 +246,7 @@ def revoke_api_key(*, org_id: UUID, project_id: UUID, key_id: UUID, by_user_id: 
 
 def _key(project_id: UUID, key_id: UUID) -> ApiKey:
     rows = ApiKey.objects.select_for_update(of=("self",)).select_related("project")
-    key = rows.filter(pk=key_id, project_id=project_id).first()
+    key: ApiKey | None = rows.filter(pk=key_id, project_id=project_id).first()
     if key is None:
         raise NotFound()
     return key

@@ -38,7 +38,8 @@ def team_info(team: Team) -> TeamInfo:
 def team_list(org_id: UUID) -> QuerySet[Team]:
     """The teams of an organisation (rows, for this app's own views)."""
     with org_scope(org_id):
-        return Team.objects.all()
+        rows: QuerySet[Team] = Team.objects.all()
+    return rows
 
 
 def team_get(*, org_id: UUID, team_id: UUID) -> TeamInfo:
@@ -57,13 +58,15 @@ def team_names(org_id: UUID) -> dict[UUID, str]:
 def team_members(*, org_id: UUID, team_id: UUID) -> QuerySet[TeamMembership]:
     """Who is in a team (rows, for this app's own views)."""
     with org_scope(org_id):
-        return TeamMembership.objects.select_related("user").filter(team_id=team_id)
+        rows: QuerySet[TeamMembership] = TeamMembership.objects.select_related("user").filter(team_id=team_id)
+    return rows
 
 
 def is_team_member(*, org_id: UUID, team_id: UUID, user_id: UUID) -> bool:
     """Whether a person is in a team of the organisation."""
     with org_scope(org_id):
-        return TeamMembership.objects.filter(team_id=team_id, user_id=user_id).exists()
+        found: bool = TeamMembership.objects.filter(team_id=team_id, user_id=user_id).exists()
+    return found
 
 
 def primary_team_map(org_id: UUID) -> dict[UUID, UUID]:
@@ -75,4 +78,5 @@ def primary_team_map(org_id: UUID) -> dict[UUID, UUID]:
 def org_of_team(team_id: UUID) -> UUID | None:
     """Which organisation a team belongs to: what a path ``/teams/{id}`` means before anybody's right is known."""
     with system_scope("a path names a team without its organisation"):
-        return Team.objects.filter(pk=team_id).values_list("org_id", flat=True).first()
+        found: UUID | None = Team.objects.filter(pk=team_id).values_list("org_id", flat=True).first()
+    return found

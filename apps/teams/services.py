@@ -113,7 +113,7 @@ def _lock(org_id: UUID) -> None:
 
 
 def _team(team_id: UUID) -> Team:
-    team = Team.objects.filter(pk=team_id).first()
+    team: Team | None = Team.objects.filter(pk=team_id).first()
     if team is None:
         raise NotFound()
     return team
