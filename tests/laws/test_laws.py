@@ -69,11 +69,7 @@ def test_no_app_reaches_another_models_through_the_registry() -> None:
 
 
 def test_apps_do_not_listen_to_signals_of_models() -> None:
-    found = [
-        path
-        for path, tree in parsed()
-        if imported(tree) & {"django.db.models.signals", "django.dispatch"}
-    ]
+    found = [path for path, tree in parsed() if imported(tree) & {"django.db.models.signals", "django.dispatch"}]
     assert found == []
 
 
