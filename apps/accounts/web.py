@@ -12,11 +12,13 @@ from django.utils.functional import SimpleLazyObject
 
 from apps.accounts import selectors
 from apps.accounts.permissions import ROLE_CAPABILITIES, capabilities_of
+from apps.core.errors import PermissionDenied
 from apps.core.registry import nav
 from apps.identity.web import user_id_of
 
 __all__ = ["can", "org_page", "shell"]
 
+_SAFE = {"GET", "HEAD", "OPTIONS"}
 View = Callable[..., HttpResponse]
 
 
@@ -26,7 +28,8 @@ def can(request: HttpRequest, capability: str) -> bool:
 
 
 def org_page(*, capability: str, title: str, key: str = "") -> Callable[[View], View]:
-    """A page under ``/o/<slug>/`` for those who hold ``capability``; others get 403 inside the shell.
+    """A page under ``/o/<slug>/`` for those who hold ``capability``; others get 403 inside the shell. A
+    suspended organisation is read-only.
 
     ``title`` names the page where it is refused, ``key`` its place in the navigation. The templates find ``tz``, the
     reader's time zone: their own, else the organisation's.
@@ -38,6 +41,8 @@ def org_page(*, capability: str, title: str, key: str = "") -> Callable[[View], 
             request.nav_key = key  # type: ignore[attr-defined]
             if not can(request, capability):
                 return _refused(request, capability, title)
+            if request.method not in _SAFE and request.org.status != "active":  # type: ignore[attr-defined]
+                raise PermissionDenied("This organisation is suspended", code="org_suspended")
             return view(request, *args, **kwargs)
 
         inner.capability = capability  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The one way pages ask for usage: rows of ``usage_query`` as plain figures."""
+"""The one way pages ask for usage: rows of ``usage_aggregate`` as plain figures, days cut as the organisation does."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -6,8 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from apps.analytics.selectors import usage_query
-from apps.usage.selectors import Metrics, UsageRow
+from apps.usage.selectors import Metrics, UsageRow, usage_aggregate
 
 __all__ = ["Figures", "Row", "read"]
 
@@ -82,10 +81,10 @@ def read(
 ) -> tuple[list[Row], Figures]:
     """Usage of ``[start, end)`` cut by ``granularity`` and grouped by one dimension; rows and their total.
 
-    ``only`` keeps some values of that dimension.
+    ``timezone`` is the organisation's own; ``only`` keeps some values of that dimension.
     """
-    answer = usage_query(
-        org_id=org_id, start=start, end=end, timezone=timezone, granularity=granularity,
+    answer = usage_aggregate(
+        org_id=org_id, start=start, end=end, timezone=timezone, org_timezone=timezone, granularity=granularity,
         group_by=[by] if by else [], filters={by: list(only)} if only else None,
     )  # fmt: skip
     return list(_rows(answer.data, by)), _figures(answer.totals)

@@ -187,4 +187,5 @@ def first_event_page(request: HttpRequest, project_slug: str) -> HttpResponse:
     event: FirstEvent | None = first_event(org.id, project.pk)
     if event is None:
         return HttpResponse(status=204)
-    return render(request, "analytics/first_event_live.html", {"event": event, "project": projects.project_info(project)})
+    context = {"event": event, "project": projects.project_info(project)}
+    return render(request, "analytics/first_event_live.html", context)

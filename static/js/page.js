@@ -136,10 +136,11 @@
   });
 
   // ---- toasts: good news leaves after 6 s, waits under pointer or focus; trouble stays until dismissed
-  for (const toast of all("[data-toast]")) {
+  for (const toast of all("[data-toast]")) setUpToast(toast);
+  function setUpToast(toast) {
     const dismiss = () => toast.remove();
     one("[data-toast-x]", toast)?.addEventListener("click", dismiss);
-    if (one(".mw-tone-danger, .mw-tone-warn", toast)) continue;
+    if (one(".mw-tone-danger, .mw-tone-warn", toast)) return;
     let timer = setTimeout(dismiss, 6000);
     const hold = () => clearTimeout(timer);
     const release = () => {
@@ -148,6 +149,20 @@
     };
     for (const name of ["mouseenter", "focusin"]) toast.addEventListener(name, hold);
     for (const name of ["mouseleave", "focusout"]) toast.addEventListener(name, release);
+  }
+
+  // ---- a fragment that did not come: said once, with what to name when reporting it; polling stays quiet
+  function tellTrouble(event) {
+    const source = event.detail.elt;
+    if (source.getAttribute("hx-trigger")?.includes("every")) return;
+    const toast = one("#trouble").content.firstElementChild.cloneNode(true);
+    one("[data-correlation]", toast).textContent = event.detail.xhr.getResponseHeader("X-Correlation-Id") ?? "none";
+    one(".mw-toasts").replaceChildren(toast);
+    setUpToast(toast);
+  }
+  if (one("#trouble")) {
+    document.body.addEventListener("htmx:responseError", tellTrouble);
+    document.body.addEventListener("htmx:sendError", tellTrouble);
   }
 
   // ---- tabs: all panels stand open without scripts

@@ -2,6 +2,7 @@
 
 import re
 
+from apps.accounts.services import suspend_organization
 from apps.projects.selectors import key_authenticate, key_list
 from tests.web.conftest import Cast, event
 
@@ -116,3 +117,11 @@ def test_a_viewer_makes_nothing_in_the_first_run(cast: Cast) -> None:
 
 def test_the_time_zone_must_be_one(cast: Cast) -> None:
     assert cast.stranger.post("/welcome?new=1", {"name": "X", "timezone": "Mars/Olympus"}).status_code == 400
+
+
+def test_a_suspended_organisation_can_be_read_and_not_changed(cast: Cast) -> None:
+    suspend_organization(org_id=cast.org.id, reason="unpaid")
+    assert "This organisation is suspended" in cast.owner.get(cast.url("projects")).content.decode()
+    answer = cast.owner.post(cast.url("projects"), {"name": "More"})
+    assert answer.status_code == 403
+    assert "More" not in cast.owner.get(cast.url("projects")).content.decode()
