@@ -16,7 +16,7 @@ from apps.usage.ingest.attribution import directory_of, forget_directories
 from apps.usage.ingest.columns import Built, Window, build
 from apps.usage.ingest.committer import committer
 from apps.usage.ingest.decode import MAX_EVENTS
-from apps.usage.ingest.inbox import InboxRow, gauge, insert
+from apps.usage.ingest.inbox import InboxRow, gauge, insert_again
 from apps.usage.models import Person, TagKey
 from apps.usage.pricing.writes import price_end, price_set
 from apps.usage.telemetry import count_accepted, count_duplicates, count_rejected
@@ -75,7 +75,7 @@ def _commit(org_id: UUID, received: datetime, built: Built, *, reserved: bool) -
     gauge.admit(built.accepted, reserved=reserved)
     row = InboxRow(org_id, received, built.accepted, built.frame)
     if connection.in_atomic_block or built.accepted > GROUP_COMMIT_EVENTS:
-        insert([row])
+        insert_again([row])
     else:
         committer.commit(row)
 

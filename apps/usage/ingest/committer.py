@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from django.db import connection
 
-from apps.usage.ingest.inbox import InboxRow, insert
+from apps.usage.ingest.inbox import InboxRow, insert_again
 
 __all__ = ["GroupCommitter", "committer"]
 
@@ -28,7 +28,7 @@ class GroupCommitter:
 
     MAX_ROWS = 500
 
-    def __init__(self, write: Callable[[list[InboxRow]], None] = insert) -> None:
+    def __init__(self, write: Callable[[list[InboxRow]], None] = insert_again) -> None:
         self._write = write
         self._wake = threading.Condition()
         self._waiting: list[_Waiting] = []

@@ -9,11 +9,11 @@ from uuid import UUID
 
 import psycopg
 from django.conf import settings
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 from apps.usage.errors import InboxFull
 
-__all__ = ["SLOTS", "InboxRow", "gauge", "insert", "slot_of"]
+__all__ = ["SLOTS", "InboxRow", "gauge", "insert", "insert_again", "slot_of"]
 
 # Organisations are spread over this many slots for ever; the drain's shards share the slots out among them.
 SLOTS = 8
@@ -48,7 +48,7 @@ def insert(rows: list[InboxRow]) -> None:
     """Commit ``rows`` together. When it returns outside a transaction, they survive a crash of the server."""
     connection.ensure_connection()
     # Django's cursors write parameters into the SQL text; frames go as they are.
-    with psycopg.Cursor(connection.connection) as cursor:
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
         cursor.execute(
             _INSERT,
             (
@@ -62,6 +62,20 @@ def insert(rows: list[InboxRow]) -> None:
         )
         if cursor.rowcount != len(rows):
             raise RuntimeError("the inbox took fewer rows than it was given")
+
+
+def insert_again(rows: list[InboxRow]) -> None:
+    """:func:`insert`, once more where the connection turns out to be dead.
+
+    Whether the first try was committed is not known then; it does not matter, since an id counts once.
+    """
+    try:
+        insert(rows)
+    except (OperationalError, InterfaceError):
+        if connection.in_atomic_block:
+            raise
+        connection.close()
+        insert(rows)
 
 
 class Gauge:

@@ -9,6 +9,8 @@ import pytest
 import zstandard
 from django.test import Client
 
+from apps.core.database import connect
+from apps.usage.ingest.inbox import gauge
 from tests.usage.engine.conftest import World, event, make_world, moment, value
 
 
@@ -319,3 +321,21 @@ def test_a_disk_that_is_nearly_full_answers_429(world: World, settings: Any) -> 
     settings.USAGE_MIN_FREE_BYTES = 1 << 60
     response = post(world, {"events": [event()]})
     assert (response.status_code, response.json()["code"], waiting()) == (429, "inbox_full", 0)
+
+
+@pytest.mark.parametrize("events", [1, 300])
+def test_a_database_that_went_away_is_503_and_comes_back(committed: None, events: int) -> None:
+    world = make_world("gone")
+    batch = {"events": [event() for _ in range(events)]}
+    assert post(world, batch).status_code == 202
+    with connect() as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+    gauge.reset()
+    refused = post(world, batch)
+    assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+    assert refused.headers["Retry-After"]
+    assert post(world, batch).status_code == 202
+    assert waiting() == 2 * events
