@@ -6,4 +6,4 @@ class IdentityConfig(AppConfig):
     label = "identity"
 
     def ready(self) -> None:
-        from apps.identity import events  # noqa: F401 - registers what this app publishes and records
+        from apps.identity import events, rotation  # noqa: F401 - they register what this app publishes and encrypts
