@@ -7,6 +7,7 @@ other. A repeat that arrives while the first is at work waits for it on the reco
 import hashlib
 from collections.abc import Callable
 from datetime import timedelta
+from uuid import UUID
 
 from django.db import OperationalError, connection, transaction
 from django.http import HttpResponse
@@ -26,8 +27,13 @@ _WAIT = "10s"
 _MAX_KEY = 255
 
 
-def run_once(key: str, *, actor: Actor, path: str, body: bytes, work: Callable[[], Response]) -> HttpResponse:
+def run_once(
+    key: str, *, actor: Actor, org_id: UUID | None, path: str, body: bytes, work: Callable[[], Response]
+) -> HttpResponse:
     """Do ``work`` in one transaction with the record of its answer, or give the answer it had before.
+
+    A key means something only for one caller, organisation and path: who belongs to two organisations may use one key
+    in each, and is never answered in the one with what was made in the other.
 
     Raises :class:`Unprocessable` where the key came with another body, :class:`Conflict` where the first is still at
     work after ten seconds, and whatever ``work`` raises, in which case nothing is kept and the key may be used again.
@@ -37,7 +43,7 @@ def run_once(key: str, *, actor: Actor, path: str, body: bytes, work: Callable[[
             "The Idempotency-Key is not valid",
             errors=[{"pointer": "Idempotency-Key", "detail": f"1 to {_MAX_KEY} printable characters"}],
         )
-    scope = hashlib.sha256(f"{actor.kind}\x00{actor.id}\x00{path}".encode()).digest()
+    scope = hashlib.sha256(f"{actor.kind}\x00{actor.id}\x00{org_id}\x00{path}".encode()).digest()
     digest = hashlib.sha256(body).digest()
     with transaction.atomic():
         record_id = _claim(scope, key, digest)

@@ -92,6 +92,7 @@ class ApiView(APIView):
             return run_once(
                 key,
                 actor=self.actor,
+                org_id=self.org_id,
                 path=request.path,
                 body=orjson.dumps(request.data, option=orjson.OPT_SORT_KEYS),
                 work=lambda: handler(request, *args, **kwargs),
