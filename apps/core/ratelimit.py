@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import redis
 import structlog
 from django.conf import settings
+from prometheus_client import Counter
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -24,6 +25,8 @@ from apps.core.errors import RateLimited
 __all__ = ["Limit", "RateResult", "check", "enforce", "give_back"]
 
 log = structlog.get_logger(__name__)
+
+UNLIMITED = Counter("mindweave_ratelimit_unlimited", "Uses that were let through uncounted, Redis being away")
 
 _TIMEOUT = 0.1
 _REST_AFTER_FAILURE = 1.0
@@ -108,6 +111,7 @@ def check(limit: Limit, identity: str, *, cost: int = 1) -> RateResult:
             log.warning("ratelimit.open", reason=str(error))
         else:
             return RateResult(limit, bool(allowed), int(remaining), -(-int(reset) // 1000), -(-int(wait) // 1000))
+    UNLIMITED.inc()
     return RateResult(limit, True, limit.limit, 0, 0, unknown=True)
 
 
