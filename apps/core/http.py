@@ -79,10 +79,7 @@ def check_address(host: str, address: Address) -> None:
     """Raise :class:`OutboundRefused` unless the address is on the public internet or allowed by the settings."""
     real = _inner(address)
     public = real.is_global and not (
-        real.is_multicast
-        or real.is_reserved
-        or real.is_unspecified
-        or any(real in network for network in _NOT_PUBLIC)
+        real.is_multicast or real.is_reserved or real.is_unspecified or any(real in network for network in _NOT_PUBLIC)
     )
     if not public and not _allowed(host, address):
         raise OutboundRefused(f"{host} leads to {address}, which is not on the public internet")
