@@ -113,7 +113,7 @@ class Usage(ApiView):
         responses={200: UsageAnswerSerializer},
         parameters=[
             OpenApiParameter("start", str, description="RFC 3339 moment or date, included; default 30 days ago."),
-            OpenApiParameter("end", str, description="RFC 3339 moment or date, not included; default the end of the running bucket."),
+            OpenApiParameter("end", str, description="RFC 3339 moment or date, not included; default: up to now."),
             OpenApiParameter("granularity", str, enum=GRANULARITIES, description="Default `day`."),
             OpenApiParameter("group_by", str, description=f"{', '.join(DIMENSIONS)}, tag:<name>; comma-separated."),
             OpenApiParameter("timezone", str, description="IANA name; default the organisation's."),

@@ -9,10 +9,11 @@ class UsageConfig(AppConfig):
     def ready(self) -> None:
         from apps.core.metrics import register_collector
         from apps.usage import audit_actions, events
-        from apps.usage.api import describe
+        from apps.usage.api import describe, describe_otlp
         from apps.usage.telemetry import collect_inbox
 
         events.register()
         audit_actions.register()
         describe.register()
+        describe_otlp.register()
         register_collector("usage.inbox", collect_inbox)

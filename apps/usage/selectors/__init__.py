@@ -10,15 +10,24 @@ from apps.usage.selectors.aggregate import (
     usage_aggregate,
 )
 from apps.usage.selectors.people import unclaimed_people
+from apps.usage.selectors.raw import EVENT_FIELDS, EventRow, event_search
+from apps.usage.selectors.sessions import SESSION_FILTERS, SessionRow, session_get, session_list
 from apps.usage.store import as_of
 
 __all__ = [
     "DIMENSIONS",
+    "EVENT_FIELDS",
     "GRANULARITIES",
+    "SESSION_FILTERS",
+    "EventRow",
     "Metrics",
+    "SessionRow",
     "UsageAnswer",
     "UsageRow",
     "as_of",
+    "event_search",
+    "session_get",
+    "session_list",
     "tag_keys",
     "unclaimed_people",
     "usage_aggregate",

@@ -15,6 +15,7 @@ from apps.core.money import nano_to_str
 from apps.core.tenancy import org_scope
 from apps.usage import histogram, store
 from apps.usage.models import TagKey
+from apps.usage.selectors.dimensions import DIMENSIONS, dimension_column, dimension_conditions, dimension_joins
 
 __all__ = [
     "DIMENSIONS",
@@ -31,18 +32,6 @@ GRANULARITIES = ("minute", "hour", "day", "week", "month", "none")
 MAX_ROWS = 10_000
 # Minute rows are kept 35 days; a margin of one keeps a query from reading a half-dropped day.
 _MINUTES_KEPT = timedelta(days=34)
-
-# Dimension → column. Ids are UUIDs and may be null; words are never null, empty stands for none.
-_IDS = {"project": "w.project_id", "team": "w.team_id", "user": "w.person_id", "key": "w.key_id"}
-_WORDS = {
-    "model": "t.model",
-    "event_type": "t.event_type",
-    "mcp_server": "t.mcp_server",
-    "mcp_tool": "t.mcp_tool",
-    "source": "t.source",
-    "status": "t.status",
-}
-DIMENSIONS = (*_WORDS, *_IDS)
 
 _SUMS = (
     "events", "calls", "tool_calls", "errors", "call_errors", "input_tokens", "output_tokens", "cache_read_tokens",
@@ -161,14 +150,15 @@ def usage_aggregate(
     params: dict[str, Any] = {"org": org, "start": start, "end": end, "tz": timezone}
     if grain == "day":
         params |= {"start": start.astimezone(zone).date(), "end": end.astimezone(zone).date()}
-    dimensions = [_column(name, index, params) for index, name in enumerate(group_by)]
-    where = _where(filters or {}, params)
+    dimensions = [dimension_column(name, index, params) for index, name in enumerate(group_by)]
+    conditions = dimension_conditions(filters or {}, params)
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     bucket = _bucket(grain, granularity)
     keys = [bucket, *dimensions]
     sql = (
         f"SELECT {', '.join(keys)}, {_SQL_SUMS} FROM {store.rollup_sql(grain)} r "  # noqa: S608 - parts are our own
         "JOIN usage_who w ON w.id = r.who JOIN usage_what t ON t.id = r.what "
-        f"{'LEFT JOIN usage_tagset g ON g.id = w.tagset ' if _needs_tags(group_by, filters) else ''}"
+        f"{dimension_joins((*group_by, *(filters or ())))}"
         f"{where} GROUP BY {', '.join(str(i + 1) for i in range(len(keys)))} LIMIT {MAX_ROWS + 1}"
     )
     with connection.cursor() as cursor:
@@ -239,30 +229,3 @@ def _bucket(grain: store.Grain, granularity: str) -> str:
         # Dates of the organisation's zone: a moment is made of them outside, where the zone's rules are known.
         return "r.bucket" if granularity == "day" else f"date_trunc('{granularity}', r.bucket::timestamp)"
     return "r.bucket" if granularity == "minute" else f"date_trunc('{granularity}', r.bucket, %(tz)s)"
-
-
-def _column(name: str, index: int, params: dict[str, Any]) -> str:
-    if name.startswith("tag:"):
-        params[f"tag{index}"] = name.removeprefix("tag:")
-        return f"g.tags->>%(tag{index})s"
-    column = _WORDS.get(name)
-    return column if column else f"{_IDS[name]}::text"
-
-
-def _needs_tags(group_by: Sequence[str], filters: Mapping[str, Sequence[str]] | None) -> bool:
-    return any(name.startswith("tag:") for name in (*group_by, *(filters or ())))
-
-
-def _where(filters: Mapping[str, Sequence[str]], params: dict[str, Any]) -> str:
-    conditions = []
-    for index, (name, values) in enumerate(filters.items()):
-        params[f"f{index}"] = [value for value in values if value]
-        if name.startswith("tag:"):
-            params[f"ftag{index}"] = name.removeprefix("tag:")
-            column = f"coalesce(g.tags->>%(ftag{index})s, '')"
-        else:
-            column = _WORDS.get(name) or f"coalesce({_IDS[name]}::text, '')"
-        if "" in values:
-            params[f"f{index}"].append("")
-        conditions.append(f"{column} = ANY(%(f{index})s)")
-    return f"WHERE {' AND '.join(conditions)}" if conditions else ""

@@ -1,0 +1,141 @@
+"""Sessions: what an agent or a person did in one go, newest first."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from django.db import connection
+
+from apps.core.money import nano_to_str
+from apps.usage.drain.flush import session_number
+from apps.usage.selectors.dimensions import dimension_conditions, dimension_joins
+
+__all__ = ["SESSION_FILTERS", "SessionRow", "session_get", "session_list"]
+
+SESSION_FILTERS: Final = ("project", "user", "team", "key")
+
+_SUMS: Final = (
+    "events", "calls", "tool_calls", "errors", "input_tokens", "output_tokens", "cache_read_tokens",
+    "cache_write_tokens", "cost_nano",
+)  # fmt: skip
+_PART: Final = "session_id, who, {models}, started_at, last_at, " + ", ".join(_SUMS)
+_WHOLE: Final = f"SELECT id, {_PART.format(models='models')} FROM usage_session"  # noqa: S608 - our own parts
+_FRESH: Final = f"SELECT session, {_PART.format(models='ARRAY[model]')} FROM usage_session_delta"  # noqa: S608
+# A session lies folded in one row, and in deltas for what came since.
+_GATHERED: Final = f"""
+    SELECT id, min(session_id) AS session_id, (array_agg(who ORDER BY started_at))[1] AS who,
+        string_to_array(string_agg(array_to_string(models, chr(31)), chr(31)), chr(31)) AS models,
+        min(started_at) AS started_at, max(last_at) AS last_at, {", ".join(f"sum({name}) AS {name}" for name in _SUMS)}
+    FROM parts GROUP BY id
+"""  # noqa: S608
+_READ: Final = (
+    "SELECT s.session_id, s.id, s.started_at, s.last_at, s.models, w.project_id, coalesce(p.claimed_by, w.person_id),"
+    " w.team_id, w.key_id, " + ", ".join(f"s.{name}" for name in _SUMS)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A session's sums: ``at`` (its last event) and ``number`` are its place in the order, ``body`` its JSON."""
+
+    at: datetime
+    number: int
+    body: dict[str, Any]
+
+
+def session_list(
+    *,
+    org_id: UUID,
+    filters: Mapping[str, Sequence[str]],
+    limit: int,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    after: tuple[datetime, int] | None = None,
+) -> list[SessionRow]:
+    """Sessions whose last event lies in ``[start, end)``, the latest first, from behind ``after`` on."""
+    org, _ = _org(org_id)
+    params: dict[str, Any] = {"org": org, "limit": limit}
+    conditions = []
+    if start is not None:
+        conditions.append("last_at >= %(start)s")
+        params["start"] = start
+    if end is not None:
+        conditions.append("last_at < %(end)s")
+        params["end"] = end
+    if after is not None:
+        conditions.append("last_at <= %(at)s AND (last_at, id) < (%(at)s, %(number)s)")
+        params |= {"at": after[0], "number": after[1]}
+    if who := dimension_conditions(filters, params):
+        conditions.append(
+            f"who IN (SELECT w.id FROM usage_who w {dimension_joins(filters)}"  # noqa: S608
+            f"WHERE w.org = %(org)s AND {' AND '.join(who)})"
+        )
+    where = "".join(f" AND {condition}" for condition in conditions)
+    # The folded sessions without deltas come by their index, as many as fit; those with deltas are few.
+    parts = (
+        "fresh AS (SELECT DISTINCT session AS id FROM usage_session_delta WHERE org = %(org)s), parts AS ("  # noqa: S608
+        f"({_WHOLE} WHERE org = %(org)s AND id NOT IN (SELECT id FROM fresh){where}"
+        " ORDER BY last_at DESC, id DESC LIMIT %(limit)s)"
+        f" UNION ALL {_WHOLE} WHERE org = %(org)s AND id IN (SELECT id FROM fresh)"
+        f" UNION ALL {_FRESH} WHERE org = %(org)s)"
+    )
+    return _rows(parts, f"WHERE true{where}", params)
+
+
+def session_get(*, org_id: UUID, session_id: str) -> SessionRow | None:
+    """The session of this name, or None."""
+    org, salt = _org(org_id)
+    params = {"org": org, "number": session_number(salt, session_id), "limit": 1}
+    parts = (
+        f"parts AS ({_WHOLE} WHERE org = %(org)s AND id = %(number)s"
+        f" UNION ALL {_FRESH} WHERE org = %(org)s AND session = %(number)s)"
+    )
+    found = _rows(parts, "", params)
+    return found[0] if found else None
+
+
+def _org(org_id: UUID) -> tuple[int, bytes]:
+    """Its number and salt; number 0, which nobody has, where nothing was counted yet."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id, salt FROM usage_org WHERE org_id = %s", [org_id])
+        row = cursor.fetchone()
+    return (row[0], bytes(row[1])) if row else (0, b"")
+
+
+def _rows(parts: str, where: str, params: Mapping[str, Any]) -> list[SessionRow]:
+    sql = (
+        f"WITH {parts}, gathered AS ({_GATHERED}), page AS (SELECT * FROM gathered {where}"  # noqa: S608
+        f" ORDER BY last_at DESC, id DESC LIMIT %(limit)s) {_READ} FROM page s JOIN usage_who w ON w.id = s.who"
+        f" {dimension_joins(['user'])} ORDER BY s.last_at DESC, s.id DESC"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return [_row(row) for row in cursor.fetchall()]
+
+
+def _row(row: Sequence[Any]) -> SessionRow:
+    session_id, number, started_at, last_at, models, project, person, team, key, *sums = row
+    metrics = {name: int(value) for name, value in zip(_SUMS, sums, strict=True)}
+    body = {
+        "session_id": session_id,
+        "started_at": _stamp(started_at),
+        "last_at": _stamp(last_at),
+        "duration_ms": (last_at - started_at) // timedelta(milliseconds=1),
+        "models": sorted({model for model in models or [] if model}),
+        "project_id": str(project) if project else None,
+        "user_id": str(person) if person else None,
+        "team_id": str(team) if team else None,
+        "key_id": str(key) if key else None,
+        "metrics": {
+            **{name: value for name, value in metrics.items() if name not in {"cache_write_tokens", "cost_nano"}},
+            "cache_creation_tokens": metrics["cache_write_tokens"],
+            "cost_usd": nano_to_str(metrics["cost_nano"]),
+        },
+    }
+    return SessionRow(last_at, number, body)
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,2 @@
+from tests.cast import cast  # noqa: F401 - the fixture of everybody
+from tests.usage.engine.conftest import _fresh_caches, committed, drain  # noqa: F401 - fixtures

@@ -1,0 +1,157 @@
+"""``GET /v1/sessions`` and ``/v1/sessions/{id}``."""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from django.db import connection
+
+from apps.core.tenancy import system_scope
+from apps.usage.models import Person
+from apps.usage.services import claim_person
+from tests.cast import Api, Cast, make_key, rights_of
+from tests.usage.engine.conftest import event, moment
+
+pytestmark = pytest.mark.usefixtures("committed")
+
+
+@pytest.fixture
+def token(cast: Cast) -> str:
+    return make_key(cast, scopes=("ingest", "read"))[1]
+
+
+def send(token: str, *events: dict[str, Any]) -> None:
+    response = Api(token=token).post("/v1/events", {"events": list(events)})
+    assert response.json()["rejected"] == [], response.content
+
+
+def sessions(cast: Cast, **query: Any) -> list[dict[str, Any]]:
+    response = Api(cast.dora).get("/v1/sessions", query)
+    assert response.status_code == 200, response.content
+    data: list[dict[str, Any]] = response.json()["data"]
+    return data
+
+
+def test_a_session_sums_its_events_whether_folded_or_not(cast: Cast, token: str, drain: Callable[[], None]) -> None:
+    first, last = moment(minutes=30), moment(minutes=10)
+    common = {"session_id": "s1", "user_id": str(cast.bob.id), "latency_ms": 5}
+    send(token, event(timestamp=first, model="claude-opus-5", input_tokens=1000, output_tokens=0, **common))
+    drain()
+    send(
+        token,
+        event(timestamp=last, model="claude-haiku-5-5", input_tokens=0, output_tokens=2, status="error", **common),
+        event(event_type="mcp_tool", timestamp=moment(minutes=20), model=None, mcp_tool="Bash", input_tokens=0,
+              output_tokens=0, **common),
+        event(timestamp=last),
+    )  # fmt: skip
+    drain()
+    (found,) = sessions(cast)
+    assert found["session_id"] == "s1"
+    assert found["user_id"] == str(cast.bob.id)
+    assert found["project_id"] == str(cast.project.id)
+    assert found["models"] == ["claude-haiku-5-5", "claude-opus-5"]
+    assert found["started_at"][:19] == first[:19]
+    assert found["last_at"][:19] == last[:19]
+    assert found["duration_ms"] // 1000 in (1199, 1200)
+    assert found["metrics"] == {
+        "events": 3, "calls": 2, "tool_calls": 1, "errors": 1, "input_tokens": 1000, "output_tokens": 2,
+        "cache_read_tokens": 0, "cache_creation_tokens": 0, "cost_usd": "0.005001",
+    }  # fmt: skip
+
+
+def test_a_session_reads_with_its_latest_events(cast: Cast, token: str, drain: Callable[[], None]) -> None:
+    name = "shift/7 é"
+    events = [event(session_id=name, timestamp=moment(minutes=n)) for n in range(1, 4)]
+    send(token, *events, event(session_id="another"))
+    drain()
+    path = f"/v1/sessions/{quote(name)}"
+    body = Api(cast.dora).get(path).json()
+    assert body["metrics"]["calls"] == 3
+    assert [row["event_id"] for row in body["recent_events"]] == [sent["event_id"] for sent in events]
+    assert Api(cast.dora).get("/v1/sessions/nobody").status_code == 404
+    assert Api(cast.charlie).get(path).status_code == 404
+    answers = {role: api.get(path).status_code for role, api in rights_of(cast).items()}
+    assert answers == {
+        "owner": 200, "admin": 200, "developer": 200, "billing": 200, "viewer": 200, "stranger": 404, "nobody": 401,
+    }  # fmt: skip
+
+
+def test_pages_hold_every_session_once_the_latest_first(cast: Cast, token: str, drain: Callable[[], None]) -> None:
+    same = moment(minutes=9)
+    send(token, *(event(session_id=f"s{n}", timestamp=same) for n in range(4)))
+    send(token, *(event(session_id=f"t{n}", timestamp=moment(minutes=n + 1)) for n in range(3)))
+    drain()
+    _fold_some()
+    seen, cursor = [], None
+    while True:
+        body = Api(cast.dora).get("/v1/sessions", {"limit": "2", **({"cursor": cursor} if cursor else {})}).json()
+        seen += [row["session_id"] for row in body["data"]]
+        cursor = body["next_cursor"]
+        if cursor is None:
+            break
+    assert seen[:3] == ["t0", "t1", "t2"]
+    assert sorted(seen[3:]) == ["s0", "s1", "s2", "s3"]
+
+
+def _fold_some() -> None:
+    """Half of the sessions lie folded, the others not: the list must not tell."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH gone AS (DELETE FROM usage_session_delta WHERE session % 2 = 0 RETURNING *) INSERT INTO usage_session"
+            " (id, org, session_id, who, models, started_at, last_at, events, calls, tool_calls, errors, input_tokens,"
+            " output_tokens, cache_read_tokens, cache_write_tokens, cost_nano) SELECT session, org, session_id, who,"
+            " ARRAY[model], started_at, last_at, events, calls, tool_calls, errors, input_tokens, output_tokens,"
+            " cache_read_tokens, cache_write_tokens, cost_nano FROM gone"
+        )
+
+
+def test_sessions_are_found_by_person_project_and_period(cast: Cast, token: str, drain: Callable[[], None]) -> None:
+    send(
+        token,
+        event(session_id="bobs", user_id=str(cast.bob.id), timestamp=moment(minutes=3)),
+        event(session_id="doras", user_id=str(cast.dora.id), timestamp=moment(minutes=60)),
+    )
+    drain()
+    _fold_some()
+
+    def names(**query: str) -> list[str]:
+        return [row["session_id"] for row in sessions(cast, **query)]
+
+    assert names(**{"filter[user]": str(cast.bob.id)}) == ["bobs"]
+    assert names(**{"filter[project]": str(cast.project.id)}) == ["bobs", "doras"]
+    assert names(**{"filter[team]": ""}) == []
+    assert names(start=moment(minutes=30)) == ["bobs"]
+    assert names(end=moment(minutes=30)) == ["doras"]
+    assert Api(cast.dora).get("/v1/sessions", {"filter[model]": "x"}).status_code == 400
+
+
+def test_a_claimed_persons_usage_is_the_members_past_and_future(
+    cast: Cast, token: str, drain: Callable[[], None]
+) -> None:
+    attributes = [
+        {"key": name, "value": {"stringValue": value}}
+        for name, value in {
+            "event.name": "api_request", "user.email": "bob@home.example", "session.id": "evening",
+            "model": "claude-opus-5", "input_tokens": "1000", "output_tokens": "0", "request_id": "req_9",
+            "event.timestamp": moment(minutes=2),
+        }.items()
+    ]  # fmt: skip
+    record = {"body": {"stringValue": "claude_code.api_request"}, "attributes": attributes}
+    sent = Api(token=token).post("/otlp/v1/logs", {"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]})
+    assert sent.status_code == 200, sent.content
+    drain()
+    with system_scope("test"):
+        person = Person.objects.get(email="bob@home.example")
+
+    def by_user() -> set[str | None]:
+        query = {"granularity": "none", "group_by": "user"}
+        return {row["group"]["user"] for row in Api(cast.dora).get("/analytics/usage", query).json()["data"]}
+
+    assert by_user() == {str(person.pk)}
+    claim_person(org_id=cast.org.id, person_id=person.pk, user_id=cast.bob.id)
+    assert by_user() == {str(cast.bob.id)}
+    (session,) = sessions(cast, **{"filter[user]": str(cast.bob.id)})
+    assert session["user_id"] == str(cast.bob.id)
+    (row,) = Api(cast.dora).get("/v1/events", {"filter[user]": str(cast.bob.id)}).json()["data"]
+    assert row["user_id"] == str(cast.bob.id)
