@@ -288,11 +288,7 @@ _COLLECTED = (STATIC_ROOT / "staticfiles.json").exists()
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     # Hashed names and compressed copies once `collectstatic` has run; before that, straight out of the source tree.
-    "staticfiles": {
-        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
-        if _COLLECTED
-        else "django.contrib.staticfiles.storage.StaticFilesStorage"
-    },
+    "staticfiles": {"BACKEND": "apps.core.web.storage.StaticStorage"},
 }
 WHITENOISE_USE_FINDERS = not _COLLECTED
 WHITENOISE_MANIFEST_STRICT = False
