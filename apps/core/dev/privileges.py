@@ -12,10 +12,13 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["child_setup", "chown_tree", "die_with_parent", "end_with_parent", "server_uid"]
+__all__ = ["child_setup", "chown_tree", "die_with_parent", "end_with_parent", "name_process", "server_uid"]
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_KEEPCAPS = 8
+_PR_SET_NAME = 15
+_PR_SET_SECUREBITS = 28
+_SECBIT_NO_SETUID_FIXUP = 1 << 2
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
 _CAP_DAC_OVERRIDE = 1
@@ -66,6 +69,8 @@ def child_setup(*, become: tuple[int, int] | None = None, parent_pid: int | None
 
     def setup() -> None:
         if become is not None:
+            # access(2) forgets the capabilities of a user that is not root, unless this bit is set; initdb asks it.
+            _libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
             _libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
             os.setgroups([])
             os.setresgid(become[1], become[1], become[1])
@@ -95,3 +100,8 @@ def die_with_parent() -> None:
 def end_with_parent() -> None:
     """Ask the kernel for a SIGTERM when the parent ends."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
+def name_process(name: str) -> None:
+    """What ``ps`` and ``top`` call this process, in 15 characters."""
+    _libc.prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
