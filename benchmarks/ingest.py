@@ -30,7 +30,8 @@ def _role(command: str) -> str:
     """What a process of the instance is, by its command line."""
     for word, role in (
         ("postgres: ", "PostgreSQL"), ("/postgres ", "PostgreSQL"), ("redis-server", "Redis"), ("caddy", "front"),
-        ("mw-drain", "drain"), (" drain", "drain"), (" bus", "bus"), ("beat", "beat"), ("celery", "worker"),
+        ("mw-drain", "drain"), (" drain", "drain"), (" bus", "bus"), ("mw-bus", "bus"), ("beat", "beat"),
+        ("celery", "worker"), ("mw-worker", "worker"),
         ("asgi", "realtime"), ("granian", "web"), ("multiprocessing", "web"), ("wsgi", "web"),
     ):  # fmt: skip
         if word in command:

@@ -68,6 +68,9 @@ def check_room(here: Place) -> None:
 # ---------------------------------------------------------------- before the start
 def prepare(here: Place, *, say: Callable[[str], None]) -> None:
     """Bring the schema, the static files and the schedule up to date; quick where nothing has changed."""
+    for stale in settings.METRICS_DIR.glob("*.db"):
+        if not stale.stem.endswith(f"_{os.getpid()}"):
+            stale.unlink()  # the counts of processes that are gone: a scrape would add them for ever
     stamp_path, stamp = here.data_dir / "prepared.json", _stamp(here)
     try:
         known = json.loads(stamp_path.read_text())
@@ -111,10 +114,11 @@ def programs(here: Place) -> list[Program]:
     web, realtime = here.run_dir / "web.sock", here.run_dir / "realtime.sock"
     for path in (web, realtime):
         path.unlink(missing_ok=True)
+    workers = min(4, max(1, (os.cpu_count() or 1) // 2))
     command, env = front_command(here.run_dir, settings.HOST, settings.PORT, web=web, realtime=realtime)
     return [
-        _granian("web", "wsgi", web, ["--blocking-threads", "6", "--backlog", "2048"]),
-        _granian("realtime", "asginl", realtime, ["--loop", "uvloop" if _has("uvloop") else "auto"]),
+        _granian("web", "wsgi", web, ["--workers", str(workers), "--blocking-threads", "6", "--backlog", "2048"]),
+        _granian("realtime", "asginl", realtime, ["--workers", "1", "--loop", "uvloop" if _has("uvloop") else "auto"]),
         Program("drain", function=lambda: call_command("drain"), grace=2.5),
         Program("bus", function=lambda: call_command("bus")),
         Program("worker", function=_worker, grace=2.5),
@@ -130,7 +134,7 @@ def _has(module: str) -> bool:
 
 
 def _granian(name: str, interface: str, path: Path, extra: list[str]) -> Program:
-    command = [sys.executable, "-m", "granian", "--interface", interface, "--uds", str(path), "--workers", "1"]
+    command = [sys.executable, "-m", "granian", "--interface", interface, "--uds", str(path)]
     command += ["--no-access-log", "--log-level", "warning", "--workers-kill-timeout", "2", "--respawn-failed-workers"]
     command += ["--process-name", f"mindweave-{name}"] if _has("setproctitle") else []
     env = {**os.environ, "MINDWEAVE_SUPERVISED": "1", "MINDWEAVE_PROCESS": name}

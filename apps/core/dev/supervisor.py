@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from apps.core.dev.privileges import child_setup
+from apps.core.dev.privileges import child_setup, name_process
 
 __all__ = ["Child", "Program", "Supervisor", "run_forked"]
 
@@ -55,7 +55,7 @@ def _redirect(log: Path) -> None:
     os.dup2(descriptor, 2)
 
 
-def _fork(function: Callable[[], object], log: Path) -> int:
+def _fork(function: Callable[[], object], log: Path, name: str = "once") -> int:
     parent = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -69,6 +69,7 @@ def _fork(function: Callable[[], object], log: Path) -> int:
             signal.signal(number, signal.SIG_DFL)
         child_setup(parent_pid=parent)()
         _redirect(log)
+        name_process(f"mw-{name}")
         function()
         code = 0
     except SystemExit as error:
@@ -109,7 +110,7 @@ class Supervisor:
     def _launch(self, child: Child) -> None:
         program, log = child.program, self.log_dir / f"{child.program.name}.log"
         if program.function is not None:
-            child.pid = _fork(program.function, log)
+            child.pid = _fork(program.function, log, program.name)
         else:
             assert program.command is not None
             with log.open("ab") as out:

@@ -1,0 +1,123 @@
+"""``make bench``: a fresh instance of its own, and every benchmark through its address.
+
+``make bench ARGS="startup ingest --seconds 10"`` chooses. What each prints is what docs/benchmarks.md cites.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.ingest import calibrate
+
+ROOT = Path(__file__).resolve().parents[1]
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Instance:
+    """``manage.py up`` on a directory that goes away with it."""
+
+    def __init__(self) -> None:
+        self.data_dir = Path(tempfile.mkdtemp(prefix="mwb-"))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def start(self, **environment: str) -> tuple[float, dict[str, Any]]:
+        """Returns the seconds until it was ready, and what it said."""
+        own = {"MINDWEAVE_DATA_DIR": str(self.data_dir), "MINDWEAVE_PORT": str(self.port)}
+        began = time.perf_counter()
+        self.process = subprocess.Popen(
+            [sys.executable, "manage.py", "up", "--json"],
+            cwd=ROOT, env={**os.environ, **own, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit(self.process.stderr.read())
+        return time.perf_counter() - began, json.loads(line)
+
+    def stop(self) -> float:
+        """Returns the seconds until nothing was left of it."""
+        began = time.perf_counter()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait()
+        return time.perf_counter() - began
+
+    def memory(self) -> int:
+        """Bytes that all its processes hold together, each shared page shared out (PSS)."""
+        total = 0
+        for entry in Path("/proc").iterdir():
+            try:
+                if str(self.data_dir).encode() in (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes():
+                    rollup = (entry / "smaps_rollup").read_text()
+                    total += int(rollup.split("Pss:")[1].split()[0]) * 1024
+            except (OSError, IndexError):
+                continue
+        return total
+
+    def remove(self) -> None:
+        shutil.rmtree(self.data_dir, ignore_errors=True)
+
+
+def startup(rest: list[str]) -> int:
+    """How long the first start takes, with the demo's history, and the later ones; how long the end."""
+    instance = Instance()
+    try:
+        for word in ("first start, with demo data", "second start", "third start"):
+            seconds, _ = instance.start()
+            memory = instance.memory()
+            end = instance.stop()
+            print(f"{word}: ready after {seconds:.1f} s, {memory / 2**20:.0f} MB, ended in {end:.1f} s", flush=True)
+    finally:
+        instance.remove()
+    return 0
+
+
+def ingest(rest: list[str]) -> int:
+    """Events a second through the front, and whether every sum is exact."""
+    instance = Instance()
+    instance.start(DEMO="0")
+    try:
+        command = [sys.executable, "benchmarks/ingest.py", "--url", instance.url, "--data-dir", str(instance.data_dir)]
+        command += ["--pid", str(instance.process.pid), "--orgs", "10", *rest]
+        return subprocess.run(command, cwd=ROOT, check=False).returncode
+    finally:
+        instance.stop()
+        instance.remove()
+
+
+BENCHMARKS: dict[str, Callable[[list[str]], int]] = {"startup": startup, "ingest": ingest}
+
+
+def main() -> int:
+    """Run what is named, or everything; the exit code is not 0 where a sum was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(BENCHMARKS)}; all by default")
+    options, rest = parser.parse_known_args()
+    if unknown := set(options.names) - set(BENCHMARKS):
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    memory = os.sysconf("SC_PHYS_PAGES") * _PAGE / 2**30
+    print(f"{calibrate()}; {memory:.0f} GB; Python {sys.version.split()[0]}", flush=True)
+    failed = 0
+    for name in options.names or BENCHMARKS:
+        print(f"\n{name}", flush=True)
+        failed |= BENCHMARKS[name](rest)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
