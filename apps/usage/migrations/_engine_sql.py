@@ -80,7 +80,9 @@ CREATE TABLE usage_person (
 );
 CREATE INDEX usage_person_org ON usage_person (org_id, id);
 """
-DIMENSIONS_BACK = "DROP TABLE usage_person, usage_tag_value, usage_tag_key, usage_what, usage_who, usage_tagset, usage_org"
+DIMENSIONS_BACK = (
+    "DROP TABLE usage_person, usage_tag_value, usage_tag_key, usage_what, usage_who, usage_tagset, usage_org"
+)
 
 SLOTS = 8
 
