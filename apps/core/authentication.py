@@ -39,7 +39,7 @@ def user_actor(user: Any, request: HttpRequest) -> Actor:
 class SessionAuthentication(authentication.SessionAuthentication):
     """The cookie session of the web UI, with CSRF checked."""
 
-    def authenticate(self, request: Request) -> tuple[Any, Actor] | None:  # type: ignore[override]
+    def authenticate(self, request: Request) -> tuple[Any, Actor] | None:
         found = super().authenticate(request)
         return None if found is None else (found[0], user_actor(found[0], request._request))
 

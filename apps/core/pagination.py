@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from django.core import signing
 from django.core.exceptions import ValidationError
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Field, Model, Q, QuerySet
 
 from apps.core.errors import ValidationFailed
 
@@ -84,7 +84,7 @@ def _after(model: type[Model], order: Sequence[str], values: Sequence[str | None
     for name, raw in zip(order, values, strict=True):
         field = name.lstrip("-")
         try:
-            value = model._meta.get_field(field).to_python(raw)
+            value = cast("Field[Any, Any]", model._meta.get_field(field)).to_python(raw)
         except ValidationError as error:
             raise ValidationFailed("cursor is not valid") from error
         condition |= Q(**equal, **{f"{field}__{'lt' if name.startswith('-') else 'gt'}": value})

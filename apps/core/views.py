@@ -120,8 +120,7 @@ def _groups() -> list[dict[str, Any]]:
 
 
 def _readable(operation: dict[str, Any]) -> dict[str, Any]:
-    content = operation.get("requestBody", {}).get("content", {})
-    request_body = next(iter(content.values()), {}).get("schema")
+    request_body = _schema_of(operation.get("requestBody", {}))
     return {
         "id": f"{operation['method']}-{slugify(operation['path'].replace('/', ' '))}",
         "path": operation["path"],
@@ -134,14 +133,19 @@ def _readable(operation: dict[str, Any]) -> dict[str, Any]:
             {
                 "status": status,
                 "description": answer.get("description", ""),
-                "fields": _fields(next(iter(answer.get("content", {}).values()), {}).get("schema", {}))
-                if status.startswith("2")
-                else [],
+                "fields": _fields(_schema_of(answer)) if status.startswith("2") else [],
             }
             for status, answer in sorted(operation.get("responses", {}).items())
         ],
         "auth": [next(iter(choice), "none") for choice in operation.get("security", [])],
     }
+
+
+def _schema_of(holder: dict[str, Any]) -> dict[str, Any]:
+    """The schema of the first kind of content that a body or an answer may have; empty without one."""
+    contents: list[dict[str, Any]] = list(holder.get("content", {}).values())
+    found: dict[str, Any] = contents[0].get("schema", {}) if contents else {}
+    return found
 
 
 def _resolve(schema: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The permission matrix: who may do what on every route.
 
-One row a route and method. ``roles`` are those who get ``ok``; every other role of the organisation gets 403, a member of
-another organisation 404, nobody 401 (a page: the way to the login). ``scope`` is what an API key needs; without it a key
-gets 403, and where it is empty every key does. ``public`` routes answer everybody alike.
+One row a route and method. ``roles`` are those who get ``ok``; every other role of the organisation gets 403, a member
+of another organisation 404, nobody 401 (a page: the way to the login). ``scope`` is what an API key needs; without it a
+key gets 403, and where it is empty every key does. ``public`` routes answer everybody alike.
 """
 
 from collections.abc import Callable
@@ -113,6 +113,10 @@ ROWS = (
     Row("GET", "audit-list", ADMINS, path=lambda cast, made: {}),
     # --- usage and analytics
     Row("POST", "usage-events", scope="ingest", ok=400, body={"events": []}),
+    Row("GET", "usage-events", ALL, scope="read"),
+    Row("GET", "usage-sessions", ALL, scope="read"),
+    Row("GET", "usage-session", ALL, 404, scope="read", path=lambda cast, made: {"session_id": "nobody/ever"}),
+    Row("GET", "usage-metrics", public=True, ok=403),
     Row("POST", "usage-track", scope="ingest", ok=400, body={}),
     Row("GET", "usage-health", public=True),
     Row("POST", "otlp-logs", scope="ingest", body={}),

@@ -35,7 +35,9 @@ class DemoProject:
 _CODE = Habit(
     models=(("claude-opus-5-5", 5), ("claude-sonnet-5-5", 4), ("claude-haiku-5-5", 3)),
     input_tokens=2600, output_tokens=900, cached=0.86, latency_ms=5200, source="claude_code",
-    tools=(("github", "create_pull_request"), ("github", "search_code"), ("postgres", "query"), ("", "Bash"), ("", "Edit")),
+    tools=(
+        ("github", "create_pull_request"), ("github", "search_code"), ("postgres", "query"), ("", "Bash"), ("", "Edit"),
+    ),
 )  # fmt: skip
 
 PROJECTS = (
