@@ -37,7 +37,7 @@ class MetricsSerializer(serializers.Serializer):  # type: ignore[type-arg]
     events = serializers.IntegerField(help_text="All events.")
     calls = serializers.IntegerField(help_text="`api_call` events.")
     tool_calls = serializers.IntegerField(help_text="`mcp_tool` events.")
-    errors = serializers.IntegerField(help_text="Calls and tool calls that failed.")
+    errors = serializers.IntegerField(help_text="Calls and tool calls that failed.")  # type: ignore[assignment]
     call_errors = serializers.IntegerField(help_text="Calls that failed.")
     input_tokens = serializers.IntegerField()
     output_tokens = serializers.IntegerField()
@@ -65,7 +65,7 @@ class PeriodSerializer(serializers.Serializer):  # type: ignore[type-arg]
 
 
 class UsageAnswerSerializer(serializers.Serializer):  # type: ignore[type-arg]
-    data = UsageRowSerializer(many=True)
+    data = UsageRowSerializer(many=True)  # type: ignore[assignment]
     totals = MetricsSerializer()
     period = PeriodSerializer()
     as_of = serializers.DateTimeField(help_text="Every event acknowledged before it is counted.")
@@ -78,7 +78,7 @@ def _stamp(moment: datetime) -> str:
 
 def metrics_body(metrics: Metrics) -> dict[str, Any]:
     """The metrics as JSON carries them."""
-    return {name: getattr(metrics, name) for name in MetricsSerializer().fields}
+    return {str(name): getattr(metrics, str(name)) for name in MetricsSerializer().get_fields()}
 
 
 def usage_body(answer: UsageAnswer, query: Mapping[str, Any]) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def _tell_partial(message: Message, result: IngestResult) -> None:
     if not result.rejected:
         return
     first = result.rejected[0]
-    partial = message.partial_success  # type: ignore[attr-defined]
+    partial = message.partial_success
     name = next(field.name for field in partial.DESCRIPTOR.fields if field.name.startswith("rejected_"))
     setattr(partial, name, len(result.rejected))
     partial.error_message = f"{first.code}: {first.detail}"

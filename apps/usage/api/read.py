@@ -81,7 +81,7 @@ class EventSerializer(_WhoSerializer):
     request_id = serializers.CharField(allow_null=True)
     mcp_server = serializers.CharField(allow_null=True)
     mcp_tool = serializers.CharField(allow_null=True)
-    source = serializers.CharField(allow_null=True)
+    source = serializers.CharField(allow_null=True)  # type: ignore[assignment]
     tags = serializers.DictField(child=serializers.CharField())
     metadata = serializers.DictField()
 
@@ -90,7 +90,7 @@ class _SessionMetricsSerializer(serializers.Serializer):  # type: ignore[type-ar
     events = serializers.IntegerField()
     calls = serializers.IntegerField()
     tool_calls = serializers.IntegerField()
-    errors = serializers.IntegerField()
+    errors = serializers.IntegerField()  # type: ignore[assignment]
     input_tokens = serializers.IntegerField()
     output_tokens = serializers.IntegerField()
     cache_read_tokens = serializers.IntegerField()

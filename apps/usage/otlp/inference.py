@@ -3,8 +3,8 @@
 A call's price depends on the split of its cache writes, which 2.1.197 does not send, and on where it ran, which no
 version sends. The CLI knows both and sends the cost. So the missing parts are looked for with the list prices: where a
 split or a place gives the CLI's figure to the nano-dollar, that is what the call was, and the book prices it so from
-then on (an organisation's own prices included). Where nothing explains the figure, it is kept as the cost and flagged as
-reported, unless the organisation has prices of its own, which the CLI cannot know.
+then on (an organisation's own prices included). Where nothing explains the figure, it is kept as the cost and flagged
+as reported, unless the organisation has prices of its own, which the CLI cannot know.
 """
 
 from dataclasses import dataclass

@@ -303,7 +303,8 @@ def _dot(rates: list[tuple[Fraction, ...]], where: Ints, priced: npt.NDArray[np.
     quotient, rest = np.divmod(total, denominator)
     twice = rest * 2
     up = (twice > denominator) | ((twice == denominator) & (quotient & 1 == 1))
-    return quotient + up
+    rounded: Ints = quotient + up
+    return rounded
 
 
 def _dot_slowly(rates: list[tuple[Fraction, ...]], where: Ints, columns: list[Ints]) -> Ints:

@@ -115,7 +115,7 @@ class _Sums:
 
     def metrics(self) -> Metrics:
         p50, p95 = histogram.percentiles(b"".join(self.histograms), (0.5, 0.95))
-        return Metrics(*self.values, latency_ms_p50=p50, latency_ms_p95=p95)
+        return Metrics(**dict(zip(_SUMS, self.values, strict=True)), latency_ms_p50=p50, latency_ms_p95=p95)
 
 
 def tag_keys(org_id: UUID) -> list[str]:
@@ -186,7 +186,13 @@ def _answer(found: Iterable[Sequence[Any]], group_by: Sequence[str], zone: ZoneI
         totals.add(values, latencies)
         p50, p95 = histogram.percentiles(latencies, (0.5, 0.95)) if latencies else (None, None)
         group = {name: (str(value) if value else None) for name, value in zip(group_by, row[1:first], strict=True)}
-        rows.append(UsageRow(_moment(row[0], zone), group, Metrics(*values, latency_ms_p50=p50, latency_ms_p95=p95)))
+        rows.append(
+            UsageRow(
+                _moment(row[0], zone),
+                group,
+                Metrics(**dict(zip(_SUMS, values, strict=True)), latency_ms_p50=p50, latency_ms_p95=p95),
+            )
+        )
     rows.sort(
         key=lambda row: (row.start or as_of, -row.metrics.cost_nano, [value or "" for value in row.group.values()])
     )
