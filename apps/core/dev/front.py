@@ -50,7 +50,7 @@ def front_config(host: str, port: int, *, web: Path | str, realtime: Path | str)
                 "upstreams": [{"dial": f"unix/{upstream}" if isinstance(upstream, Path) else upstream}],
                 **options,
                 # A restart of a process shows as a pause, not as an error.
-                "load_balancing": {"retries": 40, "try_duration": "5s", "try_interval": "50ms"},
+                "load_balancing": {"retries": 100, "try_duration": "5s", "try_interval": "50ms"},
                 "transport": {"protocol": "http", "compression": False, "keep_alive": {"max_idle_conns_per_host": 256}},
             },
         ]

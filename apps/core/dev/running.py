@@ -119,9 +119,9 @@ def programs(here: Place) -> list[Program]:
     return [
         _granian("web", "wsgi", web, ["--workers", str(workers), "--blocking-threads", "6", "--backlog", "2048"]),
         _granian("realtime", "asginl", realtime, ["--workers", "1", "--loop", "uvloop" if _has("uvloop") else "auto"]),
-        Program("drain", function=lambda: call_command("drain"), grace=2.5),
+        Program("drain", function=lambda: call_command("drain"), grace=1.6),
         Program("bus", function=lambda: call_command("bus")),
-        Program("worker", function=_worker, grace=2.5),
+        Program("worker", function=_worker, grace=1.6),
         Program("beat", function=_beat, grace=1.0),
         Program("front", command=command, env=env, grace=1.0, stop_signal=signal.SIGINT),
     ]
@@ -135,10 +135,10 @@ def _has(module: str) -> bool:
 
 def _granian(name: str, interface: str, path: Path, extra: list[str]) -> Program:
     command = [sys.executable, "-m", "granian", "--interface", interface, "--uds", str(path)]
-    command += ["--no-access-log", "--log-level", "warning", "--workers-kill-timeout", "2", "--respawn-failed-workers"]
+    command += ["--no-access-log", "--log-level", "warning", "--workers-kill-timeout", "1", "--respawn-failed-workers"]
     command += ["--process-name", f"mindweave-{name}"] if _has("setproctitle") else []
     env = {**os.environ, "MINDWEAVE_SUPERVISED": "1", "MINDWEAVE_PROCESS": name}
-    return Program(name, command=[*command, *extra, f"mindweave.{interface[:4]}:application"], env=env, grace=3.0)
+    return Program(name, command=[*command, *extra, f"mindweave.{interface[:4]}:application"], env=env, grace=2.0)
 
 
 def _celery(arguments: list[str]) -> None:

@@ -160,7 +160,7 @@ class Command(BaseCommand):
     def _end(self) -> None:
         self.supervisor.stop()
         with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda server: server.stop(1.8), self.servers))
+            list(pool.map(lambda server: server.stop(1.6), self.servers))
 
     def tell(self, sentence: str) -> None:
         """Say something to the person at the terminal; `--json` keeps standard output to its one line."""
