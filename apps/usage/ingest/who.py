@@ -1,0 +1,74 @@
+"""The columns of who did it: person, team and tags of each event."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from apps.projects.contracts import KeyContext
+from apps.usage.contracts import PersonRef
+from apps.usage.ingest.attribution import Directory
+from apps.usage.ingest.batch import Columns
+from apps.usage.ingest.frame import WhoKey
+from apps.usage.ingest.parse import parse_uuid
+
+__all__ = ["attribute"]
+
+MAX_TAG_VALUE = 200
+Tags = tuple[tuple[str, str], ...] | None
+
+
+def attribute(
+    columns: Columns, key: KeyContext, directory: Directory, records: npt.NDArray[np.void]
+) -> tuple[list[WhoKey], list[tuple[bytes, str, str]]]:
+    """Fill ``who``; the batch's distinct (project, team, person, key, tags) and the unclaimed people among them."""
+    people: dict[UUID, PersonRef] = {}
+    named: Sequence[Any] = columns["user_id"]
+    if columns.telemetry:
+        named = list(zip(named, columns["user_email"], columns["user_name"], strict=True))
+    persons = {name: _person(name, key, directory, people) for name in set(named)}
+    tags = _tags(columns.metadata, directory.tag_keys) if directory.tag_keys else None
+    whos: dict[tuple[UUID | None, Tags], int] = {}
+    if tags is None:
+        position = {name: whos.setdefault((person, None), len(whos)) for name, person in persons.items()}
+        records["who"] = 0 if len(whos) == 1 else list(map(position.__getitem__, named))
+    else:
+        records["who"] = [
+            whos.setdefault((persons[name], tag), len(whos)) for name, tag in zip(named, tags, strict=True)
+        ]
+    project, key_id = key.project_id.bytes, key.key_id.bytes
+    rows: list[WhoKey] = []
+    for person, tag in whos:
+        team = directory.team_of(person, key)
+        rows.append((project, team.bytes if team else None, person.bytes if person else None, key_id, tag))
+    return rows, [(ref.id.bytes, ref.email, ref.name) for ref in people.values()]
+
+
+def _person(name: Any, key: KeyContext, directory: Directory, people: dict[UUID, PersonRef]) -> UUID | None:
+    if not isinstance(name, tuple):
+        return directory.person_of_user(parse_uuid(name), key)
+    user_id, email, label = name
+    if user_id is not None and (member := parse_uuid(user_id)) in directory.members:
+        return member
+    person, ref = directory.person_of_telemetry(email, label, key)
+    if ref is not None:
+        people[ref.id] = ref
+    return person
+
+
+def _tags(metadata: list[bytes], keys: tuple[str, ...]) -> list[Tags]:
+    """The registered tags in each event's metadata; the same metadata is read once."""
+    seen: dict[bytes, Tags] = {b"": None}
+    for raw in metadata:
+        if raw not in seen:
+            data = msgspec.json.decode(raw)
+            seen[raw] = tuple((k, _tag_text(data[k])) for k in keys if data.get(k) not in (None, "")) or None
+    return [seen[raw] for raw in metadata]
+
+
+def _tag_text(value: Any) -> str:
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text.replace("\0", "")[:MAX_TAG_VALUE]
