@@ -113,6 +113,7 @@ class Gauge:
     def reset(self) -> None:
         """Look anew at the next request (tests)."""
         self._looked_at = self._disk_at = 0.0
+        self._events, self._disk_low = 0, False
 
     def _look(self) -> None:
         now = time.monotonic()

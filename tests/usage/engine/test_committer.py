@@ -1,6 +1,7 @@
 """Small requests share a commit; each still waits for its own."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -63,15 +64,14 @@ def test_a_commit_that_fails_is_told_to_all_that_waited_for_it_and_to_no_other()
 def test_many_single_events_at_once_are_each_committed(committed: None) -> None:
     world = make_world("busy")
 
-    def send() -> None:
-        for _ in range(10):
-            ingest(key=world.key, events=[typed()])
-        connection.close()
+    def send(_: int) -> None:
+        try:
+            for _ in range(10):
+                ingest(key=world.key, events=[typed()])
+        finally:
+            connection.close()
 
-    threads = [threading.Thread(target=send) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(send, range(8)))
     assert value("SELECT sum(events) FROM usage_inbox") == 80
     assert value("SELECT count(*) FROM usage_inbox") <= 80
