@@ -32,7 +32,7 @@ lint: venv-dev ## ruff, mypy, import-linter, djhtml, migrations, OpenAPI and eve
 fmt: venv-dev ## format Python and templates
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format --quiet .
-	@find templates -name '*.html' -print0 | xargs -0 $(BIN)/djhtml --tabwidth 2 2>/dev/null || true
+	@find templates -name '*.html' -not -path 'templates/snippets/*' -print0 | xargs -0 $(BIN)/djhtml --tabwidth 2 2>/dev/null || true
 
 lock: venv-dev ## pin requirements*.in into requirements*.txt, every file by hash
 	@for f in requirements requirements-dev deploy/uv; do \
