@@ -213,6 +213,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,
+    # What a PATCH needs is what its serializer says, not nothing.
+    "COMPONENT_SPLIT_PATCH": False,
     "SCHEMA_PATH_PREFIX": "",
     "ENUM_NAME_OVERRIDES": {"RoleEnum": "apps.accounts.models.Role"},
     "POSTPROCESSING_HOOKS": [

@@ -7,7 +7,8 @@ class CoreConfig(AppConfig):
     label = "core"
 
     def ready(self) -> None:
-        from apps.core import checks, logging, telemetry  # noqa: F401 - checks registers itself
+        from apps.core import checks, describe, logging, telemetry  # noqa: F401 - checks registers itself
 
         logging.configure(level=settings.LOG_LEVEL, style=settings.LOG_FORMAT)
         telemetry.configure()
+        describe.register()

@@ -91,6 +91,12 @@ def document(path: str, method: str, operation: Mapping[str, Any]) -> None:
 class ApiSchema(AutoSchema):
     """What every operation has: a name after its view, and problems for what can go wrong before its code."""
 
+    def _map_serializer(self, serializer: Any, direction: str, bypass_extensions: bool = False) -> Any:
+        mapped = super()._map_serializer(serializer, direction, bypass_extensions)
+        if direction == "request" and getattr(serializer, "refuses_unknown", False):
+            mapped["additionalProperties"] = False
+        return mapped
+
     def get_operation_id(self) -> str:
         words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self.view).__name__).lower()
         return f"{words}_{self.method.lower()}"
@@ -121,6 +127,7 @@ class ApiSchema(AutoSchema):
 def add_documented(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
     """drf-spectacular's post-processing hook: plain views, the problem schema, a stable order."""
     result["components"].setdefault("schemas", {})["Problem"] = _PROBLEM_SCHEMA
+    result["components"].setdefault("securitySchemes", {})["metricsToken"] = {"type": "http", "scheme": "bearer"}
     for (path, method), operation in _documented.items():
         result["paths"].setdefault(path, {})[method] = operation
     result["paths"] = dict(sorted(result["paths"].items()))

@@ -11,6 +11,8 @@ __all__ = ["StrictSerializer"]
 class StrictSerializer(serializers.Serializer):  # type: ignore[type-arg]
     """Refuses unknown fields, each with its own pointer, and NUL characters, which PostgreSQL cannot hold."""
 
+    refuses_unknown = True  # the OpenAPI document says so too
+
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
             writable = {name for name, field in self.fields.items() if not field.read_only}

@@ -1,0 +1,143 @@
+"""The live server against its own document: no server error, and no answer that the document does not know.
+
+Every operation is called with bodies and parameters made from the document: right ones about things that exist, by who
+may, and wrong ones by anybody about anything. An answer that never comes is not checked, so each operation has to
+succeed at least once, except those named in :data:`NEVER_BY_CHANCE`.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+import schemathesis
+from django.conf import settings
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from apps.accounts.services import add_member, create_organization
+from apps.core import openapi
+from apps.core.clock import now
+from apps.projects.services import create_api_key, create_project
+from apps.teams.services import add_team_member, create_team
+from apps.usage.ingest.committer import committer
+from tests.cast import PASSWORD, Api, Cast, make_cast
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+RIGHT, WRONG = 8, 5
+# What made-up data cannot do; each has its own tests of success.
+NEVER_BY_CHANCE = {
+    "POST /auth/mfa/verify": "needs a pending sign-in and a code of the moment",
+    "POST /auth/refresh": "needs a token of the present family",
+    "GET /v1/sessions/{session_id}": "needs a counted session",
+}
+KEY_SCOPES = ("ingest", "backfill", "read", "gateway", "evaluate", "admin")
+
+
+@pytest.fixture(autouse=True)
+def _no_connection_of_the_ingest_path_stays() -> Iterator[None]:
+    yield
+    committer.stop()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nothing_fails_and_nothing_undocumented_is_answered(live_server: Any) -> None:
+    cast = make_cast()
+    wrong: dict[str, str] = {}
+    for number, found in enumerate(schemathesis.openapi.from_dict(openapi.schema()).get_all_operations()):
+        operation = found.ok()
+        # Each begins with limits unused, and with an organisation of its own that it may change or remove.
+        redis.Redis.from_url(settings.REDIS_URL).flushall()
+        who, known = place(cast, number)
+        if not any("apiKey" in choice for choice in operation.definition.raw.get("security", [])):
+            who.pop("key")
+        elif all("apiKey" in choice for choice in operation.definition.raw["security"]):
+            who.pop("person")
+        if operation.label == "POST /auth/register":
+            known["email"] = "nobody-yet@example.com"
+        seen: Counter[int] = Counter()
+        try:
+            call(operation, live_server.url, who, known, seen)
+        except BaseExceptionGroup as group:
+            wrong[operation.label] = "\n".join(str(part) for part in group.exceptions)
+        except Exception as error:
+            wrong[operation.label] = str(error) or repr(error)
+        else:
+            succeeded = any(200 <= status < 300 for status in seen)
+            if succeeded == (operation.label in NEVER_BY_CHANCE):
+                wrong[operation.label] = f"succeeded: {succeeded}, which was not expected; answers: {dict(seen)}"
+    assert not wrong, "\n\n".join(f"== {label}\n{what[:1500]}" for label, what in wrong.items())
+
+
+def place(cast: Cast, number: int) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+    """Credentials, and what exists for one operation, by the names of parameters and fields."""
+    org = create_organization(owner_id=cast.alice.id, name=f"Place {number}")
+    add_member(org_id=org.id, user_id=cast.dora.id, role="viewer")
+    team = create_team(org_id=org.id, name="Loom")
+    add_team_member(org_id=org.id, team_id=team.id, user_id=cast.dora.id)
+    project = create_project(org_id=org.id, name="Weaver", team_id=team.id)
+    key, _ = create_api_key(org_id=org.id, project_id=project.id, name="to change", scopes=("ingest",))
+    _, token = create_api_key(org_id=org.id, project_id=project.id, name="to use", scopes=KEY_SCOPES)
+    login = Api().post("/auth/login", {"email": cast.alice.email, "password": PASSWORD}).json()
+    known = {
+        "org_id": org.id, "team_id": team.id, "project_id": project.id, "key_id": key.id, "user_id": cast.dora.id,
+        "owner_id": cast.dora.id, "email": cast.charlie.email, "password": PASSWORD, "timestamp": now().isoformat(),
+    }  # fmt: skip
+    who = {
+        "person": {"Authorization": f"Bearer {login['access_token']}", "X-Org-Id": str(org.id)},
+        "key": {"Authorization": f"Bearer {token}"},
+    }
+    return who, {name: str(value) for name, value in known.items()}
+
+
+def call(operation: Any, url: str, who: dict[str, dict[str, str]], known: dict[str, str], seen: Counter[int]) -> None:
+    """Try an operation; counts the answers in ``seen`` and raises what was wrong with one."""
+
+    def send(case: Any, headers: dict[str, str]) -> None:
+        answer = case.call(base_url=url, headers=headers, timeout=30)
+        seen[answer.status_code] += 1
+        case.validate_response(answer, checks=CHECKS)
+
+    def right(case: Any, headers: dict[str, str], about: bool) -> None:
+        for part in (case.path_parameters, case.body):
+            if isinstance(part, dict):
+                part |= {name: known[name] for name in part if name in known}
+        if not about and isinstance(case.query, dict):
+            case.query.clear()
+        send(case, headers)
+
+    run(right, operation, GenerationMode.POSITIVE, RIGHT, list(who.values()) or [{}])
+    run(
+        lambda case, headers, about: send(case, headers), operation, GenerationMode.NEGATIVE, WRONG, [*who.values(), {}]
+    )
+
+
+def run(
+    attempt: Callable[[Any, dict[str, str], bool], None], operation: Any, mode: GenerationMode, examples: int, who: Any
+) -> None:
+    limited = hypothesis_settings(
+        max_examples=examples, deadline=None, derandomize=True, database=None,
+        phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    made = given(case=operation.as_strategy(generation_mode=mode), headers=st.sampled_from(who), about=st.booleans())
+
+    @limited
+    @made
+    def tried(case: Any, headers: dict[str, str], about: bool) -> None:
+        attempt(case, headers, about)
+
+    try:
+        tried()
+    except Exception as error:
+        # An operation without parameters and body has nothing that could be wrong.
+        if mode is not GenerationMode.NEGATIVE or type(error).__name__ not in {"Unsatisfiable", "SkipTest"}:
+            raise
