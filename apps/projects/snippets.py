@@ -13,10 +13,15 @@ __all__ = ["PLACEHOLDER", "Snippet", "public_url", "snippets"]
 PLACEHOLDER = "mw_…"
 
 _KINDS = (
-    ("claude-code", "Claude Code", "Then start claude and ask anything. For a whole team, use managed settings."),
+    (
+        "claude-code",
+        "Claude Code",
+        "Put it into ~/.claude/settings.json, or a whole team's managed settings; then start claude and ask anything. "
+        "It sends counts, cost and timing, no prompts.",
+    ),
     ("curl", "curl", "Sends one call, stamped now."),
     ("python", "Python", "Needs nothing but Python 3.11: replace the numbers by those of your client's answer."),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True)
