@@ -92,7 +92,7 @@ class ApiSchema(AutoSchema):
     """What every operation has: a name after its view, and problems for what can go wrong before its code."""
 
     def _map_serializer(self, serializer: Any, direction: str, bypass_extensions: bool = False) -> Any:
-        mapped = super()._map_serializer(serializer, direction, bypass_extensions)
+        mapped = super()._map_serializer(serializer, direction, bypass_extensions)  # type: ignore[no-untyped-call]
         if direction == "request" and getattr(serializer, "refuses_unknown", False):
             mapped["additionalProperties"] = False
         return mapped

@@ -29,8 +29,8 @@ def rotate_all() -> dict[str, int]:
             continue
         for field in model._meta.local_concrete_fields:
             if isinstance(field, EncryptedTextField):
-                table, key = model._meta.db_table, model._meta.pk.column
-                done[f"{table}.{field.column}"] = _rotate_column(table, key, field.column)
+                table, key, column = model._meta.db_table, str(model._meta.pk.column), str(field.column)
+                done[f"{table}.{column}"] = _rotate_column(table, key, column)
     for name, rotate_rows in _others.items():
         done[name] = rotate_rows()
     return done
