@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from io import BytesIO
 from uuid import UUID
 
 import pytest
@@ -43,6 +44,14 @@ def test_compressed_bodies_are_taken_and_bombs_are_not(encoding: str, cast: Cast
     assert send(json.dumps({"name": "Packed"}).encode()) == 201
     settings.MAX_INFLATED_BYTES = 10_000
     assert send(b" " * 1_000_000) == 413
+
+
+def test_a_chunked_body_without_a_length_is_read(cast: Cast) -> None:
+    client = Api(cast.alice).client
+    # The client's own stream refuses to be read to its end, as a server's may be.
+    stream = {"wsgi.input": BytesIO(b'{"name": "Chunked"}'), "CONTENT_LENGTH": ""}
+    answer = client.post("/orgs", content_type="application/json", headers={"Transfer-Encoding": "chunked"}, **stream)
+    assert (answer.status_code, answer.json()["name"]) == (201, "Chunked")
 
 
 def test_a_broken_encoding_is_400_and_an_unknown_one_415(cast: Cast) -> None:

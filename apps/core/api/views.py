@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 import orjson
+from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 from rest_framework import exceptions as drf
 from rest_framework.request import Request
@@ -18,6 +19,7 @@ from rest_framework.views import APIView
 from apps.core import errors, ports
 from apps.core.api.parsers import StrictJSONParser
 from apps.core.authentication import actor_of
+from apps.core.body import read_raw
 from apps.core.context import bind
 from apps.core.contracts import Actor
 from apps.core.idempotency import run_once
@@ -61,6 +63,14 @@ class ApiView(APIView):
             if isinstance(response, Response) and not response.is_rendered:
                 response.render()
             return response
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        # DRF takes a missing length for an empty body; a chunked one has none, and a body all the same.
+        if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
+            raw = read_raw(request, settings.MAX_BODY_BYTES)
+            request._body = raw  # type: ignore[attr-defined]
+            request.META["CONTENT_LENGTH"] = str(len(raw))
+        return super().initialize_request(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         # HEAD is GET without a body, in what it needs too.

@@ -22,6 +22,7 @@ from apps.core.dev.privileges import child_setup, chown_tree, server_uid
 
 __all__ = ["Server", "ServerError", "run_dir_for", "start_postgres", "start_redis"]
 
+_PREDECESSOR_ENDS_WITHIN = 10.0
 # sockaddr_un holds 108 bytes; PostgreSQL adds "/.s.PGSQL.5432" and a lock file's suffix.
 _MAX_SOCKET_DIR = 80
 
@@ -104,16 +105,27 @@ def start_postgres(
     settings |= {"timezone": "UTC", "log_timezone": "UTC", "unix_socket_permissions": "0700"}
     for name, value in settings.items():
         command += ["-c", f"{name}={value}"]
-    process = _spawn(command, log, become=owner)
-    server = Server(
-        "PostgreSQL", f"postgres://postgres@{quote(str(run_dir), safe='')}/{database}", process, signal.SIGINT, log
-    )
-    try:
-        _wait_for_postgres(server, run_dir, database)
-    except BaseException:
-        server.stop()
-        raise
-    return server
+    url = f"postgres://postgres@{quote(str(run_dir), safe='')}/{database}"
+    patience = time.monotonic() + _PREDECESSOR_ENDS_WITHIN
+    while True:
+        server = Server("PostgreSQL", url, _spawn(command, log, become=owner), signal.SIGINT, log)
+        try:
+            _wait_for_postgres(server, run_dir, database)
+        except ServerError:
+            # After a kill the processes of the one before take a moment to let go of its files and memory.
+            if _predecessor_lives(log) and time.monotonic() < patience:
+                time.sleep(0.1)
+                continue
+            raise
+        except BaseException:
+            server.stop()
+            raise
+        return server
+
+
+def _predecessor_lives(log: Path) -> bool:
+    tail = log.read_text(errors="replace")[-1500:]
+    return "Is another postmaster" in tail or "pre-existing shared memory block" in tail
 
 
 def start_redis(data_dir: Path, *, durable: bool = True) -> Server:

@@ -9,6 +9,7 @@ from django.db import InterfaceError, OperationalError, connection
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
+from apps.core.body import read_body
 from apps.core.errors import (
     MethodNotAllowed,
     MindWeaveError,
@@ -22,7 +23,6 @@ from apps.core.ratelimit import Limit, RateResult, enforce
 from apps.projects.contracts import KeyContext
 from apps.projects.selectors import key_authenticate
 from apps.usage.contracts import IngestResult
-from apps.usage.ingest.body import read_body
 from apps.usage.ingest.decode import decode_batch, decode_one
 from apps.usage.services import ingest
 from apps.usage.store import inbox_state

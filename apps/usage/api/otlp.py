@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from apps.core.api.parsers import read_body
+from apps.core.body import read_body
 from apps.core.context import current
 from apps.core.errors import MethodNotAllowed, MindWeaveError, Unavailable, UnsupportedMediaType
 from apps.projects.contracts import KeyContext

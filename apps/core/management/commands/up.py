@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from argparse import ArgumentParser
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -96,7 +97,7 @@ class Command(BaseCommand):
     def _wait_until_ready(self) -> None:
         url = f"{self._url()}/health/ready"
         deadline = time.monotonic() + _READY_WITHIN
-        last = ""
+        last, migrated = "", False
         while time.monotonic() < deadline:
             self.supervisor.tend()
             self._watch_servers()
@@ -106,6 +107,9 @@ class Command(BaseCommand):
                         return
             except urllib.error.HTTPError as error:
                 last = error.read(2000).decode(errors="replace")
+                if "migrations are missing" in last and not migrated:
+                    # The stamp of the last start does not fit this database: another one was put in its place.
+                    migrated = run_forked(lambda: call_command("migrate", verbosity=0), self.log("migrate")) == 0
             except OSError as error:
                 last = str(error)
             time.sleep(0.05)
@@ -161,6 +165,10 @@ class Command(BaseCommand):
         self.supervisor.stop()
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda server: server.stop(1.6), self.servers))
+
+    def log(self, name: str) -> Path:
+        """The log of a command that runs before the start."""
+        return self.supervisor.log_dir / f"{name}.log"
 
     def tell(self, sentence: str) -> None:
         """Say something to the person at the terminal; `--json` keeps standard output to its one line."""

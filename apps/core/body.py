@@ -1,4 +1,4 @@
-"""The body of an ingest request: read to its end, within limits, and inflated."""
+"""The body of a request: read to its end, within limits, and inflated."""
 
 import zlib
 from io import BytesIO
@@ -10,7 +10,7 @@ from django.http import HttpRequest
 
 from apps.core.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType
 
-__all__ = ["inflate", "read_body"]
+__all__ = ["inflate", "read_body", "read_raw"]
 
 _CHUNK = 1 << 20
 
@@ -20,10 +20,10 @@ def read_body(request: HttpRequest) -> bytes:
 
     Chunked bodies come without a length, so they are read from the server's own stream.
     """
-    return inflate(_read(request, settings.MAX_BODY_BYTES), request.META.get("HTTP_CONTENT_ENCODING", ""))
+    return inflate(read_raw(request, settings.MAX_BODY_BYTES), request.META.get("HTTP_CONTENT_ENCODING", ""))
 
 
-def _read(request: HttpRequest, limit: int) -> bytes:
+def read_raw(request: HttpRequest, limit: int) -> bytes:
     """The body as it was sent.
 
     It is read past Django, which would keep it with the request: requests are freed by the cyclic collector, in its
