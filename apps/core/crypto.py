@@ -10,7 +10,7 @@ import hmac
 import secrets
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -110,7 +110,13 @@ def rotate(sealed: bytes) -> bytes:
         raise DecryptionError("no configured FIELD_ENCRYPTION_KEYS entry opens this value") from error
 
 
-class EncryptedTextField(models.BinaryField):
+if TYPE_CHECKING:
+    _BinaryField = models.BinaryField[Any, Any]
+else:
+    _BinaryField = models.BinaryField
+
+
+class EncryptedTextField(_BinaryField):
     """Text that the database holds only encrypted; it cannot be searched or ordered by."""
 
     def get_prep_value(self, value: Any) -> Any:

@@ -5,6 +5,7 @@ The scope of the organisation holds until the answer is rendered: serializers ar
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from operator import attrgetter
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -56,7 +57,7 @@ class ApiView(APIView):
     org_id: UUID | None = None
 
     # ------------------------------------------------------------------ dispatch
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         with ExitStack() as stack:
             self.stack = stack
             response = super().dispatch(request, *args, **kwargs)
@@ -68,7 +69,7 @@ class ApiView(APIView):
         # DRF takes a missing length for an empty body; a chunked one has none, and a body all the same.
         if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
             raw = read_raw(request, settings.MAX_BODY_BYTES)
-            request._body = raw  # type: ignore[attr-defined]
+            request._body = raw
             request.META["CONTENT_LENGTH"] = str(len(raw))
         return super().initialize_request(request, *args, **kwargs)
 
@@ -96,7 +97,7 @@ class ApiView(APIView):
 
     def _once(self, key: str) -> None:
         """Put the replaying of earlier answers around this request's handler."""
-        handler: Any = self.post  # type: ignore[attr-defined]
+        handler: Any = attrgetter("post")(self)
 
         def once(request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
             return run_once(
@@ -108,10 +109,10 @@ class ApiView(APIView):
                 work=lambda: handler(request, *args, **kwargs),
             )
 
-        self.post = once
+        vars(self)["post"] = once
 
     @property
-    def allowed_methods(self) -> list[str]:  # type: ignore[override]
+    def allowed_methods(self) -> list[str]:
         offered = set(self.capabilities) | set(self.public)
         methods = {m for m in offered if hasattr(self, m.lower())} | {"OPTIONS"}
         return sorted(methods | {"HEAD"} if "GET" in methods else methods)

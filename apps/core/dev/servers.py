@@ -111,14 +111,12 @@ def start_postgres(
         server = Server("PostgreSQL", url, _spawn(command, log, become=owner), signal.SIGINT, log)
         try:
             _wait_for_postgres(server, run_dir, database)
-        except ServerError:
+        except BaseException as error:
+            server.stop()
             # After a kill the processes of the one before take a moment to let go of its files and memory.
-            if _predecessor_lives(log) and time.monotonic() < patience:
+            if isinstance(error, ServerError) and _predecessor_lives(log) and time.monotonic() < patience:
                 time.sleep(0.1)
                 continue
-            raise
-        except BaseException:
-            server.stop()
             raise
         return server
 
