@@ -21,7 +21,7 @@ from apps.core.dev.front import front_command
 from apps.core.dev.servers import ServerError
 from apps.core.dev.supervisor import Program, run_forked
 
-__all__ = ["check_port", "check_room", "hold_lock", "prepare", "programs"]
+__all__ = ["check_port", "check_room", "forget_metrics", "hold_lock", "prepare", "programs"]
 
 _ROOM = 300 * 1024 * 1024
 
@@ -66,6 +66,14 @@ def check_room(here: Place) -> None:
 
 
 # ---------------------------------------------------------------- before the start
+def forget_metrics() -> None:
+    """Remove what the processes of earlier starts counted: gauges of the dead would be added to those of the living."""
+    own = f"_{os.getpid()}.db"
+    for path in settings.METRICS_DIR.glob("*.db"):
+        if not path.name.endswith(own):
+            path.unlink(missing_ok=True)
+
+
 def prepare(here: Place, *, say: Callable[[str], None]) -> None:
     """Bring the schema, the static files and the schedule up to date; quick where nothing has changed."""
     for stale in settings.METRICS_DIR.glob("*.db"):

@@ -18,7 +18,7 @@ from django.core.management.base import BaseCommand
 
 from apps.core.dev import environment
 from apps.core.dev.privileges import end_with_parent
-from apps.core.dev.running import check_port, check_room, hold_lock, prepare, programs
+from apps.core.dev.running import check_port, check_room, forget_metrics, hold_lock, prepare, programs
 from apps.core.dev.servers import Server, ServerError, start_postgres, start_redis
 from apps.core.dev.supervisor import Supervisor, run_forked
 
@@ -70,6 +70,7 @@ class Command(BaseCommand):
             check_room(here)
             check_port(settings.HOST, settings.PORT)
             self._start_servers(here)
+            forget_metrics()
             prepare(here, say=self.tell)
             for program in programs(here):
                 self.supervisor.start(program)
