@@ -2,8 +2,9 @@
 
 import gc
 import os
+import socket
 
-__all__ = ["begin"]
+__all__ = ["begin", "name_processes_of_metrics"]
 
 
 def begin() -> None:
@@ -16,3 +17,11 @@ def begin() -> None:
 
         die_with_parent()
     gc.set_threshold(50_000, 20, 50)
+
+
+def name_processes_of_metrics() -> None:
+    """Name the files of prometheus_client by machine and process: containers share the directory, not their pids."""
+    from prometheus_client import values
+
+    machine = socket.gethostname().replace("_", "-")
+    values.ValueClass = values.MultiProcessValue(lambda: f"{machine}-{os.getpid()}")

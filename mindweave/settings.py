@@ -10,6 +10,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from mindweave.env import celery_redis_url, env_bool, env_int, env_list, env_value, redis_url
+from mindweave.process import name_processes_of_metrics
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -317,6 +318,7 @@ SILENCED_SYSTEM_CHECKS: list[str] = []
 METRICS_DIR = DATA_DIR / "metrics"
 METRICS_DIR.mkdir(parents=True, exist_ok=True)
 os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(METRICS_DIR))
+name_processes_of_metrics()
 LOG_LEVEL = env_value("LOG_LEVEL", "INFO").upper()
 LOG_FORMAT = env_value("LOG_FORMAT", "console" if DEVELOPMENT else "json")
 OTEL_EXPORTER_OTLP_ENDPOINT = env_value("OTEL_EXPORTER_OTLP_ENDPOINT")

@@ -68,7 +68,7 @@ def check_room(here: Place) -> None:
 # ---------------------------------------------------------------- before the start
 def forget_metrics() -> None:
     """Remove what the processes of earlier starts counted: gauges of the dead would be added to those of the living."""
-    own = f"_{os.getpid()}.db"
+    own = f"-{os.getpid()}.db"
     for path in settings.METRICS_DIR.glob("*.db"):
         if not path.name.endswith(own):
             path.unlink(missing_ok=True)
