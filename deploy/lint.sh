@@ -21,8 +21,8 @@ MINDWEAVE_DATA_DIR=$(mktemp -d)
 export MINDWEAVE_DATA_DIR
 trap 'rm -rf "$MINDWEAVE_DATA_DIR"' EXIT
 
-check "ruff" ruff check --quiet .
-check "ruff format" ruff format --quiet --check .
+check "ruff" ruff check --no-cache --quiet .
+check "ruff format" ruff format --no-cache --quiet --check .
 check "import-linter" lint-imports --no-cache
 check "djhtml" sh -c 'find templates -name "*.html" -not -path "templates/snippets/*" -print0 | xargs -0 djhtml --check --tabwidth 2'
 check "migrations" python -W ignore manage.py makemigrations --check --dry-run

@@ -11,9 +11,10 @@ begin()
 django_application = get_asgi_application()
 
 # Consumers import models, so they come after the applications are loaded.
-from apps.analytics.routing import websocket_urlpatterns  # noqa: E402
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+
+from apps.analytics.routing import websocket_urlpatterns  # noqa: E402
 
 application = ProtocolTypeRouter(
     {"http": django_application, "websocket": AuthMiddlewareStack(URLRouter(websocket_urlpatterns))}
