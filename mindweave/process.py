@@ -24,4 +24,4 @@ def name_processes_of_metrics() -> None:
     from prometheus_client import values
 
     machine = socket.gethostname().replace("_", "-")
-    values.ValueClass = values.MultiProcessValue(lambda: f"{machine}-{os.getpid()}")
+    values.ValueClass = values.MultiProcessValue(lambda: f"{machine}-{os.getpid()}")  # type: ignore[no-untyped-call]
