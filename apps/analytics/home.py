@@ -232,8 +232,8 @@ class Home:
 
 def home(*, org_id: UUID, slug: str, period: Period, metric: str = "spend") -> Home:
     """Read everything for Home; ``metric`` chooses what the stacked panel shows."""
-    by_model, total = _read(org_id, period, granularity="day", by="model")
-    by_day, _ = _read(org_id, period, granularity="day")
+    by_model, _ = _read(org_id, period, granularity="day", by="model")
+    by_day, total = _read(org_id, period, granularity="day", latency=True)
     days = _by_day(by_day, period)
     earlier = _earlier(org_id, period)
     people, _ = _read(org_id, period, by="user")
@@ -268,7 +268,13 @@ def home_days(*, org_id: UUID, period: Period, metric: str) -> DayPanel:
 
 # ---------------------------------------------------------------- parts
 def _read(
-    org_id: UUID, period: Period, *, granularity: str = "none", by: str = "", only: Sequence[str] = ()
+    org_id: UUID,
+    period: Period,
+    *,
+    granularity: str = "none",
+    by: str = "",
+    only: Sequence[str] = (),
+    latency: bool = False,
 ) -> tuple[list[Row], Figures]:
     return read(
         org_id,
@@ -278,6 +284,7 @@ def _read(
         granularity=granularity,
         by=by,
         only=only,
+        latency=latency,
     )
 
 

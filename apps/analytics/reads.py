@@ -78,14 +78,17 @@ def read(
     granularity: str = "none",
     by: str = "",
     only: Sequence[str] = (),
+    latency: bool = False,
 ) -> tuple[list[Row], Figures]:
     """Usage of ``[start, end)`` cut by ``granularity`` and grouped by one dimension; rows and their total.
 
-    ``timezone`` is the organisation's own; ``only`` keeps some values of that dimension.
+    ``timezone`` is the organisation's own; ``only`` keeps some values of that dimension; percentiles come with
+    ``latency``, at the price of reading their histograms.
     """
     answer = usage_aggregate(
         org_id=org_id, start=start, end=end, timezone=timezone, org_timezone=timezone, granularity=granularity,
         group_by=[by] if by else [], filters={by: list(only)} if only else None,
+        latency=latency,
     )  # fmt: skip
     return list(_rows(answer.data, by)), _figures(answer.totals)
 

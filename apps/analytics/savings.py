@@ -2,12 +2,13 @@
 
 from datetime import datetime, time
 from decimal import Decimal
+from fractions import Fraction
 from uuid import UUID
 
 from django.db import connection
 
 from apps.analytics.period import Period
-from apps.usage.pricing.book import PriceClass, TokenUsage, get_book
+from apps.usage.pricing.book import PriceClass, get_book
 from apps.usage.store import org_number, rollup_sql
 
 __all__ = ["cache_savings"]
@@ -31,7 +32,7 @@ def cache_savings(org_id: UUID, period: Period) -> Decimal | None:
     if number is None:
         return None
     book = get_book()
-    saved, known = 0, False
+    saved, known = Fraction(0), False
     with connection.cursor() as cursor:
         cursor.execute(
             _SQL.format(rollups=rollup_sql("day")),
@@ -39,12 +40,12 @@ def cache_savings(org_id: UUID, period: Period) -> Decimal | None:
         )
         rows = cursor.fetchall()
     for day, model, tier, batch, geo, speed, band, read, short_lived, long_lived in rows:
-        at = datetime.combine(day, time(12), period.zone)
-        price_class = PriceClass(tier, batch, geo, speed, band)
-        tokens = int(read + short_lived + long_lived)
-        without = book.price(model, price_class, at, TokenUsage(input=tokens), org_id=org_id).nano_usd
-        cached = TokenUsage(cache_read=int(read), cache_write_5m=int(short_lived), cache_write_1h=int(long_lived))
-        paid = book.price(model, price_class, at, cached, org_id=org_id).nano_usd
-        if without is not None and paid is not None:
-            saved, known = saved + without - paid, True
-    return Decimal(saved).scaleb(-9) if known else None
+        noon = round(datetime.combine(day, time(12), period.zone).timestamp()) * 1_000_000
+        price = book.find(model, noon, org_id)
+        if price is None:
+            continue
+        plain, _, of_read, of_short, of_long, _ = book.rates_of(price, PriceClass(tier, batch, geo, speed, band))
+        saved += plain * int(read + short_lived + long_lived)
+        saved -= of_read * int(read) + of_short * int(short_lived) + of_long * int(long_lived)
+        known = True
+    return Decimal(round(saved)).scaleb(-9) if known else None

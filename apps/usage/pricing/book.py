@@ -253,7 +253,7 @@ class PriceBook:
             row = self.find(model, first, org_id)
             if row is not None and last < row.to_us and (row.org_id == org_id or not self._own(org_id, model)):
                 place[number] = len(rates)
-                rates.append(self._rates_of(row, price_class))
+                rates.append(self.rates_of(row, price_class))
             elif candidates := self._candidates(org_id, model):
                 split.append((number, candidates, price_class))
         where = place[code]
@@ -263,7 +263,7 @@ class PriceBook:
                 hit = mine & (ts_us >= candidate.from_us) & (ts_us < candidate.to_us)
                 if hit.any():
                     where[hit] = len(rates)
-                    rates.append(self._rates_of(candidate, price_class))
+                    rates.append(self.rates_of(candidate, price_class))
         priced = where >= 0
         if not rates:
             return np.zeros(count, dtype=np.int64), priced
@@ -277,7 +277,8 @@ class PriceBook:
         own = self._by_model.get((org_id, name), []) if org_id is not None else []
         return [*self._by_model.get((None, name), []), *own]
 
-    def _rates_of(self, row: PriceRow, price_class: PriceClass) -> tuple[Fraction, ...]:
+    def rates_of(self, row: PriceRow, price_class: PriceClass) -> tuple[Fraction, ...]:
+        """Nano-USD for one of each of :data:`TOKEN_KINDS`, remembered."""
         key = (id(row), price_class)
         found = self._rates.get(key)
         if found is None:

@@ -45,9 +45,9 @@ _SQL_SUMS = """
     sum(r.events) FILTER (WHERE t.status = 'error' AND t.event_type = 'api_call'),
     sum(r.input_tokens), sum(r.output_tokens), sum(r.cache_read_tokens),
     sum(r.cache_write_5m_tokens + r.cache_write_1h_tokens),
-    sum(r.web_searches), sum(r.cost_nano), sum(r.reported_nano), sum(r.unpriced),
-    string_agg(r.latency_hist, ''::bytea) FILTER (WHERE t.event_type = 'api_call')
+    sum(r.web_searches), sum(r.cost_nano), sum(r.reported_nano), sum(r.unpriced)
 """
+_SQL_LATENCIES = "string_agg(r.latency_hist, ''::bytea) FILTER (WHERE t.event_type = 'api_call')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +134,11 @@ def usage_aggregate(
     granularity: str = "none",
     group_by: Sequence[str] = (),
     filters: Mapping[str, Sequence[str]] | None = None,
+    latency: bool = True,
 ) -> UsageAnswer:
     """Usage of ``[start, end)`` (aware), cut by ``granularity`` in ``timezone`` and grouped by dimensions.
+
+    ``latency=False`` leaves the percentiles out, whose histograms are most of what is read.
 
     ``group_by`` and ``filters`` take :data:`DIMENSIONS` and ``tag:<name>``; an empty filter value means "not known".
     Raises :class:`ValidationFailed` for what cannot be answered exactly: borders inside a minute, minutes older than 34
@@ -155,8 +158,9 @@ def usage_aggregate(
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     bucket = _bucket(grain, granularity)
     keys = [bucket, *dimensions]
+    latencies = _SQL_LATENCIES if latency else "NULL::bytea"
     sql = (
-        f"SELECT {', '.join(keys)}, {_SQL_SUMS} FROM {store.rollup_sql(grain)} r "  # noqa: S608 - parts are our own
+        f"SELECT {', '.join(keys)}, {_SQL_SUMS}, {latencies} FROM {store.rollup_sql(grain)} r "  # noqa: S608 - parts are our own
         "JOIN usage_who w ON w.id = r.who JOIN usage_what t ON t.id = r.what "
         f"{dimension_joins((*group_by, *(filters or ())))}"
         f"{where} GROUP BY {', '.join(str(i + 1) for i in range(len(keys)))} LIMIT {MAX_ROWS + 1}"
