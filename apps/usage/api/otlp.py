@@ -4,7 +4,7 @@ Answers are in the encoding of the request, as the protocol asks: ``Export…Ser
 where records were refused, a ``Status`` message for an error. 429 and 503 carry Retry-After; exporters try again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from functools import wraps
 
 import orjson
@@ -24,6 +24,7 @@ from apps.core.errors import MethodNotAllowed, MindWeaveError, Unavailable, Unsu
 from apps.projects.contracts import KeyContext
 from apps.usage.api.ingest import ingest_key, limit_requests
 from apps.usage.contracts import IngestResult, TelemetryEvent
+from apps.usage.otlp.bounds import bounded
 from apps.usage.otlp.claude_code import activity_events, log_event
 from apps.usage.otlp.genai import span_event
 from apps.usage.otlp.wire import read_logs, read_metrics, read_spans
@@ -101,26 +102,27 @@ def _tell_partial(message: Message, result: IngestResult) -> None:
     partial.error_message = f"{first.code}: {first.detail}"
 
 
-def _take(key: KeyContext, events: Sequence[TelemetryEvent]) -> IngestResult:
-    return ingest(key=key, events=events) if events else IngestResult()
+def _take(key: KeyContext, events: Iterable[TelemetryEvent | None]) -> IngestResult:
+    found = bounded(event for event in events if event is not None)
+    return ingest(key=key, events=found.events, places=found.places, rejected=found.rejected)
 
 
 @_receiver
 def logs(body: bytes, protobuf: bool, key: KeyContext) -> tuple[Message, IngestResult]:
     """Log records: Claude Code's calls, errors and tool uses; any other record is taken and counts nothing."""
     found = (log_event(record, org_id=key.org_id) for record in read_logs(body, protobuf=protobuf))
-    return ExportLogsServiceResponse(), _take(key, [event for event in found if event is not None])
+    return ExportLogsServiceResponse(), _take(key, found)
 
 
 @_receiver
 def metrics(body: bytes, protobuf: bool, key: KeyContext) -> tuple[Message, IngestResult]:
     """Metrics: what Claude Code's events lack; the calls that they repeat are not counted again."""
-    events = list(activity_events(read_metrics(body, protobuf=protobuf), org_id=key.org_id))
-    return ExportMetricsServiceResponse(), _take(key, events)
+    found = activity_events(read_metrics(body, protobuf=protobuf), org_id=key.org_id)
+    return ExportMetricsServiceResponse(), _take(key, found)
 
 
 @_receiver
 def traces(body: bytes, protobuf: bool, key: KeyContext) -> tuple[Message, IngestResult]:
     """Spans by the GenAI conventions: calls of Claude and tool uses."""
     found = (span_event(record, org_id=key.org_id) for record in read_spans(body, protobuf=protobuf))
-    return ExportTraceServiceResponse(), _take(key, [event for event in found if event is not None])
+    return ExportTraceServiceResponse(), _take(key, found)

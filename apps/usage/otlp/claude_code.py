@@ -90,7 +90,10 @@ def _call(record: Record, org_id: UUID) -> TelemetryEvent:
     attributes = record.attributes
     identity = _identity(record)
     request_id = text(attributes, "request_id", 256)
+    short, long = _count(attributes, "cache_creation_5m_tokens"), _count(attributes, "cache_creation_1h_tokens")
     written = whole(attributes, "cache_creation_tokens")
+    if written >= 0:
+        written = max(written, max(short or 0, 0) + max(long or 0, 0))
     told = Told(
         model=text(attributes, "model") or "",
         at=identity["timestamp"],
@@ -98,8 +101,7 @@ def _call(record: Record, org_id: UUID) -> TelemetryEvent:
         output=whole(attributes, "output_tokens"),
         cache_read=whole(attributes, "cache_read_tokens"),
         cache_write=written,
-        cache_write_5m=_count(attributes, "cache_creation_5m_tokens"),
-        cache_write_1h=_count(attributes, "cache_creation_1h_tokens"),
+        cache_write_1h=long if long is None else max(long, 0),
         speed=text(attributes, "speed", 64),
         cost_usd=number(attributes, "cost_usd"),
     )

@@ -23,7 +23,7 @@ _NANO = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the telemetry of a call says; the split of the cache writes is None where it is not told."""
+    """What the telemetry of a call says; ``cache_write_1h``, part of ``cache_write``, may be untold: None."""
 
     model: str
     at: str
@@ -31,7 +31,6 @@ class Told:
     output: int
     cache_read: int
     cache_write: int
-    cache_write_5m: int | None
     cache_write_1h: int | None
     speed: str | None
     cost_usd: float | None
@@ -50,7 +49,7 @@ class Found:
 def infer(told: Told, org_id: UUID) -> Found:
     """The split and the place that explain the CLI's figure, or what was told where nothing does."""
     known = told.cache_write_1h is not None
-    plain = Found(max(0, told.cache_write - (told.cache_write_1h or 0)), told.cache_write_1h or 0)
+    plain = Found(told.cache_write - (told.cache_write_1h or 0), told.cache_write_1h or 0)
     book = get_book()
     at_us = _microseconds(told.at)
     row = book.find(told.model, at_us) if told.model else None
