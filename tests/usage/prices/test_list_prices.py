@@ -1,9 +1,11 @@
 """The list prices as they were published, and what the CLI itself computed with them."""
 
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from apps.usage.pricing.book import PriceBook, PriceClass, TokenUsage, get_book
 
@@ -67,6 +69,34 @@ def test_batch_place_and_speed_multiply_where_the_list_says(book: PriceBook, mod
     assert usd(book, model, PriceClass(geo="us"), EACH) == total * us
     assert usd(book, model, PriceClass(speed="fast"), EACH) == total * fast
     assert usd(book, model, PriceClass(batch=True, geo="us", speed="fast"), EACH) == total * us * fast / 2
+
+
+counts = st.integers(0, 50) | st.integers(0, 2_000_000_000)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    model=st.sampled_from(sorted(TABLE)), usage=st.builds(TokenUsage, counts, counts, counts, counts, counts, counts),
+    batch=st.booleans(), us=st.booleans(), fast=st.booleans(), long=st.booleans(),
+)  # fmt: skip
+def test_any_usage_costs_what_decimals_say_rounded_once(
+    book: PriceBook, model: str, usage: TokenUsage, batch: bool, us: bool, fast: bool, long: bool
+) -> None:
+    into, out, write_5m, write_1h, read, us_factor, fast_factor = (Decimal(price) for price in TABLE[model])
+    with localcontext(prec=80):
+        dollars = (
+            into * usage.input + out * usage.output + read * usage.cache_read
+            + write_5m * usage.cache_write_5m + write_1h * usage.cache_write_1h
+        ) / MILLION  # fmt: skip
+        for asked, factor in ((batch, Decimal("0.5")), (us, us_factor), (fast, fast_factor)):
+            dollars *= factor if asked else 1
+        dollars *= 5 if long and model == "claude-haiku-5-5" else 1
+        dollars += Decimal("0.01") * usage.web_search
+        wanted = dollars.quantize(Decimal("1e-9"), rounding=ROUND_HALF_EVEN)
+    price_class = PriceClass(
+        batch=batch, geo="us" if us else "", speed="fast" if fast else "", context_band=">100k" if long else ""
+    )
+    assert usd(book, model, price_class, usage) == wanted
 
 
 @pytest.mark.parametrize(
