@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 
 from mindweave.env import celery_redis_url, env_bool, env_int, env_list, env_value, redis_url
 from mindweave.process import name_processes_of_metrics
@@ -300,6 +301,21 @@ LANGUAGE_CODE = "en"
 USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "UTC"
+
+# ------------------------------------------------------------------ the staff admin's looks
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "MindWeave staff",
+    "SITE_HEADER": "MindWeave staff",
+    "SITE_ICON": lambda request: static("img/mark.svg"),
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("img/mark.svg")}],
+    "SHOW_VIEW_ON_SITE": False,
+    "COLORS": {
+        "primary": {
+            "50": "#eef3fb", "100": "#e6eefa", "200": "#c9d9f2", "300": "#9fbbe8", "400": "#6a93d6", "500": "#3f72c4",
+            "600": "#1f55a8", "700": "#1a488f", "800": "#173c77", "900": "#143362", "950": "#0e2344",
+        }
+    },
+}  # fmt: skip
 
 # ------------------------------------------------------------------ security
 _HTTPS = PUBLIC_URL.startswith("https://")

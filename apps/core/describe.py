@@ -44,7 +44,7 @@ def _get(path: str, summary: str, answers: dict[str, Any], security: list[dict[s
         "GET",
         {
             "operationId": f"{path.strip('/').replace('/', '_').replace('.', '_')}_get",
-            "tags": ["operations"],
+            "tags": ["Operations"],
             "summary": summary,
             "security": security or [{}],
             "responses": {**answers, **problem_answers(405, 500)},

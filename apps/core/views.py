@@ -125,7 +125,7 @@ def _readable(operation: dict[str, Any]) -> dict[str, Any]:
         "id": f"{operation['method']}-{slugify(operation['path'].replace('/', ' '))}",
         "path": operation["path"],
         "method": operation["method"].upper(),
-        "summary": operation.get("summary") or operation.get("description", "").split("\n")[0],
+        "summary": operation.get("summary", ""),
         "description": operation.get("description", ""),
         "parameters": operation.get("parameters", []),
         "fields": _fields(request_body) if request_body else [],

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from django import template
 from django.template.context import Context
 from django.templatetags.static import static
-from django.utils.html import format_html
+from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from apps.core.clock import now
@@ -191,3 +191,13 @@ def here(context: Context, **changes: Any) -> str:
 def exact_money(value: Any) -> str:
     """US dollars with every digit: for a bill explained."""
     return figures.exact_money(value)
+
+
+@register.filter
+def code_words(text: str) -> SafeString:
+    """Plain text in which words between backticks are code; everything else is escaped."""
+    parts = [conditional_escape(part) for part in str(text).split("`")]
+    # An odd number of parts is pairs of backticks around every second one.
+    if len(parts) % 2 == 0:
+        return format_html("{}", text)
+    return mark_safe("".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts)))  # noqa: S308

@@ -85,7 +85,7 @@ def register() -> None:
         "post",
         {
             "operationId": "v1_events_create",
-            "tags": ["usage"],
+            "tags": ["Usage"],
             "summary": "Send a batch of usage events",
             "description": "Up to 5,000 events and 10 MiB; gzip and zstd bodies are taken. An `event_id` sent again"
             " within 8 days counts once. A key with the scope `ingest` is needed.",
@@ -102,13 +102,17 @@ def register() -> None:
         "post",
         {
             "operationId": "v1_track_create",
-            "tags": ["usage"],
+            "tags": ["Usage"],
             "summary": "Send one usage event",
             "security": _KEYS,
             "requestBody": {"required": True, "content": body(event)},
             "responses": {**accepted, **_ERRORS},
         },
     )
+    _health()
+
+
+def _health() -> None:
     health = {
         "type": "object",
         "required": ["status", "inbox"],
@@ -130,7 +134,7 @@ def register() -> None:
         "get",
         {
             "operationId": "v1_health_retrieve",
-            "tags": ["usage"],
+            "tags": ["Usage"],
             "summary": "Whether events can be taken in, and how far counting is behind",
             "security": [{}],
             "responses": {

@@ -55,7 +55,7 @@ def register() -> None:
             "post",
             {
                 "operationId": f"otlp_v1_{signal}_create",
-                "tags": ["usage"],
+                "tags": ["Usage"],
                 "summary": summary,
                 "description": "OTLP/HTTP as OpenTelemetry's protocol has it; the answer is in the encoding of the"
                 " request. gzip and zstd bodies are taken. What is sent twice counts once.",
@@ -73,7 +73,7 @@ def register() -> None:
         "get",
         {
             "operationId": "v1_metrics_retrieve",
-            "tags": ["usage"],
+            "tags": ["Usage"],
             "summary": "The usage tracker's own figures as Prometheus text",
             "description": "From loopback, or with `METRICS_TOKEN` as a bearer token.",
             "security": [{}],

@@ -20,8 +20,8 @@ from apps.core.errors import (
 )
 from apps.core.problems import problem_response
 from apps.core.ratelimit import Limit, RateResult, enforce
+from apps.projects.authentication import key_of_request
 from apps.projects.contracts import KeyContext
-from apps.projects.selectors import key_authenticate
 from apps.usage.contracts import IngestResult
 from apps.usage.ingest.decode import decode_batch, decode_one
 from apps.usage.services import ingest
@@ -56,22 +56,11 @@ def fast_lane(view: View) -> View:
     return wrapped
 
 
-def token_of(request: HttpRequest) -> str | None:
-    """The key of ``Authorization: Bearer …`` or ``X-API-Key``."""
-    kind, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
-    if kind.lower() == "bearer" and token:
-        return str(token.strip())
-    return request.META.get("HTTP_X_API_KEY") or None
-
-
 def ingest_key(request: HttpRequest, *, scope: str = "ingest") -> KeyContext:
     """The key of a request, which must have ``scope``."""
-    token = token_of(request)
-    if token is None:
-        raise NotAuthenticated("Send an API key: Authorization: Bearer mw_…")
-    key = key_authenticate(token)
+    key = key_of_request(request)
     if key is None:
-        raise NotAuthenticated("This API key is not known, revoked or expired", code="invalid_api_key")
+        raise NotAuthenticated("Send an API key: Authorization: Bearer mw_…")
     if scope not in key.scopes:
         raise PermissionDenied(f"This key lacks the scope {scope!r}", code="scope_missing")
     return key

@@ -192,7 +192,7 @@ class Events(ApiView):
     names = (*DIMENSIONS, *EVENT_FIELDS)
 
     @extend_schema(
-        tags=["usage"],
+        tags=["Usage"],
         responses={200: page_of(EventSerializer, "EventPage")},
         parameters=_parameters("Events", [*names, "tag:<name>"]),
     )
@@ -217,7 +217,7 @@ class SessionList(ApiView):
     order = ("-last_at", "-number")
 
     @extend_schema(
-        tags=["usage"], responses={200: page_of(SessionSerializer, "SessionPage")},
+        tags=["Usage"], responses={200: page_of(SessionSerializer, "SessionPage")},
         parameters=_parameters("Sessions whose last event is", SESSION_FILTERS),
     )  # fmt: skip
     def get(self, request: Request) -> Response:
@@ -239,7 +239,7 @@ class SessionDetail(ApiView):
     capabilities = {"GET": "usage.read"}
     scopes = {"GET": "read"}
 
-    @extend_schema(tags=["usage"], responses={200: SessionDetailSerializer})
+    @extend_schema(tags=["Usage"], responses={200: SessionDetailSerializer})
     def get(self, request: Request, session_id: str) -> Response:
         """A session and its latest events."""
         org_id = require_org_id()
