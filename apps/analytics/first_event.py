@@ -5,19 +5,10 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from django.db import connection
-
+from apps.usage.selectors.raw import event_search
 from apps.usage.store import org_number
 
 __all__ = ["FirstEvent", "first_event", "has_usage"]
-
-_NEWEST = """
-SELECT e.ts, w.event_type, w.model, w.mcp_server, w.mcp_tool, w.source, w.status,
-       e.input_tokens, e.output_tokens, e.latency_ms, e.cost_nano
-FROM usage_event e JOIN usage_what w ON w.id = e.what
-WHERE e.org = %s AND e.who IN (SELECT id FROM usage_who WHERE org = %s AND project_id = %s)
-ORDER BY e.ts DESC LIMIT 1
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +35,18 @@ def first_event(org_id: UUID, project_id: UUID) -> FirstEvent | None:
     number = org_number(org_id)
     if number is None:
         return None
-    with connection.cursor() as cursor:
-        cursor.execute(_NEWEST, [number, number, project_id])
-        row = cursor.fetchone()
-    if row is None:
+    found = event_search(org_id=org_id, filters={"project": [str(project_id)]}, limit=1)
+    if not found:
         return None
-    at, event_type, model, server, tool, source, status, tokens_in, tokens_out, latency, nano = row
-    named = model or " ".join(filter(None, (server, tool)))
+    event = found[0].body
+    named = event["model"] or " ".join(filter(None, (event["mcp_server"], event["mcp_tool"])))
     return FirstEvent(
-        at=at,
-        what=f"{event_type}, {named}" if named else event_type,
-        source=source,
-        status=status,
-        input_tokens=tokens_in,
-        output_tokens=tokens_out,
-        latency_ms=latency if latency >= 0 else None,
-        cost=Decimal(nano).scaleb(-9),
+        at=found[0].at,
+        what=f"{event['event_type']}, {named}" if named else event["event_type"],
+        source=event["source"] or "",
+        status=event["status"],
+        input_tokens=event["input_tokens"],
+        output_tokens=event["output_tokens"],
+        latency_ms=event["latency_ms"],
+        cost=Decimal(event["cost_usd"] or 0),
     )

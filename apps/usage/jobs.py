@@ -19,7 +19,7 @@ def partitions() -> dict[str, object]:
     """Make the partitions ahead, drop those past retention, and look into the default ones."""
     kept = keep_partitions()
     strays = {}
-    for table in ("usage_event_default", "usage_rollup_minute_default"):
+    for table in ("usage_chunk_default", "usage_rollup_minute_default"):
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT 1000) AS some")  # noqa: S608
             strays[table] = cursor.fetchone()[0]

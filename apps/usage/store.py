@@ -1,8 +1,8 @@
 """How to read what the engine counted. SQL level: for selectors of usage and analytics.
 
 Totals: ``rollup_sql(grain)`` gives a subquery with the columns ``bucket, org, who, what`` and the measures, folded
-rows and deltas together; sum over it. Join ``usage_who`` and ``usage_what`` by id for names. Raw events: table
-``usage_event`` (org, ts) newest first, with ``usage_who``/``usage_what`` likewise. Where several statements must agree
+rows and deltas together; sum over it. Join ``usage_who`` and ``usage_what`` by id for names. Raw events:
+:mod:`apps.usage.chunks`, and ``apps.usage.selectors.raw`` to search them. Where several statements must agree
 with ``as_of``, call :func:`as_of` first.
 """
 

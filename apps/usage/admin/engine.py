@@ -42,12 +42,17 @@ class InboxBatchAdmin(ReadOnlyAdmin):
         return rows
 
 
-@admin.register(models.RawEvent)
-class RawEventAdmin(ReadOnlyAdmin):
-    list_display = ("ts", "org", "event_id", "who", "what", *_TOKENS, "cost_nano", "latency_ms", "request_id")
-    ordering = ("-org", "-ts")
+@admin.register(models.EventChunk)
+class EventChunkAdmin(ReadOnlyAdmin):
+    list_display = ("id", "org", "events", "first_at", "last_at", "drop_on")
+    exclude = ("scan", "facts", "texts")
+    ordering = ("-org", "-last_at")
     search_fields = ("=org",)
     search_help_text = "The number of an organisation"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request).defer("scan", "facts", "texts")
+        return rows
 
 
 @admin.register(models.IdSegment)

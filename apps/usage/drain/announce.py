@@ -13,7 +13,7 @@ from django.db import connection, transaction
 
 from apps.events.contracts import NewEvent
 from apps.events.services import publish_many
-from apps.usage.drain.flush import MAX_NAMED, OrgSummary
+from apps.usage.drain.summaries import MAX_NAMED, OrgSummary
 
 __all__ = ["INTERVAL", "announce", "keep"]
 

@@ -151,7 +151,7 @@ def keep_partitions() -> dict[str, list[str]]:
     """Make the partitions of the coming days and drop those whose time is over; returns their names."""
     today = clock.now()
     made = [
-        *ensure_partitions("usage_event", period="day", ahead=10),
+        *ensure_partitions("usage_chunk", period="day", ahead=10),
         *ensure_partitions(
             "usage_rollup_minute",
             period="day",
@@ -161,12 +161,12 @@ def keep_partitions() -> dict[str, list[str]]:
     ]
     midnight = today.replace(hour=0, minute=0, second=0, microsecond=0)
     dropped = [
-        *drop_partitions("usage_event", before=midnight + timedelta(days=1)),
+        *drop_partitions("usage_chunk", before=midnight + timedelta(days=1)),
         *drop_partitions("usage_rollup_minute", before=midnight - timedelta(days=MINUTE_DAYS)),
     ]
     with connection.cursor() as cursor:
         # What went astray into a default partition has its time, too.
-        cursor.execute("DELETE FROM usage_event_default WHERE drop_on <= %s", [today.date()])
+        cursor.execute("DELETE FROM usage_chunk_default WHERE drop_on <= %s", [today.date()])
         cursor.execute(
             "DELETE FROM usage_rollup_minute_default WHERE bucket < %s", [midnight - timedelta(days=MINUTE_DAYS)]
         )

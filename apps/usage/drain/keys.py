@@ -5,10 +5,12 @@ keyed by the organisation's secret salt) spreads time-ordered ids evenly, keeps 
 apart, and nobody can aim an id at another organisation's.
 """
 
+import hashlib
+
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["KEY", "U64", "id_halves", "mix", "salt_words"]
+__all__ = ["KEY", "U64", "id_halves", "mix", "salt_words", "session_number"]
 
 U64 = npt.NDArray[np.uint64]
 # A key as it lies in a segment, with the minute (since 1970) of its event, by which the event is found again.
@@ -44,3 +46,9 @@ def mix(hi: U64, lo: U64, k1: U64, k2: U64) -> tuple[U64, U64]:
     lo = lo ^ _scramble(hi ^ k1)
     hi = hi ^ _scramble(lo ^ k2)
     return hi, lo
+
+
+def session_number(salt: bytes, name: str) -> int:
+    """The 63-bit number of a session's name within its organisation; never 0."""
+    digest = hashlib.blake2b(name.encode(), digest_size=8, key=salt).digest()
+    return int.from_bytes(digest, "big") >> 1 or 1

@@ -22,6 +22,7 @@ from apps.usage.drain.dedupe import DedupeIndex, drop_segments
 from apps.usage.drain.dims import Dimensions
 from apps.usage.drain.filter import stripe_at
 from apps.usage.drain.flush import Flush, InboxItem, prepare
+from apps.usage.drain.merge import merge_chunks
 from apps.usage.drain.write import write
 from apps.usage.ingest.inbox import SLOTS
 from apps.usage.telemetry import record_flush, record_index
@@ -209,6 +210,8 @@ class Shard:
             if self.number != 0:
                 continue
             if not self._busy or turn % 30 == 0:
+                if turn % 10 == 0:
+                    merge_chunks()
                 while fold.fold_rollups() >= fold.BATCH and not self._stop.is_set():
                     pass
                 while fold.fold_sessions() >= fold.BATCH and not self._stop.is_set():

@@ -13,9 +13,10 @@ from apps.events.services import publish_many
 from apps.usage.drain.announce import keep
 from apps.usage.drain.copybuf import HEADER, TRAILER
 from apps.usage.drain.dedupe import insert_segment
-from apps.usage.drain.flush import DELTA, RAW, SESSION_DELTA, Flush
+from apps.usage.drain.flush import Flush
+from apps.usage.drain.rows import CHUNK, DELTA, SESSION_DELTA
 
-__all__ = ["make_partitions", "write"]
+__all__ = ["copy_rows", "make_partitions", "write"]
 
 _EPOCH = date(1970, 1, 1)
 _TELL_EVERY = 3600.0
@@ -29,7 +30,7 @@ def write(flush: Flush, mask: int) -> int | None:
     Its own commit may wait for the disk later than it returns: were it lost, the inbox rows would be back with it.
     Raises where an inbox row is gone: then somebody else drains this slot, and nothing of the flush is kept.
     """
-    make_partitions(flush.raw_days)
+    make_partitions(flush.drop_days)
     segment: int | None = None
     with transaction.atomic():
         with psycopg.Cursor(connection.connection) as cursor:
@@ -41,9 +42,9 @@ def write(flush: Flush, mask: int) -> int | None:
             )
             if cursor.rowcount != len(flush.items):
                 raise RuntimeError("inbox rows were taken by another process")
-            _copy(cursor, RAW.copy_sql, flush.raw)
-            _copy(cursor, DELTA.copy_sql, flush.deltas)
-            _copy(cursor, SESSION_DELTA.copy_sql, flush.session_deltas)
+            copy_rows(cursor, CHUNK.copy_sql, flush.chunks)
+            copy_rows(cursor, DELTA.copy_sql, flush.deltas)
+            copy_rows(cursor, SESSION_DELTA.copy_sql, flush.session_deltas)
             if flush.people:
                 cursor.execute(
                     "INSERT INTO usage_person (id, org_id, email, name)"
@@ -71,7 +72,8 @@ def _tell_unpriced(flush: Flush) -> None:
     publish_many(news)
 
 
-def _copy(cursor: psycopg.Cursor[tuple[object, ...]], sql: str, rows: bytes) -> None:
+def copy_rows(cursor: psycopg.Cursor[tuple[object, ...]], sql: str, rows: bytes) -> None:
+    """Send rows in COPY form, if there are any."""
     if not rows:
         return
     with cursor.copy(sql) as copy:
@@ -81,8 +83,8 @@ def _copy(cursor: psycopg.Cursor[tuple[object, ...]], sql: str, rows: bytes) -> 
 
 
 def make_partitions(days: list[int]) -> None:
-    """Have the raw partitions of these days (since 1970) exist."""
+    """Have the partitions of raw events of these days (since 1970) exist."""
     for day in days:
         if day not in _known_days:
-            ensure_partitions("usage_event", period="day", ahead=0, first=_EPOCH + timedelta(days=day))
+            ensure_partitions("usage_chunk", period="day", ahead=0, first=_EPOCH + timedelta(days=day))
             _known_days.add(day)

@@ -13,14 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from apps.projects.contracts import KeyContext
+from apps.usage.chunks import request_hash
 from apps.usage.contracts import EventIn, Rejection
 from apps.usage.ingest.attribution import Directory
 from apps.usage.ingest.batch import Columns, Window
 from apps.usage.ingest.checks import find_problems, rejections
 from apps.usage.ingest.decode import MAX_METADATA_BYTES, check_strings
-from apps.usage.ingest.frame import NO_SESSION, RECORD, Header, pack
+from apps.usage.ingest.frame import NO_SESSION, RECORD, VERSION, Header, pack
 from apps.usage.ingest.parse import parse_timestamps, parse_uuids
-from apps.usage.ingest.what import STOP_CODES, STOP_REASONS, UNPRICED, describe
+from apps.usage.ingest.what import DETAIL, STOP_CODES, STOP_REASONS, UNPRICED, describe
 from apps.usage.ingest.who import attribute
 from apps.usage.pricing.models_names import canonical_model
 
@@ -81,7 +82,7 @@ def build(
     whats = describe(columns, key, records)
     sessions = _sessions(columns["session_id"], records)
     tails = _tails(columns, records)
-    header = Header(columns.count, whos, whats, sessions, people)
+    header = Header(columns.count, whos, whats, sessions, people, VERSION)
     unpriced = int(((records["flags"] & UNPRICED) != 0).sum())
     return Built(pack(header, records, tails), columns.count, duplicates, refused, unpriced)
 
@@ -120,13 +121,19 @@ def _tails(columns: Columns, records: npt.NDArray[np.void]) -> bytes:
     parts: list[Iterable[bytes]] = []
     lengths = np.full(columns.count, 12, dtype=np.int64)
     details = _details(columns)
-    requests = None if columns.all_none("request_id") else [r.encode() if r else b"" for r in columns["request_id"]]
+    requests = None
+    if not columns.all_none("request_id"):
+        requests = [r.encode() if r else b"" for r in columns["request_id"]]
+        records["request"] = [request_hash(r) if r else 0 for r in requests]
     for column in (requests, details, columns.metadata):
         if column is None:
             parts.append(repeat(_NULL, columns.count))
         else:
             sizes = list(map(len, column))
-            lengths += np.fromiter(sizes, dtype=np.int64, count=columns.count)
+            sized = np.fromiter(sizes, dtype=np.int64, count=columns.count)
+            lengths += sized
+            if column is details:
+                records["flags"] |= np.where(sized > 0, DETAIL, 0).astype(np.uint8)
             parts += (map(_LENGTH.__getitem__, sizes), column)
     records["tail"] = lengths
     return b"".join(chain.from_iterable(zip(*parts, strict=True)))

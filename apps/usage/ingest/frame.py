@@ -1,6 +1,6 @@
 """A frame: one accepted batch, packed for the inbox.
 
-Layout: ``length u32 | header length u32 | header (msgpack) | records (n × 80 bytes) | tails``. The header holds the
+Layout: ``length u32 | header length u32 | header (msgpack) | records (n × 84 bytes) | tails``. The header holds the
 batch's own small dictionaries (who, what, sessions, people); records point into them by position. A tail is the end
 of the event's row in PostgreSQL's binary COPY form (request id, detail, metadata), so that the drain only appends it.
 """
@@ -20,9 +20,12 @@ RECORD = np.dtype(
         ("id", "V16"), ("ts", "<i8"), ("cost", "<i8"), ("reported", "<i8"),
         ("who", "<u2"), ("what", "<u2"), ("session", "<u2"), ("flags", "u1"), ("stop", "u1"),
         ("input", "<i4"), ("output", "<i4"), ("cache_read", "<i4"), ("write_5m", "<i4"), ("write_1h", "<i4"),
-        ("web", "<i4"), ("latency", "<i4"), ("tail", "<i4"),
+        ("web", "<i4"), ("latency", "<i4"), ("tail", "<i4"), ("request", "<u4"),
     ]
 )  # fmt: skip
+# Frames that an earlier version left in the inbox lack the hash of the request id.
+_RECORDS = {1: np.dtype([(name, RECORD[name]) for name in RECORD.names or () if name != "request"]), 2: RECORD}
+VERSION = 2
 NO_SESSION = 0xFFFF
 _LENGTHS = struct.Struct("<II")
 
@@ -40,6 +43,7 @@ class Header(msgspec.Struct, array_like=True, gc=False):
     whats: list[WhatKey]
     sessions: list[str]
     people: list[tuple[bytes, str, str]]
+    version: int = 1
 
 
 @dataclass(slots=True)
@@ -68,7 +72,16 @@ def unpack(frames: bytes | memoryview) -> Iterator[Frame]:
     while view:
         total, head = _LENGTHS.unpack_from(view)
         header = _decoder.decode(view[8 : 8 + head])
-        end = 8 + head + header.events * RECORD.itemsize
-        records = np.frombuffer(view[8 + head : end], dtype=RECORD)
-        yield Frame(header, records, view[end:total])
+        kind = _RECORDS[header.version]
+        end = 8 + head + header.events * kind.itemsize
+        records = np.frombuffer(view[8 + head : end], dtype=kind)
+        yield Frame(header, records if kind is RECORD else _upgraded(records), view[end:total])
         view = view[total:]
+
+
+def _upgraded(records: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    """Records of an earlier version as today's."""
+    out = np.zeros(len(records), dtype=RECORD)
+    for name in records.dtype.names or ():
+        out[name] = records[name]
+    return out

@@ -12,13 +12,15 @@ from apps.usage.ingest.frame import WhatKey
 from apps.usage.pricing.book import PriceClass, get_book
 from apps.usage.pricing.models_names import canonical_model
 
-__all__ = ["COST_IS_REPORTED", "PRICED", "REPORTED", "STOP_CODES", "STOP_REASONS", "UNPRICED", "describe"]
+__all__ = ["COST_IS_REPORTED", "DETAIL", "PRICED", "REPORTED", "STOP_CODES", "STOP_REASONS", "UNPRICED", "describe"]
 
 STOP_REASONS = (
     "", "end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal", "model_context_window_exceeded",
 )  # fmt: skip
 STOP_CODES: dict[str | None, int] = {reason: code for code, reason in enumerate(STOP_REASONS)} | {None: 0}
-PRICED, REPORTED, COST_IS_REPORTED, UNPRICED = 1, 2, 4, 8
+# Flags of an event: priced by the book, the sender reported a cost, the cost is that one, no price is known, and
+# a detail lies among its texts.
+PRICED, REPORTED, COST_IS_REPORTED, UNPRICED, DETAIL = 1, 2, 4, 8, 16
 
 # Total input above which a price may be another, largest last, and the name of what lies above.
 CONTEXT_BANDS = ((100_000, ">100k"), (200_000, ">200k"))

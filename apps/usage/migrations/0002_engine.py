@@ -10,9 +10,13 @@ from apps.usage.migrations._engine_state import MODELS
 
 def make_partitions(apps: Any, schema_editor: Any) -> None:
     """Those of the coming days; from then on the drain and the scheduler make them."""
-    from apps.usage.drain.fold import keep_partitions
+    from datetime import timedelta
 
-    keep_partitions()
+    from apps.core import clock
+    from apps.core.partitions import ensure_partitions
+
+    first = (clock.now() - timedelta(days=35)).date()
+    ensure_partitions("usage_rollup_minute", period="day", ahead=38, first=first)
 
 
 class Migration(migrations.Migration):

@@ -1,6 +1,6 @@
 """The usage engine's tables (docs/data-model.md, section "Usage"). Others read them through `apps.usage.store`.
 
-Way of an event: `InboxBatch` (durable, deleted when drained) → in one transaction `RawEvent`, `RollupDelta`,
+Way of an event: `InboxBatch` (durable, deleted when drained) → in one transaction `EventChunk`, `RollupDelta`,
 `SessionDelta`, `IdSegment` → folded later into `RollupMinute`, `RollupQuarter`, `RollupDay`, `Session`.
 
 - Surrogates: `Org.id` (int) stands for the organisation; `Who` for (org, project, team, person, key, tag set);
@@ -9,11 +9,11 @@ Way of an event: `InboxBatch` (durable, deleted when drained) → in one transac
   all three rollup tables, never both, so a total is always `rollup UNION ALL delta`. `store.rollup_sql()` writes it.
 - `cost_nano` is integer nano-USD. `latency_hist` is a run of 4-byte entries that concatenates under
   `string_agg(latency_hist, ''::bytea)`; `apps.usage.histogram.percentiles` reads the sum.
-- `RawEvent.drop_on` (its partition) is the day on which the organisation's retention lets go of the row.
+- `EventChunk.drop_on` (its partition) is the day on which the organisation's retention lets go of its events.
 """
 
 from apps.usage.models.dims import Org, Person, TagKey, TagSet, TagValue, What, Who
-from apps.usage.models.engine import IdSegment, InboxBatch, RawEvent, Summary
+from apps.usage.models.engine import EventChunk, IdSegment, InboxBatch, Summary
 from apps.usage.models.prices import Price, PriceBookVersion
 from apps.usage.models.rollups import (
     RollupDay,
@@ -23,21 +23,24 @@ from apps.usage.models.rollups import (
     Session,
     SessionDelta,
 )
+from apps.usage.models.watch import Shard, Stall
 
 __all__ = [
+    "EventChunk",
     "IdSegment",
     "InboxBatch",
     "Org",
     "Person",
     "Price",
     "PriceBookVersion",
-    "RawEvent",
     "RollupDay",
     "RollupDelta",
     "RollupMinute",
     "RollupQuarter",
     "Session",
     "SessionDelta",
+    "Shard",
+    "Stall",
     "Summary",
     "TagKey",
     "TagSet",

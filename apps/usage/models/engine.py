@@ -5,7 +5,7 @@ from django.db import models
 from apps.core.tenancy import OrgScopedModel
 from apps.usage.models.base import OrgSurrogateManager
 
-__all__ = ["IdSegment", "InboxBatch", "RawEvent", "Summary"]
+__all__ = ["EventChunk", "IdSegment", "InboxBatch", "Summary"]
 
 
 class InboxBatch(OrgScopedModel):
@@ -25,45 +25,28 @@ class InboxBatch(OrgScopedModel):
         verbose_name_plural = "inbox batches"
 
 
-class RawEvent(models.Model):
-    """An event as counted. ``latency_ms`` -1 is unknown.
+class EventChunk(models.Model):
+    """Raw events of one organisation that are let go on the same day (:mod:`apps.usage.chunks` reads them)."""
 
-    ``flags``: 1 priced by the book, 2 the sender reported a cost, 4 ``cost_nano`` is that reported cost, 8 unpriced.
-    """
-
-    PRICED, REPORTED, COST_IS_REPORTED, UNPRICED = 1, 2, 4, 8
-
-    ts = models.DateTimeField()
-    cost_nano = models.BigIntegerField()
-    reported_nano = models.BigIntegerField()
-    session = models.BigIntegerField()
-    # Unique within an organisation; the drain sees to that, no index does.
-    event_id = models.UUIDField(primary_key=True)
-    drop_on = models.DateField()
+    # In the database partitioned by ``drop_on``; ids are unique by sequence.
+    id = models.BigIntegerField(primary_key=True)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
     org = models.IntegerField()
-    who = models.IntegerField()
-    what = models.IntegerField()
-    input_tokens = models.IntegerField()
-    output_tokens = models.IntegerField()
-    cache_read_tokens = models.IntegerField()
-    cache_write_5m_tokens = models.IntegerField()
-    cache_write_1h_tokens = models.IntegerField()
-    web_searches = models.IntegerField()
-    latency_ms = models.IntegerField()
-    flags = models.SmallIntegerField()
-    stop_reason = models.SmallIntegerField()
-    request_id = models.TextField(null=True)
-    detail = models.TextField(null=True)
-    metadata = models.TextField(null=True)
+    drop_on = models.DateField()
+    events = models.IntegerField()
+    scan = models.BinaryField()
+    facts = models.BinaryField()
+    texts = models.BinaryField()
 
     objects = OrgSurrogateManager()
 
     class Meta:
         managed = False
-        db_table = "usage_event"
+        db_table = "usage_chunk"
 
     def __str__(self) -> str:
-        return str(self.event_id)
+        return f"{self.events} events"
 
 
 class IdSegment(models.Model):

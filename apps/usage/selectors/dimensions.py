@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["DIMENSIONS", "dimension_column", "dimension_conditions", "dimension_joins"]
+__all__ = ["DIMENSIONS", "WHAT_DIMENSIONS", "dimension_column", "dimension_conditions", "dimension_joins"]
 
 # Ids are UUIDs and may be null; words are never null, empty stands for none.
 # A person who was claimed for a member counts as that member, past and future.
@@ -22,6 +22,8 @@ _WORDS = {
     "status": "t.status",
 }
 DIMENSIONS = (*_WORDS, *_IDS)
+# Those of ``usage_what``; the others, and tags, are of ``usage_who``.
+WHAT_DIMENSIONS = tuple(_WORDS)
 
 
 def dimension_joins(names: Iterable[str]) -> str:

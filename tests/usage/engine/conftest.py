@@ -18,6 +18,7 @@ from apps.projects.contracts import KeyContext
 from apps.projects.models import ApiKey, Project
 from apps.projects.selectors import KEY_PURPOSE, forget_keys
 from apps.projects.tokens import display_prefix, new_key
+from apps.usage.chunks import at_micros, read_chunks
 from apps.usage.contracts import EventIn
 from apps.usage.drain.shard import drain_now
 from apps.usage.ingest.attribution import forget_directories
@@ -26,7 +27,7 @@ from apps.usage.ingest.inbox import gauge
 from apps.usage.pricing.book import forget_book
 
 TABLES = (
-    "usage_inbox", "usage_event", "usage_delta", "usage_rollup_minute", "usage_rollup_quarter", "usage_rollup_day",
+    "usage_inbox", "usage_chunk", "usage_delta", "usage_rollup_minute", "usage_rollup_quarter", "usage_rollup_day",
     "usage_session", "usage_session_delta", "usage_id_segment", "usage_who", "usage_what", "usage_tagset",
     "usage_tag_key", "usage_tag_value", "usage_person", "usage_org", "usage_summary",
 )  # fmt: skip
@@ -134,6 +135,9 @@ def drain() -> Callable[[], None]:
 
 
 def rows(sql: str, *params: Any) -> list[tuple[Any, ...]]:
+    """The answer to a query, which finds raw events as rows of ``usage_event``."""
+    if "usage_event" in sql:
+        _unpack_events()
     with connection.cursor() as cursor:
         cursor.execute(sql, params or None)
         return cursor.fetchall()
@@ -146,3 +150,42 @@ def value(sql: str, *params: Any) -> Any:
 def deadline(seconds: float) -> Callable[[], bool]:
     end = time.monotonic() + seconds
     return lambda: time.monotonic() > end
+
+
+_EVENT = {
+    "ts": "timestamptz", "cost_nano": "bigint", "reported_nano": "bigint", "session": "bigint", "event_id": "uuid",
+    "who": "integer", "what": "integer", "input_tokens": "integer", "output_tokens": "integer",
+    "cache_read_tokens": "integer", "cache_write_5m_tokens": "integer", "cache_write_1h_tokens": "integer",
+    "web_searches": "integer", "latency_ms": "integer", "flags": "smallint", "stop_reason": "smallint",
+}  # fmt: skip
+_COLUMN = {
+    "cost_nano": "cost", "reported_nano": "reported", "event_id": "id", "input_tokens": "input",
+    "output_tokens": "output", "cache_read_tokens": "cache_read", "cache_write_5m_tokens": "write_5m",
+    "cache_write_1h_tokens": "write_1h", "web_searches": "web", "latency_ms": "latency", "stop_reason": "stop",
+}  # fmt: skip
+
+
+def _unpack_events() -> None:
+    """Make a temporary table ``usage_event`` with a row for each event in a chunk."""
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE IF EXISTS pg_temp.usage_event")
+        columns = ", ".join(f"{name} {kind}" for name, kind in _EVENT.items())
+        cursor.execute(
+            f"CREATE TEMP TABLE usage_event ({columns}, org integer, drop_on date, chunk text, request_id text,"
+            " detail text, metadata text)"
+        )
+        cursor.execute("SELECT id, tableoid::regclass::text FROM usage_chunk")
+        tables = dict(cursor.fetchall())
+        cursor.execute("SELECT DISTINCT org FROM usage_chunk")
+        found: list[list[Any]] = []
+        for (org,) in cursor.fetchall():
+            for chunk in read_chunks(org, limit=1_000_000):
+                values = [chunk.columns[_COLUMN.get(name, name)].tolist() for name in _EVENT]
+                for row, texts in zip(zip(*values, strict=True), chunk.texts(), strict=True):
+                    one = dict(zip(_EVENT, row, strict=True))
+                    one["ts"], one["event_id"] = at_micros(one["ts"]), UUID(bytes=bytes(one["event_id"]))
+                    own = [org, chunk.drop_on, tables[chunk.id], *(text.decode() or None for text in texts)]
+                    found.append([*one.values(), *own])
+        with cursor.copy("COPY usage_event FROM STDIN") as copy:
+            for event_row in found:
+                copy.write_row(event_row)

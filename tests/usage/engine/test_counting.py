@@ -139,9 +139,9 @@ def test_what_is_older_than_the_retention_is_summed_and_not_kept(world: World) -
 def test_a_row_lies_in_the_partition_of_the_day_that_drops_it(world: World) -> None:
     send(world, typed(timestamp=moment(days=2)))
     drain_now()
-    drop_on, table = rows("SELECT drop_on, tableoid::regclass::text FROM usage_event")[0]
+    drop_on, table = rows("SELECT drop_on, chunk FROM usage_event")[0]
     assert drop_on == (datetime.now(UTC) - timedelta(days=2)).date() + timedelta(days=8)
-    assert table == f"usage_event_p{drop_on:%Y%m%d}"
+    assert table == f"usage_chunk_p{drop_on:%Y%m%d}"
 
 
 def test_retention_drops_whole_partitions(world: World) -> None:

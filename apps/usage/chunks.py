@@ -1,0 +1,241 @@
+"""Raw events as column chunks: what a flush counted of one organisation, turned on its side (decision 0010).
+
+A chunk is a row of ``usage_chunk`` with three runs of bytes, little-endian, ``events`` values a column:
+
+- ``scan``: the columns of :data:`SCAN` one after the other, so that one of them can be read by its place alone;
+- ``facts``: a 2-byte mask, the columns of :data:`FACTS`, and those of :data:`SPARSE` whose bit is set (the others
+  are all zero);
+- ``texts``: zstd of the tails' lengths (int32) and the tails, each three texts (request id, detail, metadata) as a
+  4-byte big-endian length (-1: none) and the bytes.
+
+``first_at``, ``last_at``, ``whos`` and ``whats`` say what can be in it. Small chunks are merged later
+(:mod:`apps.usage.drain.merge`), so a chunk may be gone when it is looked for again: :class:`ChunkGone`.
+"""
+
+import threading
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import psycopg
+import zstandard
+from django.db import connection
+
+__all__ = [
+    "FACTS",
+    "MAX_EVENTS",
+    "SCAN",
+    "SPARSE",
+    "Chunk",
+    "ChunkGone",
+    "pack_texts",
+    "packed",
+    "read_chunks",
+    "replace_costs",
+    "request_hash",
+    "scan_slice",
+    "tail_texts",
+]
+
+SCAN: Final = (
+    ("ts", "<i8"), ("session", "<i8"), ("who", "<i4"), ("what", "<i4"), ("latency", "<i4"), ("request", "<u4"),
+    ("flags", "u1"), ("stop", "u1"),
+)  # fmt: skip
+FACTS: Final = (("id", "V16"), ("cost", "<i8"))
+SPARSE: Final = (
+    ("reported", "<i8"), ("input", "<i4"), ("output", "<i4"), ("cache_read", "<i4"), ("write_5m", "<i4"),
+    ("write_1h", "<i4"), ("web", "<i4"),
+)  # fmt: skip
+# More than this are not put together; a flush may bring more of one organisation in one piece.
+MAX_EVENTS: Final = 4096
+_ZSTD_LEVEL = 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIELDS = "id, org, drop_on, first_at, last_at, events, scan, facts, texts"
+
+Column = npt.NDArray[Any]
+
+
+class ChunkGone(Exception):
+    """The chunk was merged into another meanwhile; read the organisation's chunks again."""
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Events of one organisation that are let go on the same day.
+
+    ``columns`` (``events`` values each): ``ts`` µs since 1970, ``who`` and ``what`` surrogates, ``session`` (0: none),
+    ``latency`` ms (-1: unknown), ``request`` hash of the request id (0: none), ``flags`` and ``stop`` as in
+    :mod:`apps.usage.ingest.what`, ``id`` 16 bytes, ``cost`` and ``reported`` nano-USD, ``input``, ``output``,
+    ``cache_read``, ``write_5m``, ``write_1h`` tokens, ``web`` searches.
+    """
+
+    id: int
+    org: int
+    drop_on: date
+    first_at: datetime
+    last_at: datetime
+    events: int
+    columns: dict[str, Column]
+    packed_texts: bytes
+
+    def tails(self) -> tuple[bytes, npt.NDArray[np.int64]]:
+        """The run of tails, and where each begins in it (``events + 1`` borders)."""
+        data = _tools.decompress(self.packed_texts)
+        lengths = np.frombuffer(data, dtype="<i4", count=self.events)
+        borders = np.zeros(self.events + 1, dtype=np.int64)
+        np.cumsum(lengths, out=borders[1:])
+        return data[4 * self.events :], borders
+
+    def texts(self) -> list[tuple[bytes, bytes, bytes]]:
+        """Request id, detail and metadata (both JSON) of each event; ``b""`` is none."""
+        data, borders = self.tails()
+        places = borders.tolist()
+        return [tail_texts(data[start:end]) for start, end in pairwise(places)]
+
+
+class _Tools(threading.local):
+    """A compressor and a decompressor for each thread: neither may be shared."""
+
+    def __init__(self) -> None:
+        self.compress = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress
+        self.decompress = zstandard.ZstdDecompressor().decompress
+
+
+_tools = _Tools()
+
+
+def request_hash(request_id: bytes) -> int:
+    """What the ``request`` column holds of a request id: 32 bits, never 0."""
+    return zlib.crc32(request_id) or 1
+
+
+def tail_texts(tail: bytes) -> tuple[bytes, bytes, bytes]:
+    """The three texts of a tail."""
+    found: list[bytes] = []
+    at = 0
+    for _ in range(3):
+        length = int.from_bytes(tail[at : at + 4], "big", signed=True)
+        at += 4
+        found.append(tail[at : at + max(length, 0)])
+        at += max(length, 0)
+    return found[0], found[1], found[2]
+
+
+def pack_texts(lengths: Column, tails: Sequence[bytes | memoryview]) -> bytes:
+    """``texts`` of a chunk: the length of each event's tail, and the tails in order, in as many parts as they come."""
+    return _tools.compress(b"".join((np.asarray(lengths, dtype="<i4").tobytes(), *tails)))
+
+
+def packed(columns: dict[str, Column]) -> tuple[bytes, bytes]:
+    """``scan`` and ``facts`` of a chunk with these columns."""
+    scan = b"".join(np.asarray(columns[name], dtype=kind).tobytes() for name, kind in SCAN)
+    parts = [np.asarray(columns[name], dtype=kind).tobytes() for name, kind in FACTS]
+    mask = 0
+    for bit, (name, kind) in enumerate(SPARSE):
+        if columns[name].any():
+            mask |= 1 << bit
+            parts.append(np.asarray(columns[name], dtype=kind).tobytes())
+    return scan, b"".join((mask.to_bytes(2, "little"), *parts))
+
+
+def scan_slice(name: str) -> str:
+    """SQL for one column of ``scan``; its bytes alone are read from where the chunk lies."""
+    before = 0
+    for column, kind in SCAN:
+        size = np.dtype(kind).itemsize
+        if column == name:
+            return f"substring(scan FROM 1 + {before} * events FOR {size} * events)"
+        before += size
+    raise KeyError(name)
+
+
+def _unpacked(events: int, scan: bytes, facts: bytes) -> dict[str, Column]:
+    columns: dict[str, Column] = {}
+    at = 0
+    for name, kind in SCAN:
+        columns[name] = np.frombuffer(scan, dtype=kind, count=events, offset=at)
+        at += columns[name].nbytes
+    mask, at = int.from_bytes(facts[:2], "little"), 2
+    for name, kind in FACTS:
+        columns[name] = np.frombuffer(facts, dtype=kind, count=events, offset=at)
+        at += columns[name].nbytes
+    for bit, (name, kind) in enumerate(SPARSE):
+        if mask >> bit & 1:
+            columns[name] = np.frombuffer(facts, dtype=kind, count=events, offset=at)
+            at += columns[name].nbytes
+        else:
+            columns[name] = np.zeros(events, dtype=kind)
+    return columns
+
+
+def chunk_of(row: Sequence[Any]) -> Chunk:
+    """A chunk out of a row of :data:`CHUNK_FIELDS`."""
+    number, org, drop_on, first_at, last_at, events, scan, facts, texts = row
+    columns = _unpacked(events, bytes(scan), bytes(facts))
+    return Chunk(number, org, drop_on, first_at, last_at, events, columns, bytes(texts))
+
+
+CHUNK_FIELDS: Final = _FIELDS
+
+
+def fetch(sql: str, params: Any) -> list[tuple[Any, ...]]:
+    """Rows with their bytes as they are: Django's cursors would have them sent as hexadecimal text."""
+    connection.ensure_connection()
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        cursor.execute(sql, params, binary=True)
+        return cursor.fetchall()
+
+
+def read_chunks(
+    org: int, *, start: datetime | None = None, end: datetime | None = None, after_id: int = 0, limit: int = 100
+) -> list[Chunk]:
+    """Chunks of an organisation (its surrogate) that may hold events of ``[start, end)``, by id, beyond ``after_id``.
+
+    They hold other events as well: look at ``ts``. A chunk that was merged since an earlier call comes again under a
+    new, larger id.
+    """
+    conditions, params = ["org = %(org)s", "id > %(after)s"], {"org": org, "after": after_id, "limit": limit}
+    if start is not None:
+        conditions.append("last_at >= %(start)s")
+        params["start"] = start  # type: ignore[assignment]
+    if end is not None:
+        conditions.append("first_at < %(end)s")
+        params["end"] = end  # type: ignore[assignment]
+    rows = fetch(
+        f"SELECT {_FIELDS} FROM usage_chunk WHERE {' AND '.join(conditions)} ORDER BY id LIMIT %(limit)s",  # noqa: S608
+        params,
+    )
+    return [chunk_of(row) for row in rows]
+
+
+def replace_costs(chunk: Chunk, cost: Column, flags: Column) -> None:
+    """Write other costs (nano-USD) and flags into a chunk, in the caller's transaction; raises :class:`ChunkGone`.
+
+    The chunk is locked by it until the transaction ends: merging leaves it alone meanwhile.
+    """
+    columns = {**chunk.columns, "cost": cost, "flags": flags}
+    scan, facts = packed(columns)
+    connection.ensure_connection()
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        cursor.execute(
+            "UPDATE usage_chunk SET scan = %b, facts = %b WHERE drop_on = %s AND org = %s AND id = %s",
+            (scan, facts, chunk.drop_on, chunk.org, chunk.id),
+        )
+        if cursor.rowcount != 1:
+            raise ChunkGone(chunk.id)
+    chunk.columns = columns
+
+
+def at_micros(micros: int) -> datetime:
+    """The moment so many µs after 1970."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def micros_of(moment: datetime) -> int:
+    """The other way round."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)

@@ -1,0 +1,84 @@
+"""Merging: many small chunks of an organisation's raw events become few large ones.
+
+Events that come one by one make a chunk with each flush. Chunks of like size are merged, so that an event is written
+again a handful of times, however small the flushes were.
+"""
+
+from datetime import date
+
+import numpy as np
+import psycopg
+from django.db import connection, transaction
+
+from apps.usage.chunks import CHUNK_FIELDS, MAX_EVENTS, Chunk, chunk_of, fetch
+from apps.usage.drain.rows import CHUNK, NewChunk, copied_chunks
+from apps.usage.drain.write import copy_rows
+
+__all__ = ["SMALL", "merge_chunks"]
+
+# Chunks below this are merged (the partial index of the table says the same), once so many of like size lie together.
+SMALL = 2048
+TINY = 128
+TOGETHER = 16
+_EPOCH = date(1970, 1, 1)
+
+
+def merge_chunks(*, limit: int = 20) -> int:
+    """Merge up to ``limit`` groups of small chunks; returns how many chunks that did away with.
+
+    Each group is merged in a transaction of its own; a chunk that somebody else has locked is left for another time.
+    """
+    gone = 0
+    for low, high in ((1, TINY), (TINY, SMALL)):
+        groups = fetch(
+            "SELECT org, drop_on FROM usage_chunk WHERE events < 2048 AND events >= %s AND events < %s"
+            " GROUP BY org, drop_on HAVING count(*) >= %s LIMIT %s",
+            (low, high, TOGETHER, limit),
+        )
+        for org, drop_on in groups:
+            gone += _merge_group(org, drop_on, low, high)
+    return gone
+
+
+def _merge_group(org: int, drop_on: date, low: int, high: int) -> int:
+    with transaction.atomic():
+        rows = fetch(
+            f"SELECT {CHUNK_FIELDS} FROM usage_chunk WHERE org = %s AND drop_on = %s AND events < 2048"  # noqa: S608
+            " AND events >= %s AND events < %s ORDER BY first_at LIMIT 500 FOR UPDATE SKIP LOCKED",
+            (org, drop_on, low, high),
+        )
+        merged: list[list[Chunk]] = [[]]
+        for chunk in map(chunk_of, rows):
+            if sum(one.events for one in merged[-1]) + chunk.events > MAX_EVENTS:
+                merged.append([])
+            merged[-1].append(chunk)
+        merged = [group for group in merged if len(group) > 1]
+        if not merged:
+            return 0
+        old = [chunk.id for group in merged for chunk in group]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "DELETE FROM usage_chunk WHERE drop_on = %s AND org = %s AND id = ANY(%s)", [drop_on, org, old]
+            )
+            if cursor.rowcount != len(old):
+                raise RuntimeError("a chunk of raw events was taken away by another process")
+        write_chunks([_together(group) for group in merged])
+    return len(old) - len(merged)
+
+
+def _together(group: list[Chunk]) -> NewChunk:
+    columns = {name: np.concatenate([chunk.columns[name] for chunk in group]) for name in group[0].columns}
+    texts: list[bytes | memoryview] = []
+    lengths = []
+    for chunk in group:
+        data, borders = chunk.tails()
+        texts.append(data)
+        lengths.append(np.diff(borders))
+    columns["tail"] = np.concatenate(lengths)
+    return NewChunk(group[0].org, (group[0].drop_on - _EPOCH).days, columns, texts)
+
+
+def write_chunks(new: list[NewChunk]) -> None:
+    """Write chunks in the caller's transaction."""
+    with psycopg.Cursor(connection.connection) as cursor:
+        copy_rows(cursor, CHUNK.copy_sql, copied_chunks(new))

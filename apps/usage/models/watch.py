@@ -1,0 +1,45 @@
+"""What the engine says about itself."""
+
+from django.db import models
+
+__all__ = ["Shard", "Stall"]
+
+
+class Shard(models.Model):
+    """A shard of the drain about itself, written about once a second; ``slots`` is a bit mask."""
+
+    shard = models.SmallIntegerField(primary_key=True)
+    slots = models.IntegerField()
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    flushed_at = models.DateTimeField(null=True)
+    events_per_second = models.FloatField()
+    ids = models.BigIntegerField()
+    segments = models.IntegerField()
+    filter_bytes = models.BigIntegerField()
+    false_positives = models.BigIntegerField()
+
+    class Meta:
+        managed = False
+        db_table = "usage_shard"
+        verbose_name = "shard"
+        verbose_name_plural = "usage engine"
+
+    def __str__(self) -> str:
+        return f"Shard {self.shard}"
+
+
+class Stall(models.Model):
+    """A shard that does not move while its slots wait: seen once (``told_at`` is null), or told of. -1 is nobody's."""
+
+    shard = models.SmallIntegerField(primary_key=True)
+    slots = models.IntegerField()
+    seen_at = models.DateTimeField()
+    told_at = models.DateTimeField(null=True)
+
+    class Meta:
+        managed = False
+        db_table = "usage_stall"
+
+    def __str__(self) -> str:
+        return f"Shard {self.shard}"

@@ -1,0 +1,139 @@
+"""Events out of chunks as the API shows them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.db import connection
+
+from apps.core.money import nano_to_str
+from apps.usage.chunks import Chunk, at_micros, tail_texts
+from apps.usage.ingest.what import COST_IS_REPORTED, PRICED, REPORTED, STOP_REASONS, UNPRICED
+
+__all__ = ["Found", "bodies"]
+
+_WHO = "w.id, w.project_id, coalesce(p.claimed_by, w.person_id), w.team_id, w.key_id, g.tags"
+_WHAT = (
+    "id, event_type, model, CASE WHEN batch THEN 'batch' ELSE service_tier END, geo, speed, mcp_server, mcp_tool,"
+    " source, status"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An event: its chunk and its place in it."""
+
+    chunk: Chunk
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    who: Mapping[int, Sequence[Any]]
+    what: Mapping[int, Sequence[Any]]
+    session: Mapping[int, str]
+
+
+def bodies(found: Sequence[Found], org: int, org_id: UUID) -> list[tuple[datetime, UUID, dict[str, Any]]]:
+    """The moment, the id and the JSON of each event, in their order."""
+    names = _names(found, org)
+    tails = {id(one.chunk): one.chunk.tails() for one in found}
+    out = []
+    for one in found:
+        data, borders = tails[id(one.chunk)]
+        texts = tail_texts(data[borders[one.place] : borders[one.place + 1]])
+        values = {name: column[one.place] for name, column in one.chunk.columns.items()}
+        at, event_id = at_micros(int(values["ts"])), UUID(bytes=values["id"].tobytes())
+        numbers = {name: int(value) for name, value in values.items() if name != "id"}
+        out.append((at, event_id, _body(at, event_id, org_id, numbers, texts, names)))
+    return out
+
+
+def _names(found: Sequence[Found], org: int) -> _Names:
+    def used(name: str) -> list[int]:
+        return list({int(one.chunk.columns[name][one.place]) for one in found})
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {_WHO} FROM usage_who w LEFT JOIN usage_tagset g ON g.id = w.tagset"  # noqa: S608
+            " LEFT JOIN usage_person p ON p.id = w.person_id WHERE w.id = ANY(%s)",
+            [used("who")],
+        )
+        who = {row[0]: row[1:] for row in cursor.fetchall()}
+        cursor.execute(f"SELECT {_WHAT} FROM usage_what WHERE id = ANY(%s)", [used("what")])  # noqa: S608
+        what = {row[0]: row[1:] for row in cursor.fetchall()}
+    return _Names(who, what, _session_names(org, (number for number in used("session") if number)))
+
+
+def _session_names(org: int, numbers: Iterable[int]) -> dict[int, str]:
+    wanted = list(numbers)
+    if not wanted:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id, session_id FROM usage_session WHERE org = %(org)s AND id = ANY(%(ids)s) UNION "
+            "SELECT session, session_id FROM usage_session_delta WHERE org = %(org)s AND session = ANY(%(ids)s)",
+            {"org": org, "ids": wanted},
+        )
+        return dict(cursor.fetchall())
+
+
+def _body(
+    at: datetime, event_id: UUID, org_id: UUID, n: Mapping[str, int], texts: tuple[bytes, bytes, bytes], names: _Names
+) -> dict[str, Any]:
+    project, person, team, key, tags = names.who[n["who"]]
+    event_type, model, tier, geo, speed, server, tool, source, status = names.what[n["what"]]
+    request_id, detail, metadata = texts
+    more = orjson.loads(detail) if detail else {}
+    flags = n["flags"]
+    return {
+        "event_id": str(event_id),
+        "timestamp": at.isoformat().replace("+00:00", "Z"),
+        "org_id": str(org_id),
+        "project_id": _text(project),
+        "user_id": _text(person),
+        "team_id": _text(team),
+        "key_id": _text(key),
+        "event_type": event_type,
+        "model": model or None,
+        "input_tokens": n["input"],
+        "output_tokens": n["output"],
+        "cache_read_input_tokens": n["cache_read"],
+        "cache_creation_input_tokens": n["write_5m"] + n["write_1h"],
+        "cache_creation": {"ephemeral_5m_input_tokens": n["write_5m"], "ephemeral_1h_input_tokens": n["write_1h"]},
+        "server_tool_use": {
+            "web_search_requests": n["web"], "web_fetch_requests": more.get("web_fetch_requests", 0),
+        },
+        "latency_ms": None if n["latency"] < 0 else n["latency"],
+        "cost_usd": None if flags & UNPRICED else nano_to_str(n["cost"]),
+        "cost_source": _cost_source(flags),
+        "reported_cost_usd": nano_to_str(n["reported"]) if flags & REPORTED else None,
+        "status": status,
+        "error_type": more.get("error_type"),
+        "stop_reason": more.get("stop_reason") or STOP_REASONS[n["stop"]],
+        "service_tier": tier or None,
+        "inference_geo": geo or None,
+        "speed": speed or None,
+        "session_id": names.session.get(n["session"]),
+        "request_id": request_id.decode() or None,
+        "mcp_server": server or None,
+        "mcp_tool": tool or None,
+        "source": source or None,
+        "tags": tags if isinstance(tags, dict) else orjson.loads(tags) if tags else {},
+        "metadata": orjson.loads(metadata) if metadata else {},
+    }  # fmt: skip
+
+
+def _cost_source(flags: int) -> str | None:
+    if flags & UNPRICED:
+        return "unpriced"
+    if flags & COST_IS_REPORTED:
+        return "reported"
+    return "price_book" if flags & PRICED else None
+
+
+def _text(value: UUID | None) -> str | None:
+    return str(value) if value else None
