@@ -234,6 +234,21 @@ USAGE_MIN_FREE_BYTES = env_int("USAGE_MIN_FREE_BYTES", 512 * 1024 * 1024)
 # For each shard of the drain: the most that its filter of event ids may take, and the ids kept in memory beside it.
 USAGE_DEDUPE_FILTER_BYTES = env_int("USAGE_DEDUPE_FILTER_BYTES", 128 * 1024 * 1024)
 USAGE_DEDUPE_CACHE_IDS = env_int("USAGE_DEDUPE_CACHE_IDS", 3_000_000)
+# A session that nothing came for in so long has ended.
+USAGE_SESSION_IDLE_SECONDS = env_int("USAGE_SESSION_IDLE_SECONDS", 30 * 60)
+# A shard whose slots wait so long while it writes nothing is stuck.
+USAGE_DRAIN_STALL_SECONDS = env_int("USAGE_DRAIN_STALL_SECONDS", 60)
+# Distinct names of an organisation that are counted under themselves; what comes later counts as "other".
+USAGE_MAX_MODELS = env_int("USAGE_MAX_MODELS", 500)
+USAGE_MAX_MCP_SERVERS = env_int("USAGE_MAX_MCP_SERVERS", 500)
+USAGE_MAX_MCP_TOOLS = env_int("USAGE_MAX_MCP_TOOLS", 5_000)
+USAGE_MAX_SOURCES = env_int("USAGE_MAX_SOURCES", 100)
+# Service tiers, places of inference and speeds, each.
+USAGE_MAX_PRICE_WORDS = env_int("USAGE_MAX_PRICE_WORDS", 50)
+# Organisations named in the metrics, those with most events today; the others are one line.
+USAGE_METRICS_ORGS = env_int("USAGE_METRICS_ORGS", 20)
+# Events a second that one live socket shows; what is more is counted and said.
+USAGE_LIVE_EVENTS_A_SECOND = env_int("USAGE_LIVE_EVENTS_A_SECOND", 200)
 
 # ------------------------------------------------------------------ upstreams
 ANTHROPIC_UPSTREAM_URL = env_value("ANTHROPIC_UPSTREAM_URL", "https://api.anthropic.com")

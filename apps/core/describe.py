@@ -14,7 +14,7 @@ def register() -> None:
         "type": "object",
         "required": ["status", "checks"],
         "properties": {
-            "status": {"enum": ["ok", "unavailable"]},
+            "status": {"enum": ["ok", "degraded", "unavailable"]},
             "checks": {"type": "object", "additionalProperties": {"type": "string"}},
         },
     }

@@ -14,7 +14,7 @@ from django.shortcuts import render
 from django.utils.text import slugify
 from django.views.decorators.http import require_safe
 
-from apps.core import metrics, openapi
+from apps.core import health, metrics, openapi
 from apps.core.crypto import constant_time_equal
 from apps.core.errors import NotFound, PermissionDenied
 
@@ -31,11 +31,15 @@ def live(request: HttpRequest) -> HttpResponse:
 def ready(request: HttpRequest) -> HttpResponse:
     """Whether requests can be served: 503 without the database or with migrations missing.
 
-    Redis away is said and does no harm to readiness: limits fail open and ingest goes on.
+    Redis away is said and does no harm to readiness: limits fail open and ingest goes on. What apps find wrong is said
+    as ``degraded``, with 200: restarting or avoiding this process would not mend it.
     """
     checks: dict[str, str] = {"database": _database(), "redis": _redis()}
-    ok = checks["database"] == "ok"
-    return JsonResponse({"status": "ok" if ok else "unavailable", "checks": checks}, status=200 if ok else 503)
+    if checks["database"] != "ok":
+        return JsonResponse({"status": "unavailable", "checks": checks}, status=503)
+    found = health.run_checks()
+    fine = all(said == health.OK for said in found.values())
+    return JsonResponse({"status": "ok" if fine else "degraded", "checks": {**checks, **found}})
 
 
 _migrated = False

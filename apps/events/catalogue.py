@@ -13,6 +13,8 @@ CATALOGUE: Final[Mapping[str, tuple[str, ...]]] = {
         "usage.batch_ingested",
         "usage.session_started",
         "usage.session_ended",
+        "usage.drain_stalled",
+        "usage.drain_recovered",
         "usage.model_unpriced",
         "usage.price_changed",
     ),

@@ -7,13 +7,16 @@ class UsageConfig(AppConfig):
     verbose_name = "Usage"
 
     def ready(self) -> None:
+        from apps.core.health import register_check
         from apps.core.metrics import register_collector
         from apps.usage import audit_actions, events
         from apps.usage.api import describe, describe_otlp
-        from apps.usage.telemetry import collect_inbox
+        from apps.usage.telemetry import collect_engine
+        from apps.usage.watch import drain_health
 
         events.register()
         audit_actions.register()
         describe.register()
         describe_otlp.register()
-        register_collector("usage.inbox", collect_inbox)
+        register_collector("usage.engine", collect_engine)
+        register_check("usage_drain", drain_health)

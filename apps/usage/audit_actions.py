@@ -14,5 +14,7 @@ def register() -> None:
             "usage.tag_key_registered": "A metadata key was registered for grouping",
             "usage.tag_key_removed": "A metadata key is no longer grouped by",
             "usage.person_claimed": "An unclaimed person was claimed for a member",
+            "usage.drain_stalled": "A shard of the drain was found stuck",
+            "usage.drain_recovered": "A shard of the drain that was stuck goes on",
         }
     )

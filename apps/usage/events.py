@@ -5,6 +5,10 @@ from apps.events.registry import EventType, register_type
 __all__ = ["register"]
 
 _COUNT = {"type": "integer", "minimum": 0}
+_AT = {"type": "string", "format": "date-time"}
+_MAYBE_AT = {"type": ["string", "null"], "format": "date-time"}
+_MAYBE_ID = {"type": ["string", "null"], "format": "uuid"}
+_SECONDS = {"type": "number", "minimum": 0}
 _NAMES = {"type": "array", "items": {"type": "string"}}
 _COUNTS = (
     "events", "calls", "tool_calls", "errors", "input_tokens", "output_tokens", "cache_read_tokens",
@@ -12,9 +16,80 @@ _COUNTS = (
 )  # fmt: skip
 _LISTS = ("minutes", "models", "event_types", "mcp_servers", "sources", "projects", "teams", "people", "keys")
 
+_SESSION = {
+    "session_id": {"type": "string"},
+    "project_id": _MAYBE_ID,
+    "user_id": _MAYBE_ID,
+    "team_id": _MAYBE_ID,
+    "key_id": _MAYBE_ID,
+    "started_at": _AT,
+}
+_SESSION_COUNTS = (
+    "duration_ms", "events", "calls", "tool_calls", "errors", "input_tokens", "output_tokens", "cache_read_tokens",
+    "cache_creation_tokens",
+)  # fmt: skip
+_SHARD = {"shard": {"type": ["integer", "null"]}, "slots": {"type": "array", "items": {"type": "integer"}}}
+
 
 def register() -> None:
     """Make the types known to the bus."""
+    _register_counting()
+    _register_sessions()
+    _register_drain()
+
+
+def _register_sessions() -> None:
+    started = {**_SESSION, "restarted": {"type": "boolean"}}
+    register_type(
+        EventType(
+            name="usage.session_started",
+            topic="usage.events",
+            description="A session was counted for the first time, or goes on after it had been told as ended"
+            " (`restarted`).",
+            schema={"properties": started, "required": list(started)},
+        )
+    )
+    ended = {
+        **_SESSION,
+        "ended_at": _AT,
+        "models": _NAMES,
+        **dict.fromkeys(_SESSION_COUNTS, _COUNT),
+        "cost_usd": {"type": "string"},
+    }
+    register_type(
+        EventType(
+            name="usage.session_ended",
+            topic="usage.events",
+            description="Nothing came for a session in half an hour (a setting); `ended_at` is its last event, the"
+            " counts are those of the whole session.",
+            schema={"properties": ended, "required": list(ended)},
+        )
+    )
+
+
+def _register_drain() -> None:
+    stalled = {**_SHARD, "waiting_events": _COUNT, "lag_seconds": _SECONDS, "flushed_at": _MAYBE_AT}
+    register_type(
+        EventType(
+            name="usage.drain_stalled",
+            topic="usage.events",
+            description="A shard of the drain writes nothing while events of its slots wait; `shard` is null where no"
+            " drain works on the slots. Told once, until `usage.drain_recovered`.",
+            schema={"properties": stalled, "required": list(stalled)},
+        )
+    )
+    recovered = {**_SHARD, "stalled_at": _AT, "stalled_seconds": _SECONDS}
+    register_type(
+        EventType(
+            name="usage.drain_recovered",
+            topic="usage.events",
+            description="A shard that was told of as stuck goes on.",
+            schema={"properties": recovered, "required": list(recovered)},
+        )
+    )
+
+
+def _register_counting() -> None:
     register_type(
         EventType(
             name="usage.batch_ingested",

@@ -10,6 +10,8 @@ from apps.scheduler.registry import job
 from apps.usage.drain.dedupe import drop_segments
 from apps.usage.drain.filter import stripe_at
 from apps.usage.drain.fold import compact_days, compact_quarters, keep_partitions
+from apps.usage.sessions import tell_sessions
+from apps.usage.watch import watch_drain
 
 logger = logging.getLogger(__name__)
 
@@ -32,3 +34,15 @@ def partitions() -> dict[str, object]:
 def compact() -> dict[str, int]:
     """Make one row of the several that folding leaves of a closed bucket."""
     return {"quarters": compact_quarters(), "days": compact_days()}
+
+
+@job(name="usage.sessions", every=timedelta(seconds=15), retries=0)
+def sessions() -> dict[str, int]:
+    """Tell the bus which sessions started and which ended."""
+    return tell_sessions()
+
+
+@job(name="usage.watch", every=timedelta(seconds=10), retries=0)
+def watch() -> dict[str, list[int]]:
+    """Look whether a shard of the drain is stuck."""
+    return watch_drain()

@@ -1,24 +1,29 @@
 """The engine's own figures for Prometheus; every process counts for itself, `/metrics` adds them up."""
 
 from collections import Counter as Tally
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from prometheus_client import Counter, Gauge, Histogram
+from django.conf import settings
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from apps.core import clock
 from apps.usage.contracts import Rejection
+from apps.usage.heartbeat import heartbeat_of
 
 if TYPE_CHECKING:
     from apps.usage.drain.flush import Flush
 
 __all__ = [
-    "collect_inbox",
+    "collect_engine",
     "count_accepted",
     "count_duplicates",
+    "count_folded",
     "count_refused",
     "count_rejected",
+    "counted",
     "record_flush",
     "record_index",
 ]
@@ -29,6 +34,9 @@ REJECTED = Counter("mindweave_usage_rejected_events", "Events refused", ["code"]
 REFUSED = Counter("mindweave_usage_refused_requests", "Ingest requests refused as a whole", ["code"])
 DRAINED = Counter("mindweave_usage_drained_events", "Events counted", ["shard"])
 UNPRICED = Counter("mindweave_usage_unpriced_events", "Events counted without a price")
+FOLDED = Counter("mindweave_usage_folded_names", "Events whose name was one too many and counts as other", ["kind"])
+LIVE_SENT = Counter("mindweave_usage_live_events", "Events shown on live sockets")
+LIVE_DROPPED = Counter("mindweave_usage_live_dropped_events", "Events that came too fast for a live socket")
 FLUSH_SECONDS = Histogram(
     "mindweave_usage_flush_seconds", "Time to write a flush", buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 )
@@ -67,6 +75,11 @@ def count_refused(code: str) -> None:
     REFUSED.labels(code).inc()
 
 
+def count_folded(kind: str, events: int) -> None:
+    """``kind``: of which name an organisation has more than its share (:mod:`apps.usage.drain.bounds`)."""
+    FOLDED.labels(kind).inc(events)
+
+
 def record_flush(flush: "Flush", shard: int, seconds: float) -> None:
     """A flush is committed, written in so many seconds."""
     moment = clock.now()
@@ -78,23 +91,80 @@ def record_flush(flush: "Flush", shard: int, seconds: float) -> None:
     if flush.oldest is not None:
         VISIBLE_SECONDS.observe(max(0.0, (moment - flush.oldest).total_seconds()))
     LAST_FLUSH.labels(shard).set(moment.timestamp())
+    heartbeat_of(shard).flushed(flush)
 
 
 def record_index(shard: int, stats: dict[str, int]) -> None:
-    """How much a shard remembers."""
+    """A shard lives, works on the slots of the mask ``slots``, and remembers so much."""
     IDS.labels(shard).set(stats["ids"])
     FILTER_BYTES.labels(shard).set(stats["filter_bytes"])
     SEGMENTS.labels(shard).set(stats["segments"])
+    heartbeat_of(shard).alive(stats["slots"], stats)
 
 
-def collect_inbox() -> Iterable[GaugeMetricFamily]:
-    """What waits to be counted, as the database has it."""
-    from apps.usage.store import inbox_state
+# ---------------------------------------------------------------------------------------------- at the scrape
+def collect_engine() -> Iterable[GaugeMetricFamily]:
+    """What waits, how the shards are, and who sends most: as the database has it."""
+    from apps.usage.selectors.engine import engine_state
 
-    state = inbox_state()
+    state = engine_state()
     for name, text, value in (
-        ("mindweave_usage_inbox_batches", "Inbox rows that wait to be counted", state.batches),
-        ("mindweave_usage_inbox_events", "Events that wait to be counted", state.events),
-        ("mindweave_usage_lag_seconds", "Age of the oldest event that waits", state.lag_seconds),
+        ("inbox_batches", "Inbox rows that wait to be counted", state.batches),
+        ("inbox_events", "Events that wait to be counted", state.events),
+        ("lag_seconds", "Age of the oldest event that waits", state.lag_seconds),
+        ("drain_events_per_second", "Events counted a second in the last ten", _rate_of(state.shards)),
     ):
-        yield GaugeMetricFamily(name, text, value=value)
+        yield GaugeMetricFamily(f"mindweave_usage_{name}", text, value=value)
+    yield _gauge(
+        "slot_inbox_events", "Events that wait in a slot", "slot", {slot.slot: slot.events for slot in state.slots}
+    )
+    yield _gauge(
+        "slot_lag_seconds", "Age of the oldest event that waits in a slot", "slot",
+        {slot.slot: slot.lag_seconds(state.at) for slot in state.slots},
+    )  # fmt: skip
+    stuck = state.stalled
+    yield _gauge(
+        "shard_stalled", "Whether a shard is stuck (-1: slots that no drain works on)", "shard",
+        {number: int(number in stuck) for number in {*(shard.shard for shard in state.shards), *stuck}},
+    )  # fmt: skip
+    yield from _collect_day()
+
+
+def _collect_day() -> Iterable[GaugeMetricFamily]:
+    from apps.usage.selectors.engine import day_counts, stray_counts
+
+    rows, every = day_counts(top=settings.USAGE_METRICS_ORGS)
+    for name, text, field in (
+        ("org_events_today", "Events counted since midnight UTC, of those who send most", "events"),
+        ("org_unpriced_events_today", "Of these, how many without a price", "unpriced"),
+    ):
+        values = {row.org_id: getattr(row, field) for row in rows}
+        rest = getattr(every, field) - sum(values.values())
+        yield _gauge(name, text, "org", {**values, **({"other": rest} if rest else {})})
+    yield _gauge("stray_rows", "Rows in default partitions, up to 1,000", "table", stray_counts())
+
+
+def _rate_of(shards: Iterable[Any]) -> float:
+    """The rates of all shards together."""
+    return float(sum(shard.events_per_second for shard in shards))
+
+
+def _gauge(name: str, text: str, label: str, values: Mapping[Any, float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"mindweave_usage_{name}", text, labels=[label])
+    for key, value in sorted(values.items(), key=lambda item: str(item[0])):
+        family.add_metric([str(key)], value)
+    return family
+
+
+def counted(*names: str) -> dict[str, dict[str, float]]:
+    """Counters (without their ``_total``) as all processes of this machine have them since they began: label → value.
+
+    A counter without labels, and each that counted nothing, stands under "".
+    """
+    registry = CollectorRegistry()
+    found: dict[str, dict[str, float]] = {name: {} for name in names}
+    for family in MultiProcessCollector(registry).collect():  # type: ignore[no-untyped-call]
+        if family.name in found:
+            for sample in family.samples:
+                found[family.name]["".join(sample.labels.values())] = sample.value
+    return found

@@ -115,9 +115,25 @@ def register() -> None:
 def _health() -> None:
     health = {
         "type": "object",
-        "required": ["status", "inbox"],
+        "required": ["status", "inbox", "drain"],
         "properties": {
-            "status": {"type": "string", "enum": ["ok"]},
+            "status": {
+                "type": "string",
+                "enum": ["ok", "degraded"],
+                "description": "`degraded`: a shard of the drain is stuck. Events are still taken in and kept.",
+            },
+            "drain": {
+                "type": "object",
+                "required": ["events_per_second", "stalled_shards"],
+                "properties": {
+                    "events_per_second": {"type": "number", "description": "Counted in the last ten seconds."},
+                    "stalled_shards": {
+                        "type": "array",
+                        "items": {"type": "integer"},
+                        "description": "-1 stands for slots that no drain works on.",
+                    },
+                },
+            },
             "inbox": {
                 "type": "object",
                 "required": ["batches", "events", "lag_seconds"],

@@ -24,8 +24,8 @@ from apps.projects.authentication import key_of_request
 from apps.projects.contracts import KeyContext
 from apps.usage.contracts import IngestResult
 from apps.usage.ingest.decode import decode_batch, decode_one
+from apps.usage.selectors.engine import engine_state
 from apps.usage.services import ingest
-from apps.usage.store import inbox_state
 from apps.usage.telemetry import count_refused
 
 __all__ = ["events", "health", "ingest_key", "track"]
@@ -126,13 +126,18 @@ def track(request: HttpRequest) -> HttpResponse:
 
 @fast_lane
 def health(request: HttpRequest) -> HttpResponse:
-    """Whether events can be taken in, and how far counting is behind."""
+    """Whether events can be taken in, and how far counting is behind; ``degraded`` where a shard is stuck."""
     if request.method not in ("GET", "HEAD"):
         raise MethodNotAllowed(headers={"Allow": "GET, HEAD"})
-    state = inbox_state()
+    state = engine_state()
+    stuck = sorted(state.stalled)
     body = {
-        "status": "ok",
+        "status": "degraded" if stuck else "ok",
         "inbox": {"batches": state.batches, "events": state.events, "lag_seconds": round(state.lag_seconds, 3)},
+        "drain": {
+            "events_per_second": round(sum(shard.events_per_second for shard in state.shards), 1),
+            "stalled_shards": stuck,
+        },
     }
     response = HttpResponse(_encode(body), content_type="application/json")
     response.headers["Cache-Control"] = "no-store"

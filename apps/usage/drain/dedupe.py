@@ -263,6 +263,7 @@ class DedupeIndex:
         with self._lock:
             runs = list(self._runs)
         return {
+            "slots": self.mask,
             "ids": sum(run.ids for run in runs),
             "segments": len(runs),
             "filter_bytes": self.filter.bytes,
