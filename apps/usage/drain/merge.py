@@ -14,7 +14,7 @@ from apps.usage.chunks import CHUNK_FIELDS, MAX_EVENTS, Chunk, chunk_of, fetch
 from apps.usage.drain.rows import CHUNK, NewChunk, copied_chunks
 from apps.usage.drain.write import copy_rows
 
-__all__ = ["SMALL", "merge_chunks"]
+__all__ = ["SMALL", "merge_chunks", "newest_chunk"]
 
 # Chunks below this are merged (the partial index of the table says the same), once so many of like size lie together.
 SMALL = 2048
@@ -23,29 +23,35 @@ TOGETHER = 16
 _EPOCH = date(1970, 1, 1)
 
 
-def merge_chunks(*, limit: int = 20) -> int:
+def newest_chunk() -> int:
+    """The id of the youngest chunk, or one that was given away since."""
+    return int(fetch("SELECT last_value FROM usage_chunk_id_seq", None)[0][0])
+
+
+def merge_chunks(*, limit: int = 20, settled: int = 1 << 62) -> int:
     """Merge up to ``limit`` groups of small chunks; returns how many chunks that did away with.
 
     Each group is merged in a transaction of its own; a chunk that somebody else has locked is left for another time.
+    Chunks younger than ``settled`` are left alone: live sockets read each as the drain wrote it.
     """
     gone = 0
     for low, high in ((1, TINY), (TINY, SMALL)):
         groups = fetch(
-            "SELECT org, drop_on FROM usage_chunk WHERE events < 2048 AND events >= %s AND events < %s"
+            "SELECT org, drop_on FROM usage_chunk WHERE events < 2048 AND events >= %s AND events < %s AND id <= %s"
             " GROUP BY org, drop_on HAVING count(*) >= %s LIMIT %s",
-            (low, high, TOGETHER, limit),
+            (low, high, settled, TOGETHER, limit),
         )
         for org, drop_on in groups:
-            gone += _merge_group(org, drop_on, low, high)
+            gone += _merge_group(org, drop_on, low, high, settled)
     return gone
 
 
-def _merge_group(org: int, drop_on: date, low: int, high: int) -> int:
+def _merge_group(org: int, drop_on: date, low: int, high: int, settled: int) -> int:
     with transaction.atomic():
         rows = fetch(
             f"SELECT {CHUNK_FIELDS} FROM usage_chunk WHERE org = %s AND drop_on = %s AND events < 2048"  # noqa: S608
-            " AND events >= %s AND events < %s ORDER BY first_at LIMIT 500 FOR UPDATE SKIP LOCKED",
-            (org, drop_on, low, high),
+            " AND events >= %s AND events < %s AND id <= %s ORDER BY first_at LIMIT 500 FOR UPDATE SKIP LOCKED",
+            (org, drop_on, low, high, settled),
         )
         merged: list[list[Chunk]] = [[]]
         for chunk in map(chunk_of, rows):
@@ -58,15 +64,18 @@ def _merge_group(org: int, drop_on: date, low: int, high: int) -> int:
         old = [chunk.id for group in merged for chunk in group]
         with connection.cursor() as cursor:
             cursor.execute(
-                "DELETE FROM usage_chunk WHERE drop_on = %s AND org = %s AND id = ANY(%s)", [drop_on, org, old]
+                "DELETE FROM usage_chunk WHERE drop_on = %s AND org = %s AND id = ANY(%s)"
+                " RETURNING id, CASE WHEN upto > 0 THEN upto ELSE id END",
+                [drop_on, org, old],
             )
-            if cursor.rowcount != len(old):
+            newest: dict[int, int] = dict(cursor.fetchall())
+            if len(newest) != len(old):
                 raise RuntimeError("a chunk of raw events was taken away by another process")
-        write_chunks([_together(group) for group in merged])
+        write_chunks([_together(group, max(newest[chunk.id] for chunk in group)) for group in merged])
     return len(old) - len(merged)
 
 
-def _together(group: list[Chunk]) -> NewChunk:
+def _together(group: list[Chunk], upto: int) -> NewChunk:
     columns = {name: np.concatenate([chunk.columns[name] for chunk in group]) for name in group[0].columns}
     texts: list[bytes | memoryview] = []
     lengths = []
@@ -75,7 +84,7 @@ def _together(group: list[Chunk]) -> NewChunk:
         texts.append(data)
         lengths.append(np.diff(borders))
     columns["tail"] = np.concatenate(lengths)
-    return NewChunk(group[0].org, (group[0].drop_on - _EPOCH).days, columns, texts)
+    return NewChunk(group[0].org, (group[0].drop_on - _EPOCH).days, columns, texts, upto)
 
 
 def write_chunks(new: list[NewChunk]) -> None:

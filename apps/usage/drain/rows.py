@@ -40,7 +40,7 @@ TOKENS = (
 )  # fmt: skip
 CHUNK = RowFormat(
     "usage_chunk",
-    [("first_at", "i8"), ("last_at", "i8"), ("org", "i4"), ("drop_on", "i4"), ("events", "i4")],
+    [("first_at", "i8"), ("last_at", "i8"), ("upto", "i8"), ("org", "i4"), ("drop_on", "i4"), ("events", "i4")],
     ["whos", "whats", "scan", "facts", "texts"],
 )
 DELTA = RowFormat(
@@ -103,12 +103,16 @@ class WhatTraits:
 # ---------------------------------------------------------------------------------------------- raw events
 @dataclass(frozen=True, slots=True)
 class NewChunk:
-    """A chunk to be written: its columns (``who``, ``what`` and ``session`` among them), texts' lengths and texts."""
+    """A chunk to be written: its columns (``who``, ``what`` and ``session`` among them), texts' lengths and texts.
+
+    ``upto`` is the newest of the chunks that it was merged from, 0 for one as the drain first wrote it.
+    """
 
     org: int
     drop_day: int
     columns: dict[str, npt.NDArray[Any]]
     texts: list[bytes | memoryview]
+    upto: int = 0
 
 
 def copied_chunks(new: list[NewChunk]) -> bytes:
@@ -119,6 +123,7 @@ def copied_chunks(new: list[NewChunk]) -> bytes:
         ts = chunk.columns["ts"]
         row["first_at"], row["last_at"] = pg_micros(ts.min()), pg_micros(ts.max())
         row["org"], row["events"], row["drop_on"] = chunk.org, len(ts), chunk.drop_day - _DAYS_TO_2000
+        row["upto"] = chunk.upto
         scan, facts = chunks.packed(chunk.columns)
         fields = (
             _int_array(np.unique(chunk.columns["who"])), _int_array(np.unique(chunk.columns["what"])), scan, facts,

@@ -22,7 +22,7 @@ from apps.usage.drain.dedupe import DedupeIndex, drop_segments
 from apps.usage.drain.dims import Dimensions
 from apps.usage.drain.filter import stripe_at
 from apps.usage.drain.flush import Flush, InboxItem, prepare
-from apps.usage.drain.merge import merge_chunks
+from apps.usage.drain.merge import merge_chunks, newest_chunk
 from apps.usage.drain.write import write
 from apps.usage.ingest.inbox import SLOTS
 from apps.usage.telemetry import record_flush, record_index
@@ -201,7 +201,7 @@ class Shard:
 
     def _keep(self) -> None:
         """Merging, folding and partitions, beside the main work."""
-        turn = 0
+        turn = settled = 0
         while not self._stop.wait(1.0):
             turn += 1
             while self.drainer.index.merge_some() and not self._stop.is_set():
@@ -211,7 +211,8 @@ class Shard:
                 continue
             if not self._busy or turn % 30 == 0:
                 if turn % 10 == 0:
-                    merge_chunks()
+                    merge_chunks(settled=settled)
+                    settled = newest_chunk()
                 while fold.fold_rollups() >= fold.BATCH and not self._stop.is_set():
                     pass
                 while fold.fold_sessions() >= fold.BATCH and not self._stop.is_set():

@@ -58,6 +58,10 @@ DROP INDEX usage_session_news;
 ALTER TABLE usage_session DROP COLUMN ended_at, DROP COLUMN opened;
 """
 
+# What a merged chunk was merged from, so that who reads new chunks in their order knows those that are not new.
+UPTO = "ALTER TABLE usage_chunk ADD COLUMN upto bigint NOT NULL DEFAULT 0"
+UPTO_BACK = "ALTER TABLE usage_chunk DROP COLUMN upto"
+
 
 def _before() -> str:
     from pathlib import Path
@@ -76,6 +80,7 @@ class Migration(migrations.Migration):
     operations = [
         migrations.RunSQL(WATCH, WATCH_BACK),
         migrations.RunSQL(SESSIONS, SESSIONS_BACK),
+        migrations.RunSQL(UPTO, UPTO_BACK),
         _unmanaged(
             "Shard",
             "usage_shard",
