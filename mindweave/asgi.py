@@ -14,8 +14,10 @@ django_application = get_asgi_application()
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 
-from apps.analytics.routing import websocket_urlpatterns  # noqa: E402
+from apps.analytics import routing as analytics  # noqa: E402
+from apps.usage import routing as usage  # noqa: E402
 
+websocket_urlpatterns = [*analytics.websocket_urlpatterns, *usage.websocket_urlpatterns]
 application = ProtocolTypeRouter(
     {"http": django_application, "websocket": AuthMiddlewareStack(URLRouter(websocket_urlpatterns))}
 )

@@ -18,16 +18,12 @@ from apps.core.clock import now
 from apps.core.tenancy import org_scope
 from apps.core.web import figures
 from apps.events.contracts import Envelope
+from apps.usage.live import org_group
 
 __all__ = ["SNAPSHOT_SECONDS", "on_batch", "on_member_removed", "org_group", "snapshot", "user_group"]
 
 SNAPSHOT_SECONDS = 0.25
 _MINUTES = 16
-
-
-def org_group(org_id: UUID) -> str:
-    """The channel group of everybody who watches an organisation."""
-    return f"live.org.{org_id.hex}"
 
 
 def user_group(user_id: UUID) -> str:

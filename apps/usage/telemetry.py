@@ -35,6 +35,7 @@ REFUSED = Counter("mindweave_usage_refused_requests", "Ingest requests refused a
 DRAINED = Counter("mindweave_usage_drained_events", "Events counted", ["shard"])
 UNPRICED = Counter("mindweave_usage_unpriced_events", "Events counted without a price")
 FOLDED = Counter("mindweave_usage_folded_names", "Events whose name was one too many and counts as other", ["kind"])
+LIVE_SOCKETS = Gauge("mindweave_usage_live_sockets", "Open live sockets", multiprocess_mode="livesum")
 LIVE_SENT = Counter("mindweave_usage_live_events", "Events shown on live sockets")
 LIVE_DROPPED = Counter("mindweave_usage_live_dropped_events", "Events that came too fast for a live socket")
 FLUSH_SECONDS = Histogram(

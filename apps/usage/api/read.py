@@ -1,14 +1,11 @@
 """``GET /v1/events``, ``/v1/sessions``, ``/v1/sessions/{id}``: what was counted, as it came; ``GET /v1/metrics``."""
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse, QueryDict
-from django.utils.dateparse import parse_datetime
+from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -18,20 +15,18 @@ from rest_framework.response import Response
 
 from apps.core.api import ApiView
 from apps.core.api.fields import page_of
-from apps.core.errors import FieldError, NotFound, ValidationFailed
+from apps.core.errors import NotFound, ValidationFailed
 from apps.core.metrics import CONTENT_TYPE, exposition
 from apps.core.pagination import decode_cursor, encode_cursor, read_limit
 from apps.core.tenancy import require_org_id
 from apps.core.views import check_metrics_access
-from apps.usage.selectors.aggregate import tag_keys
-from apps.usage.selectors.dimensions import DIMENSIONS
-from apps.usage.selectors.raw import EVENT_FIELDS, event_search
-from apps.usage.selectors.sessions import SESSION_FILTERS, session_get, session_list
+from apps.usage.api.search import EVENT_FILTERS, after, page, page_parameters, parameters, read_search
+from apps.usage.selectors.raw import EventRow, event_search
+from apps.usage.selectors.sessions import SESSION_FILTERS, SESSION_STATES, SessionRow, session_get, session_list
+from apps.usage.selectors.timeline import kind_of, session_events
+from apps.usage.sessions import idle_limit
 
-__all__ = ["Events", "SessionDetail", "SessionList", "metrics"]
-
-_FILTER = re.compile(r"^filter\[([^\]]+)\]$")
-_RECENT = 50
+__all__ = ["EventSerializer", "Events", "SessionDetail", "SessionList", "metrics"]
 
 
 class _SplitSerializer(serializers.Serializer):  # type: ignore[type-arg]
@@ -100,113 +95,59 @@ class _SessionMetricsSerializer(serializers.Serializer):  # type: ignore[type-ar
 
 class SessionSerializer(_WhoSerializer):
     session_id = serializers.CharField()
+    state = serializers.ChoiceField(
+        SESSION_STATES, help_text="`ended` when nothing came for half an hour (a setting); it may go on after all."
+    )
     started_at = serializers.DateTimeField(help_text="Its first event.")
     last_at = serializers.DateTimeField(help_text="Its last event so far.")
-    duration_ms = serializers.IntegerField()
+    ended_at = serializers.DateTimeField(allow_null=True, help_text="Its last event, once it has ended.")
+    duration_ms = serializers.IntegerField(help_text="From its first to its last event.")
+    idle_ms = serializers.IntegerField(help_text="Since its last event.")
     models = serializers.ListField(child=serializers.CharField())
     metrics = _SessionMetricsSerializer()
 
 
+class _TimelineEntrySerializer(serializers.Serializer):  # type: ignore[type-arg]
+    offset_ms = serializers.IntegerField(help_text="From the session's first event to this one.")
+    duration_ms = serializers.IntegerField(allow_null=True, help_text="How long the call or the tool took.")
+    kind = serializers.ChoiceField(["call", "tool", "other"])
+    turn = serializers.IntegerField(
+        help_text="Which model call of the session this is, or follows: tool calls of a turn are those between its"
+        " model call and the next. 0 before the first."
+    )
+    event = EventSerializer()
+
+
+class _TimelineSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    data = _TimelineEntrySerializer(many=True)  # type: ignore[assignment]
+    next_cursor = serializers.CharField(allow_null=True)
+
+
 class SessionDetailSerializer(SessionSerializer):
-    recent_events = EventSerializer(many=True, help_text="The last 50; all by `GET /v1/events?filter[session_id]=`.")
-
-
-def _parameters(what: str, names: Sequence[str]) -> list[OpenApiParameter]:
-    return [
-        OpenApiParameter("start", OpenApiTypes.DATETIME, description=f"{what} at this moment or later."),
-        OpenApiParameter("end", OpenApiTypes.DATETIME, description=f"{what} before this moment."),
-        OpenApiParameter(
-            "filter", OpenApiTypes.OBJECT, style="deepObject", explode=True,
-            description=f"`filter[{names[0]}]=a,b`: one of these values, an empty one meaning not known. By"
-            f" {', '.join(names)}.",
-        ),
-        OpenApiParameter("limit", OpenApiTypes.INT, description="1 to 200, default 50."),
-        OpenApiParameter("cursor", OpenApiTypes.STR, description="Of the page before."),
-    ]  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _Search:
-    filters: dict[str, list[str]]
-    limit: int
-    start: datetime | None
-    end: datetime | None
-
-
-def _read_search(params: QueryDict, names: Sequence[str], *, tags: bool) -> _Search:
-    """The parameters of a list; :class:`ValidationFailed` that names every wrong one."""
-    problems: list[FieldError] = []
-    filters: dict[str, list[str]] = {}
-    known_tags = [f"tag:{key}" for key in tag_keys(require_org_id())] if tags else []
-    for name in params:
-        if match := _FILTER.match(name):
-            filters[match[1]] = [value for raw in params.getlist(name) for value in raw.split(",")]
-            if match[1] not in names and match[1] not in known_tags:
-                problems.append({"pointer": name, "detail": f"not one of {', '.join([*names, *known_tags])}"})
-            elif any("\0" in value or len(value) > 256 for value in filters[match[1]]):
-                problems.append({"pointer": name, "detail": "values of at most 256 characters"})
-        elif name not in {"start", "end", "limit", "cursor"}:
-            problems.append({"pointer": name, "detail": "this parameter is not known here"})
-    start, end = _moment(params, "start", problems), _moment(params, "end", problems)
-    if start is not None and end is not None and start >= end:
-        problems.append({"pointer": "end", "detail": "after start"})
-    if problems:
-        raise ValidationFailed("Some parameters are not valid", errors=problems)
-    return _Search(filters, read_limit(params), start, end)
-
-
-def _moment(params: QueryDict, name: str, problems: list[FieldError]) -> datetime | None:
-    raw = params.get(name)
-    if not raw:
-        return None
-    try:
-        # A plus sign of an offset arrives as a space where it was not escaped.
-        moment = parse_datetime(raw.replace(" ", "+"))
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None or not 2000 <= moment.year <= 2100:
-        problems.append({"pointer": name, "detail": "an RFC 3339 moment with its offset, from 2000 to 2100"})
-        return None
-    return moment
-
-
-def _after(params: QueryDict, order: Sequence[str], read: Callable[[str], Any]) -> tuple[datetime, Any] | None:
-    """The moment and the id that a cursor stands for."""
-    raw = params.get("cursor")
-    if not raw:
-        return None
-    at, ident = decode_cursor(raw, order=order)
-    return datetime.fromisoformat(at or ""), read(ident or "")
-
-
-def _page(bodies: Sequence[Mapping[str, Any]], search: _Search, cursor: Callable[[int], str]) -> Response:
-    """The answer of a list that was asked for one row more than its page holds."""
-    more = len(bodies) > search.limit
-    return Response({"data": bodies[: search.limit], "next_cursor": cursor(search.limit - 1) if more else None})
+    timeline = _TimelineSerializer(help_text="Its raw events in order, as long as they are kept; by pages.")
 
 
 class Events(ApiView):
     capabilities = {"GET": "usage.read"}
     scopes = {"GET": "read"}
     order = ("-timestamp", "-event_id")
-    names = (*DIMENSIONS, *EVENT_FIELDS)
 
     @extend_schema(
         tags=["Usage"],
         responses={200: page_of(EventSerializer, "EventPage")},
-        parameters=_parameters("Events", [*names, "tag:<name>"]),
+        parameters=parameters("Events", [*EVENT_FILTERS, "tag:<name>"]),
     )
     def get(self, request: Request) -> Response:
-        """Search raw events, newest first."""
+        """Search raw events, newest first. A socket at `/ws/usage/events` shows new ones as they are counted."""
         params = request.query_params
-        search = _read_search(params, self.names, tags=True)
+        search = read_search(params, EVENT_FILTERS, tags=True)
         rows = event_search(
             org_id=require_org_id(), filters=search.filters, limit=search.limit + 1, start=search.start, end=search.end,
-            after=_after(params, self.order, UUID),
+            after=after(params, self.order, UUID),
         )  # fmt: skip
-        return _page(
+        return page(
             [row.body for row in rows],
-            search,
+            search.limit,
             lambda last: encode_cursor([rows[last].at.isoformat(), rows[last].event_id], order=self.order),
         )
 
@@ -218,19 +159,24 @@ class SessionList(ApiView):
 
     @extend_schema(
         tags=["Usage"], responses={200: page_of(SessionSerializer, "SessionPage")},
-        parameters=_parameters("Sessions whose last event is", SESSION_FILTERS),
+        parameters=parameters("Sessions whose last event is", [*SESSION_FILTERS, "state"]),
     )  # fmt: skip
     def get(self, request: Request) -> Response:
         """Sessions, the latest first."""
         params = request.query_params
-        search = _read_search(params, SESSION_FILTERS, tags=False)
+        search = read_search(params, [*SESSION_FILTERS, "state"], tags=False)
+        states = search.filters.pop("state", list(SESSION_STATES))
+        if unknown := set(states) - set(SESSION_STATES):
+            detail = f"{', '.join(sorted(unknown))}: not one of {', '.join(SESSION_STATES)}"
+            problem = {"pointer": "filter[state]", "detail": detail}
+            raise ValidationFailed("Some parameters are not valid", errors=[problem])  # type: ignore[list-item]
         rows = session_list(
             org_id=require_org_id(), filters=search.filters, limit=search.limit + 1, start=search.start, end=search.end,
-            after=_after(params, self.order, int),
+            after=after(params, self.order, int), states=states, idle=idle_limit(),
         )  # fmt: skip
-        return _page(
+        return page(
             [row.body for row in rows],
-            search,
+            search.limit,
             lambda last: encode_cursor([rows[last].at.isoformat(), rows[last].number], order=self.order),
         )
 
@@ -238,16 +184,57 @@ class SessionList(ApiView):
 class SessionDetail(ApiView):
     capabilities = {"GET": "usage.read"}
     scopes = {"GET": "read"}
+    # Where a page of the timeline ends, and how many model calls there were up to there.
+    order = ("timestamp", "event_id", "turn")
 
-    @extend_schema(tags=["Usage"], responses={200: SessionDetailSerializer})
+    @extend_schema(
+        tags=["Usage"],
+        parameters=[
+            OpenApiParameter("session_id", OpenApiTypes.STR, OpenApiParameter.PATH),
+            *page_parameters(),
+        ],
+        responses={200: SessionDetailSerializer},
+    )
     def get(self, request: Request, session_id: str) -> Response:
-        """A session and its latest events."""
-        org_id = require_org_id()
-        found = session_get(org_id=org_id, session_id=session_id)
+        """A session and its timeline: all of its events in order, tool calls between the model calls they follow."""
+        org_id, params = require_org_id(), request.query_params
+        limit = read_limit(params)
+        behind, turn = self._behind(params.get("cursor"))
+        found = session_get(org_id=org_id, session_id=session_id, idle=idle_limit())
         if found is None:
             raise NotFound("There is no such session")
-        events = event_search(org_id=org_id, filters={"session_id": [session_id]}, limit=_RECENT)
-        return Response({**found.body, "recent_events": [event.body for event in events]})
+        rows = session_events(
+            org_id=org_id, session_id=session_id, start=found.started_at, end=found.at, limit=limit + 1, after=behind
+        )
+        data = _timeline(found, rows[:limit], turn)
+        cursor = None
+        if len(rows) > limit:
+            last = rows[limit - 1]
+            cursor = encode_cursor([last.at.isoformat(), last.event_id, data[-1]["turn"]], order=self.order)
+        return Response({**found.body, "timeline": {"data": data, "next_cursor": cursor}})
+
+    def _behind(self, raw: str | None) -> tuple[tuple[datetime, UUID] | None, int]:
+        if not raw:
+            return None, 0
+        at, event_id, turn = decode_cursor(raw, order=self.order)
+        return (datetime.fromisoformat(at or ""), UUID(event_id or "")), int(turn or 0)
+
+
+def _timeline(session: SessionRow, rows: Iterable[EventRow], turn: int) -> list[dict[str, Any]]:
+    data = []
+    for row in rows:
+        kind = kind_of(row.body)
+        turn += kind == "call"
+        data.append(
+            {
+                "offset_ms": (row.at - session.started_at) // timedelta(milliseconds=1),
+                "duration_ms": row.body["latency_ms"],
+                "kind": kind,
+                "turn": turn,
+                "event": row.body,
+            }
+        )
+    return data
 
 
 @require_safe

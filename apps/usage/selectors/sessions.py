@@ -1,6 +1,6 @@
 """Sessions: what an agent or a person did in one go, newest first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -8,13 +8,15 @@ from uuid import UUID
 
 from django.db import connection
 
+from apps.core import clock
 from apps.core.money import nano_to_str
 from apps.usage.drain.flush import session_number
 from apps.usage.selectors.dimensions import dimension_conditions, dimension_joins
 
-__all__ = ["SESSION_FILTERS", "SessionRow", "session_get", "session_list"]
+__all__ = ["SESSION_FILTERS", "SESSION_STATES", "SessionRow", "session_get", "session_list"]
 
 SESSION_FILTERS: Final = ("project", "user", "team", "key")
+SESSION_STATES: Final = ("active", "ended")
 
 _SUMS: Final = (
     "events", "calls", "tool_calls", "errors", "input_tokens", "output_tokens", "cache_read_tokens",
@@ -42,6 +44,7 @@ class SessionRow:
 
     at: datetime
     number: int
+    started_at: datetime
     body: dict[str, Any]
 
 
@@ -53,11 +56,21 @@ def session_list(
     start: datetime | None = None,
     end: datetime | None = None,
     after: tuple[datetime, int] | None = None,
+    states: Collection[str] = SESSION_STATES,
+    idle: timedelta,
 ) -> list[SessionRow]:
-    """Sessions whose last event lies in ``[start, end)``, the latest first, from behind ``after`` on."""
+    """Sessions whose last event lies in ``[start, end)``, the latest first, from behind ``after`` on.
+
+    ``states`` are those of :data:`SESSION_STATES` that are wanted; a session has ended when it was silent for ``idle``.
+    """
     org, _ = _org(org_id)
-    params: dict[str, Any] = {"org": org, "limit": limit}
+    moment = clock.now()
+    params: dict[str, Any] = {"org": org, "limit": limit, "silent": moment - idle}
     conditions = []
+    if "ended" not in states:
+        conditions.append("last_at >= %(silent)s")
+    if "active" not in states:
+        conditions.append("last_at < %(silent)s")
     if start is not None:
         conditions.append("last_at >= %(start)s")
         params["start"] = start
@@ -81,18 +94,21 @@ def session_list(
         f" UNION ALL {_WHOLE} WHERE org = %(org)s AND id IN (SELECT id FROM fresh)"
         f" UNION ALL {_FRESH} WHERE org = %(org)s)"
     )
-    return _rows(parts, f"WHERE true{where}", params)
+    return _rows(parts, f"WHERE true{where}", params, moment)
 
 
-def session_get(*, org_id: UUID, session_id: str) -> SessionRow | None:
-    """The session of this name, or None."""
+def session_get(*, org_id: UUID, session_id: str, idle: timedelta) -> SessionRow | None:
+    """The session of this name, or None; ``idle`` as of :func:`session_list`."""
     org, salt = _org(org_id)
-    params = {"org": org, "number": session_number(salt, session_id), "limit": 1}
+    moment = clock.now()
+    params = {
+        "org": org, "number": session_number(salt, session_id), "limit": 1, "silent": moment - idle,
+    }  # fmt: skip
     parts = (
         f"parts AS ({_WHOLE} WHERE org = %(org)s AND id = %(number)s"
         f" UNION ALL {_FRESH} WHERE org = %(org)s AND session = %(number)s)"
     )
-    found = _rows(parts, "", params)
+    found = _rows(parts, "", params, moment)
     return found[0] if found else None
 
 
@@ -104,7 +120,7 @@ def _org(org_id: UUID) -> tuple[int, bytes]:
     return (row[0], bytes(row[1])) if row else (0, b"")
 
 
-def _rows(parts: str, where: str, params: Mapping[str, Any]) -> list[SessionRow]:
+def _rows(parts: str, where: str, params: Mapping[str, Any], moment: datetime) -> list[SessionRow]:
     sql = (
         f"WITH {parts}, gathered AS ({_GATHERED}), page AS (SELECT * FROM gathered {where}"  # noqa: S608
         f" ORDER BY last_at DESC, id DESC LIMIT %(limit)s) {_READ} FROM page s JOIN usage_who w ON w.id = s.who"
@@ -112,16 +128,19 @@ def _rows(parts: str, where: str, params: Mapping[str, Any]) -> list[SessionRow]
     )
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
-        return [_row(row) for row in cursor.fetchall()]
+        return [_row(row, moment, params["silent"]) for row in cursor.fetchall()]
 
 
-def _row(row: Sequence[Any]) -> SessionRow:
+def _row(row: Sequence[Any], moment: datetime, silent: datetime) -> SessionRow:
     session_id, number, started_at, last_at, models, project, person, team, key, *sums = row
     metrics = {name: int(value) for name, value in zip(_SUMS, sums, strict=True)}
     body = {
         "session_id": session_id,
+        "state": "ended" if last_at < silent else "active",
         "started_at": _stamp(started_at),
         "last_at": _stamp(last_at),
+        "ended_at": _stamp(last_at) if last_at < silent else None,
+        "idle_ms": max(timedelta(), moment - last_at) // timedelta(milliseconds=1),
         "duration_ms": (last_at - started_at) // timedelta(milliseconds=1),
         "models": sorted({model for model in models or [] if model}),
         "project_id": str(project) if project else None,
@@ -134,7 +153,7 @@ def _row(row: Sequence[Any]) -> SessionRow:
             "cost_usd": nano_to_str(metrics["cost_nano"]),
         },
     }
-    return SessionRow(last_at, number, body)
+    return SessionRow(last_at, number, started_at, body)
 
 
 def _stamp(moment: datetime) -> str:

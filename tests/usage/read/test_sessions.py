@@ -1,6 +1,7 @@
 """``GET /v1/sessions`` and ``/v1/sessions/{id}``."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -8,6 +9,7 @@ import pytest
 from django.db import connection
 
 from apps.core.tenancy import system_scope
+from apps.usage.drain.merge import merge_chunks
 from apps.usage.models import Person
 from apps.usage.services import claim_person
 from tests.cast import Api, Cast, make_key, rights_of
@@ -60,21 +62,103 @@ def test_a_session_sums_its_events_whether_folded_or_not(cast: Cast, token: str,
     }  # fmt: skip
 
 
-def test_a_session_reads_with_its_latest_events(cast: Cast, token: str, drain: Callable[[], None]) -> None:
+def test_a_session_reads_with_its_timeline(cast: Cast, token: str, drain: Callable[[], None]) -> None:
     name = "shift/7 é"
-    events = [event(session_id=name, timestamp=moment(minutes=n)) for n in range(1, 4)]
+    events = [event(session_id=name, timestamp=moment(minutes=n)) for n in range(3, 0, -1)]
     send(token, *events, event(session_id="another"))
     drain()
     path = f"/v1/sessions/{quote(name)}"
     body = Api(cast.dora).get(path).json()
     assert body["metrics"]["calls"] == 3
-    assert [row["event_id"] for row in body["recent_events"]] == [sent["event_id"] for sent in events]
+    assert [row["event"]["event_id"] for row in body["timeline"]["data"]] == [sent["event_id"] for sent in events]
+    assert body["timeline"]["next_cursor"] is None
     assert Api(cast.dora).get("/v1/sessions/nobody").status_code == 404
     assert Api(cast.charlie).get(path).status_code == 404
     answers = {role: api.get(path).status_code for role, api in rights_of(cast).items()}
     assert answers == {
         "owner": 200, "admin": 200, "developer": 200, "billing": 200, "viewer": 200, "stranger": 404, "nobody": 401,
     }  # fmt: skip
+
+
+def tool(**fields: Any) -> dict[str, Any]:
+    return event(event_type="mcp_tool", model=None, mcp_tool="Bash", input_tokens=0, output_tokens=0, **fields)
+
+
+def test_a_timeline_tells_which_tools_ran_between_which_calls(
+    cast: Cast, token: str, drain: Callable[[], None]
+) -> None:
+    start = datetime.now(UTC) - timedelta(minutes=5)
+
+    def at(seconds: float) -> dict[str, Any]:
+        return {"session_id": "s", "timestamp": (start + timedelta(seconds=seconds)).isoformat()}
+
+    # They come in another order than they happened, in several batches, some merged with others.
+    send(token, event(**at(30), latency_ms=900), tool(**at(12), latency_ms=40))
+    drain()
+    send(token, tool(**at(0), latency_ms=None), event(**at(10), latency_ms=1500), tool(**at(11), latency_ms=7))
+    drain()
+    rows = Api(cast.dora).get("/v1/sessions/s").json()["timeline"]["data"]
+    assert [(row["offset_ms"], row["duration_ms"], row["kind"], row["turn"]) for row in rows] == [
+        (0, None, "tool", 0), (10_000, 1500, "call", 1), (11_000, 7, "tool", 1), (12_000, 40, "tool", 1),
+        (30_000, 900, "call", 2),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_a_timelines_pages_hold_every_event_once_in_order(
+    cast: Cast, token: str, drain: Callable[[], None], merged: bool
+) -> None:
+    same = moment(minutes=5)
+    sent = [event(session_id="s", timestamp=same) for _ in range(7)]
+    sent += [event(session_id="s", timestamp=moment(minutes=n)) for n in range(20)]
+    for n, one in enumerate(sent):
+        send(token, one, event(session_id="other"), tool(session_id="s", timestamp=moment(minutes=n)))
+        drain()
+    if merged:
+        assert merge_chunks() > 0
+    seen: list[dict[str, Any]] = []
+    cursor = None
+    while True:
+        query = {"limit": "4", **({"cursor": cursor} if cursor else {})}
+        page = Api(cast.dora).get("/v1/sessions/s", query).json()["timeline"]
+        seen += page["data"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    places = [(row["event"]["timestamp"], row["event"]["event_id"]) for row in seen]
+    assert places == sorted(set(places))
+    assert len(places) == 2 * len(sent)
+    calls = [row["kind"] == "call" for row in seen]
+    assert [row["turn"] for row in seen] == [sum(calls[: n + 1]) for n in range(len(seen))]
+
+
+def test_a_timeline_refuses_what_it_does_not_know(cast: Cast, token: str, drain: Callable[[], None]) -> None:
+    send(token, event(session_id="s"))
+    drain()
+    api = Api(cast.dora)
+    assert api.get("/v1/sessions/s", {"limit": "0"}).status_code == 400
+    assert api.get("/v1/sessions/s", {"cursor": "made-up"}).status_code == 400
+
+
+def test_a_session_is_active_until_it_was_silent_for_half_an_hour(
+    cast: Cast, token: str, drain: Callable[[], None], settings: Any
+) -> None:
+    send(
+        token,
+        event(session_id="old", timestamp=moment(minutes=31)),
+        event(session_id="new", timestamp=moment(minutes=29)),
+    )
+    drain()
+    _fold_some()
+    new, old = sessions(cast)
+    assert (new["state"], new["ended_at"], new["idle_ms"] // 60_000) == ("active", None, 29)
+    assert (old["state"], old["ended_at"], old["idle_ms"] // 60_000) == ("ended", old["last_at"], 31)
+    assert [row["session_id"] for row in sessions(cast, **{"filter[state]": "active"})] == ["new"]
+    assert [row["session_id"] for row in sessions(cast, **{"filter[state]": "ended"})] == ["old"]
+    assert len(sessions(cast, **{"filter[state]": "active,ended"})) == 2
+    assert Api(cast.dora).get("/v1/sessions", {"filter[state]": "asleep"}).status_code == 400
+    settings.USAGE_SESSION_IDLE_SECONDS = 60
+    assert Api(cast.dora).get("/v1/sessions/new").json()["state"] == "ended"
 
 
 def test_pages_hold_every_session_once_the_latest_first(cast: Cast, token: str, drain: Callable[[], None]) -> None:

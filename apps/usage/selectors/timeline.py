@@ -1,0 +1,120 @@
+"""A session from its beginning on: the raw events that are kept of it, oldest first.
+
+Chunks are looked at by their first event on, two columns of each, until what is left begins later than the page ends.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+
+from apps.usage.chunks import fetch, micros_of, scan_slice
+from apps.usage.drain.keys import session_number
+from apps.usage.selectors.event_json import Found, bodies
+from apps.usage.selectors.raw import EventRow
+from apps.usage.selectors.raw import _chunks as whole_chunks
+from apps.usage.selectors.raw import _Moved as Moved
+
+__all__ = ["kind_of", "session_events"]
+
+_LOOK = 64
+_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A chunk's events of the session: their places and moments."""
+
+    chunk: int
+    drop_on: Any
+    places: Any
+    ts: Any
+
+
+def session_events(
+    *, org_id: UUID, session_id: str, start: datetime, end: datetime, limit: int,
+    after: tuple[datetime, UUID] | None = None,
+) -> list[EventRow]:  # fmt: skip
+    """Up to ``limit`` events of a session that lies in ``[start, end]``, oldest first, from behind ``after`` on."""
+    rows = fetch("SELECT id, salt FROM usage_org WHERE org_id = %s", (org_id,))
+    if not rows:
+        return []
+    org, number = int(rows[0][0]), session_number(bytes(rows[0][1]), session_id)
+    begin = after[0] if after is not None else start
+    for attempt in range(_TRIES):
+        try:
+            parts = _parts(org, number, begin, end, limit + 1)
+            return _rows(org, org_id, parts, limit, after)
+        except Moved:
+            if attempt == _TRIES - 1:
+                raise
+    return []
+
+
+def _parts(org: int, session: int, begin: datetime, end: datetime, needed: int) -> list[_Part]:
+    """Enough of the session from ``begin`` on to hold its first ``needed`` events behind those at that very moment."""
+    chunks = fetch(
+        "SELECT id, drop_on, first_at FROM usage_chunk WHERE org = %s AND last_at >= %s AND first_at <= %s"
+        " ORDER BY first_at, id",
+        (org, begin, end),
+    )
+    low = micros_of(begin)
+    parts: list[_Part] = []
+    later: list[int] = []
+    for at in range(0, len(chunks), _LOOK):
+        look = chunks[at : at + _LOOK]
+        if len(later) >= needed:
+            later = sorted(later)[:needed]
+            if later[-1] < micros_of(look[0][2]):
+                break
+        for part in _look(org, session, low, look):
+            parts.append(part)
+            later += part.ts[part.ts > low].tolist()
+    return parts
+
+
+def _look(org: int, session: int, low: int, chunks: list[tuple[Any, ...]]) -> list[_Part]:
+    rows = fetch(
+        f"SELECT id, drop_on, {scan_slice('ts')}, {scan_slice('session')} FROM usage_chunk"  # noqa: S608
+        " WHERE org = %s AND id = ANY(%s) AND drop_on = ANY(%s)",
+        (org, [row[0] for row in chunks], sorted({row[1] for row in chunks})),
+    )
+    if len(rows) != len(chunks):
+        raise Moved
+    found = []
+    for number, drop_on, ts_bytes, session_bytes in rows:
+        ts = np.frombuffer(ts_bytes, dtype="<i8")
+        places = np.flatnonzero((np.frombuffer(session_bytes, dtype="<i8") == session) & (ts >= low))
+        if len(places):
+            found.append(_Part(number, drop_on, places, ts[places]))
+    return found
+
+
+def _rows(
+    org: int, org_id: UUID, parts: list[_Part], limit: int, after: tuple[datetime, UUID] | None
+) -> list[EventRow]:
+    if not parts:
+        return []
+    every = np.sort(np.concatenate([part.ts for part in parts]))
+    # Of equal moments the ids decide, which are not read yet: all of the page's last moment, and of where it begins.
+    skip = int((every == micros_of(after[0])).sum()) if after is not None else 0
+    last = int(every[min(len(every), limit + skip) - 1])
+    wanted = {part.chunk: (part.drop_on, part.places[part.ts <= last]) for part in parts if (part.ts <= last).any()}
+    events: list[tuple[tuple[int, bytes], Found]] = []
+    for chunk in whole_chunks(org, wanted):
+        ts, ids = chunk.columns["ts"], chunk.columns["id"]
+        events += [((int(ts[i]), ids[i].tobytes()), Found(chunk, i)) for i in wanted[chunk.id][1].tolist()]
+    events.sort(key=lambda event: event[0])
+    if after is not None:
+        behind = (micros_of(after[0]), after[1].bytes)
+        events = [event for event in events if event[0] > behind]
+    chosen = [found for _, found in events[:limit]]
+    return [EventRow(at, event_id, body) for at, event_id, body in bodies(chosen, org, org_id)]
+
+
+def kind_of(body: Mapping[str, Any]) -> str:
+    """What an event is in a timeline."""
+    return {"api_call": "call", "mcp_tool": "tool"}.get(body["event_type"], "other")

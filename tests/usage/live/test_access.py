@@ -1,0 +1,139 @@
+"""Who may listen, to what, and for how long."""
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth import get_user_model
+
+from apps.accounts.services import remove_member
+from apps.core.tenancy import system_scope
+from apps.identity import services as identity
+from apps.projects import services as projects
+from apps.projects.models import ApiKey
+from tests.cast import PASSWORD, Cast
+from tests.usage.engine.conftest import typed
+from tests.usage.live.conftest import Live, key_of, session_of
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio]
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+def access_token(name: str) -> str:
+    return identity.login(email=f"{name}@example.com", password=PASSWORD).access_token
+
+
+async def refused(live: Live) -> tuple[str, int]:
+    """The code of the problem that a handshake is answered with, and that of the close."""
+    said = await live.open()
+    assert said["type"] == "error", said
+    return said["problem"]["code"], await live.closed()
+
+
+async def test_a_member_hears_their_organisation_by_session_token_and_key(cast: Cast, send: Any) -> None:
+    headers = [
+        await sync_to_async(session_of)(cast.dora),
+        bearer(await sync_to_async(access_token)("bob")),
+        bearer(await sync_to_async(key_of)(cast, "read")),
+        {"x-api-key": await sync_to_async(key_of)(cast, "read", "ingest")},
+    ]
+    sockets = [Live(each) for each in headers]
+    for socket in sockets:
+        assert (await socket.open())["type"] == "ready"
+    one = typed()
+    await send(one)
+    for socket in sockets:
+        (heard,) = await socket.events(1)
+        assert heard["event_id"] == one.event_id
+        await socket.close()
+
+
+async def test_another_organisations_events_are_never_heard(cast: Cast, send: Any, other_sends: Any) -> None:
+    ours, theirs = Live(await sync_to_async(session_of)(cast.dora)), Live(await sync_to_async(session_of)(cast.charlie))
+    await ours.open()
+    await theirs.open()
+    one, other = typed(), typed()
+    await other_sends(other)
+    assert await ours.is_silent(0.5)
+    await send(one)
+    assert [event["event_id"] for event in await ours.events(1)] == [one.event_id]
+    assert [event["event_id"] for event in await theirs.events(1)] == [other.event_id]
+    assert await theirs.is_silent(0.3)
+    await ours.close()
+    await theirs.close()
+
+
+async def test_an_organisation_that_is_not_ones_own_is_not_there(cast: Cast) -> None:
+    headers = await sync_to_async(session_of)(cast.charlie)
+    for named in (str(cast.org.id), cast.org.slug, str(uuid4()), "nobody"):
+        assert await refused(Live(headers, org=named)) == ("not_found", 4404)
+    assert await refused(Live({**headers, "x-org-id": str(cast.org.id)})) == ("not_found", 4404)
+    key = await sync_to_async(key_of)(cast, "read")
+    assert await refused(Live(bearer(key), org=cast.elsewhere.slug)) == ("not_found", 4404)
+    for named in (str(cast.org.id), cast.org.slug):
+        mine = Live(bearer(key), org=named)
+        assert (await mine.open())["type"] == "ready"
+        await mine.close()
+
+
+async def test_without_a_credential_that_works_nothing_is_heard(cast: Cast) -> None:
+    assert await refused(Live()) == ("not_authenticated", 4401)
+    assert await refused(Live(bearer("mw_nonsense"))) == ("invalid_api_key", 4401)
+    assert await refused(Live(bearer("not.a.token"))) == ("invalid_token", 4401)
+    session = await sync_to_async(session_of)(cast.dora)
+    assert await refused(Live({"cookie": session["cookie"]})) == ("not_authenticated", 4401)
+    assert await refused(Live({**session, "origin": "https://elsewhere.test"})) == ("not_authenticated", 4401)
+
+
+async def test_a_key_needs_the_scope(cast: Cast) -> None:
+    key = await sync_to_async(key_of)(cast, "ingest", "gateway")
+    assert await refused(Live(bearer(key))) == ("scope_missing", 4403)
+
+
+def revoke(cast: Cast) -> None:
+    with system_scope("test"):
+        key = ApiKey.objects.get(name="mine")
+    projects.revoke_api_key(org_id=cast.org.id, project_id=cast.project.id, key_id=key.pk)
+
+
+async def test_a_revoked_key_ends_its_socket(cast: Cast, send: Any) -> None:
+    _, token = await sync_to_async(projects.create_api_key)(
+        org_id=cast.org.id, project_id=cast.project.id, name="mine", scopes=("read",)
+    )
+    live = Live(bearer(token))
+    await live.open()
+    await sync_to_async(revoke)(cast)
+    assert await asyncio.wait_for(live.closed(), 5) == 4401
+    await send(typed())
+
+
+async def test_a_session_that_ends_ends_its_socket(cast: Cast) -> None:
+    headers = await sync_to_async(session_of)(cast.dora)
+    live = Live(headers)
+    await live.open()
+    await sync_to_async(get_user_model().objects.filter(pk=cast.dora.id).update)(is_active=False)
+    assert await asyncio.wait_for(live.closed(), 5) == 4401
+
+
+async def test_a_membership_that_ends_ends_its_socket(cast: Cast) -> None:
+    live = Live(await sync_to_async(session_of)(cast.dora), org=cast.org.slug)
+    await live.open()
+    await sync_to_async(remove_member)(org_id=cast.org.id, user_id=cast.dora.id)
+    assert await asyncio.wait_for(live.closed(), 5) == 4404
+
+
+async def test_handshakes_are_limited(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apps.usage.consumers.MAX_SOCKETS", 1)
+    headers = bearer(await sync_to_async(key_of)(cast, "read"))
+    first = Live(headers)
+    assert (await first.open())["type"] == "ready"
+    assert await refused(Live(headers)) == ("unavailable", 4503)
+    await first.close()
+    again = Live(headers)
+    assert (await again.open())["type"] == "ready"
+    await again.close()
