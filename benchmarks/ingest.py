@@ -16,9 +16,11 @@ import time
 from pathlib import Path
 from uuid import UUID
 
+import numpy as np
 import psycopg
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from apps.usage.chunks import CHUNK_FIELDS, chunk_of
 from benchmarks.ingest_load import Account, Load, Outcome, TrackLoad, percentile
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -138,22 +140,40 @@ class _LagProbe(threading.Thread):
 
 
 # ---------------------------------------------------------------------------------------------- check
-_SUMS = {
-    "raw": "SELECT count(*), coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0),"
-    " count(DISTINCT event_id) FROM usage_event e JOIN usage_org o ON o.id = e.org WHERE o.org_id = ANY(%s)",
-    "rollup": "SELECT sum(events), sum(input_tokens), sum(output_tokens), sum(events) FROM ("
+_ROLLUPS = (
+    "SELECT sum(events), sum(input_tokens), sum(output_tokens), sum(events) FROM ("
     "SELECT org, events, input_tokens, output_tokens FROM usage_delta UNION ALL"
     " SELECT org, events, input_tokens, output_tokens FROM usage_rollup_quarter) s"
-    " JOIN usage_org o ON o.id = s.org WHERE o.org_id = ANY(%s)",
-}
+    " JOIN usage_org o ON o.id = s.org WHERE o.org_id = ANY(%s)"
+)
 
 
 def _sums(database: str, orgs: list[UUID]) -> dict[str, tuple[int, ...]]:
+    """Events, input and output tokens, and distinct ids: of the raw events and of the rollups."""
     with psycopg.connect(database, autocommit=True) as connection:
-        return {
-            name: tuple(int(value or 0) for value in connection.execute(sql, (orgs,)).fetchone() or ())
-            for name, sql in _SUMS.items()
-        }
+        rollups = tuple(int(value or 0) for value in connection.execute(_ROLLUPS, (orgs,)).fetchone() or ())
+        numbers = [row[0] for row in connection.execute("SELECT id FROM usage_org WHERE org_id = ANY(%s)", (orgs,))]
+        raw = [_raw_sums(connection, number) for number in numbers]
+    return {"raw": tuple(map(sum, zip(*raw, strict=True))) if raw else (0, 0, 0, 0), "rollups": rollups}
+
+
+def _raw_sums(database: psycopg.Connection, number: int) -> tuple[int, int, int, int]:
+    events = tokens_in = tokens_out = 0
+    ids = []
+    with database.transaction(), database.cursor(name="chunks", binary=True) as cursor:  # type: ignore[call-overload]
+        cursor.itersize = 200
+        cursor.execute(f"SELECT {CHUNK_FIELDS} FROM usage_chunk WHERE org = %s", (number,))
+        for row in cursor:
+            columns = chunk_of(row).columns
+            events += len(columns["id"])
+            tokens_in += int(columns["input"].sum(dtype=np.int64))
+            tokens_out += int(columns["output"].sum(dtype=np.int64))
+            ids.append(columns["id"].copy())
+    if not ids:
+        return 0, 0, 0, 0
+    halves = np.concatenate(ids).view("<u8").reshape(-1, 2)
+    halves = halves[np.lexsort((halves[:, 1], halves[:, 0]))]
+    return events, tokens_in, tokens_out, 1 + int((halves[1:] != halves[:-1]).any(axis=1).sum())
 
 
 def _wait_drained(database: str, seconds: float) -> float:

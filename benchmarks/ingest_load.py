@@ -1,11 +1,12 @@
 """The load: realistic bodies made by numpy, sent open-loop, every acknowledged event remembered for the count.
 
-About 470 bytes an event. A batch is one organisation's (its key's). Some batches are sent again as they were, some
+450 bytes an event. A batch is one organisation's (its key's). Some batches are sent again as they were, some
 ids come again in a later batch with another timestamp and other figures; both must count once.
 """
 
 import asyncio
 import os
+import socket
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -17,8 +18,8 @@ import numpy as np
 __all__ = ["Account", "Load", "Outcome", "percentile"]
 
 MODELS = ("claude-opus-5", "claude-sonnet-5-5", "claude-haiku-4-5", "claude-opus-4-8", "claude-sonnet-4-6")
-_HEX = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
-_DASHED = np.array([i for i in range(36) if i not in (8, 13, 18, 23)])
+EVENT_BYTES = 450
+_MILLIS = np.frombuffer(b"".join(b"%03d" % n for n in range(1000)), dtype=np.uint8).reshape(1000, 3)
 
 
 @dataclass(frozen=True)
@@ -49,90 +50,96 @@ class Outcome:
 
 
 class _Template:
-    """The bodies of one account: a fixed text with places for ids, times and figures."""
+    """The bodies of one account: events of one length, so that ids and times are written column by column."""
 
     def __init__(self, account: Account, batch: int, rng: np.random.Generator) -> None:
         self.account = account
         self.batch = batch
-        parts: list[bytes] = []
-        ids, times = np.zeros(batch, dtype=np.int64), np.zeros(batch, dtype=np.int64)
         self.inputs = rng.integers(10, 9999, batch)
         self.outputs = rng.integers(10, 999, batch)
-        size = len(b'{"events":[')
+        head, middle = '{"event_id":"', '","timestamp":"'
+        texts = []
         for i in range(batch):
             user = account.users[int(rng.integers(len(account.users)))]
-            head = b'{"event_id":"'
-            ids[i] = size + len(head)
-            middle = b'","timestamp":"'
-            times[i] = ids[i] + 36 + len(middle)
-            tail = (
+            event = (
+                f'{head}{"0" * 8}-{"0" * 4}-{"0" * 4}-{"0" * 4}-{"0" * 12}{middle}2026-01-01T00:00:00.000Z'
                 f'","org_id":"{account.org_id}","project_id":"{account.project_id}","user_id":"{user}",'
                 f'"event_type":"api_call","model":"{MODELS[int(rng.integers(len(MODELS)))]}",'
                 f'"input_tokens":{self.inputs[i]},"output_tokens":{self.outputs[i]},'
-                f'"latency_ms":{int(rng.lognormal(7, 0.8))},"cost_usd":null,"session_id":"s-{user.hex[:12]}",'
+                f'"latency_ms":{int(rng.lognormal(7, 0.8))},"session_id":"s-{user.hex[:12]}",'
                 f'"status":"{"ok" if rng.random() < 0.98 else "error"}",'
-                f'"metadata":{{"feature":"chat","turn":{i % 50}}}}}'
-            ).encode()
-            part = head + b"0" * 36 + middle + b"2026-01-01T00:00:00.000Z" + tail + (b"," if i < batch - 1 else b"")
-            size += len(part)
-            parts.append(part)
-        self.body = np.frombuffer(b'{"events":[' + b"".join(parts) + b"]}", dtype=np.uint8).copy()
-        self.id_at = ids[:, None] + _DASHED[None, :]
-        self.dash_at = ids[:, None] + np.array([8, 13, 18, 23])
-        self.body[self.dash_at] = 45
-        self.time_at = times[:, None] + np.arange(24)[None, :]
+                f'"metadata":{{"turn":{i % 50},"trace":"'
+            )
+            texts.append(event + "".join("0123456789abcdef"[d] for d in rng.integers(0, 16, EVENT_BYTES - 4 - len(event))))
+        self.open, self.close = (b"", b"") if batch == 1 else (b'{"events":[', b"]}")
+        self.rows = np.frombuffer(b"".join(f'{text}"}}}},'.encode() for text in texts), dtype=np.uint8)
+        self.rows = self.rows.reshape(batch, EVENT_BYTES).copy()
+        self.id_at, self.time_at = len(head), len(head) + 36 + len(middle)
 
-    def make(self, ids: np.ndarray, now_ms: int) -> bytes:
-        """A body with these ids (n × 16 bytes), its events spread over the last second."""
-        digits = np.empty((self.batch, 32), dtype=np.uint8)
-        digits[:, 0::2], digits[:, 1::2] = ids >> 4, ids & 15
-        self.body[self.id_at] = _HEX[digits]
-        moments = (now_ms - 1000 + np.arange(self.batch) * 1000 // self.batch).astype("datetime64[ms]")
-        text = np.datetime_as_string(moments, unit="ms", timezone="UTC").astype("S24")
-        self.body[self.time_at] = text.view(np.uint8).reshape(self.batch, 24)
-        return self.body.tobytes()
+    def make(self, ids: bytes, now_ms: int) -> bytes:
+        """A body with these ids (16 bytes each), its events spread over the last second."""
+        digits = np.frombuffer(ids.hex().encode(), dtype=np.uint8).reshape(self.batch, 32)
+        at = self.id_at
+        for start, end, place in ((0, 8, 0), (8, 12, 9), (12, 16, 14), (16, 20, 19), (20, 32, 24)):
+            self.rows[:, at + place : at + place + end - start] = digits[:, start:end]
+        first = now_ms - 1000
+        moments = first + np.arange(self.batch) * 1000 // self.batch
+        seconds = moments // 1000
+        at = self.time_at
+        for second in np.unique(seconds).tolist():
+            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
+            self.rows[seconds == second, at : at + 19] = np.frombuffer(text, dtype=np.uint8)
+        self.rows[:, at + 20 : at + 23] = _MILLIS[moments % 1000]
+        return b"".join((self.open, self.rows.reshape(-1)[:-1].data, self.close))
 
 
-class _Connection(asyncio.Protocol):
+class _Connection:
     """One keep-alive HTTP/1.1 connection."""
 
-    def __init__(self) -> None:
-        self._waiter: asyncio.Future[tuple[int, bytes]] | None = None
-        self._buffer = b""
-        self.transport: asyncio.Transport | None = None
+    def __init__(self, sock: socket.socket | None = None) -> None:
+        self.socket = sock
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport  # type: ignore[assignment]
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.transport = None
-        if self._waiter and not self._waiter.done():
-            self._waiter.set_exception(exc or ConnectionError("closed"))
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        head, found, rest = self._buffer.partition(b"\r\n\r\n")
-        if not found:
-            return
-        lower = head.lower()
-        if b"transfer-encoding: chunked" in lower:
-            if not rest.endswith(b"0\r\n\r\n"):
-                return
-        else:
-            start = lower.index(b"content-length:") + 15
-            length = int(lower[start:].split(b"\r\n", 1)[0])
-            if len(rest) < length:
-                return
-        self._buffer = b""
-        if self._waiter and not self._waiter.done():
-            self._waiter.set_result((int(head[9:12]), rest))
+    @classmethod
+    async def open(cls, host: str, port: int) -> "_Connection":
+        sock = socket.socket()
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await asyncio.get_running_loop().sock_connect(sock, (host, port))
+        return cls(sock)
 
     async def request(self, head: bytes, body: bytes) -> tuple[int, bytes]:
-        if self.transport is None:
+        if self.socket is None:
             raise ConnectionError("closed")
-        self._waiter = asyncio.get_running_loop().create_future()
-        self.transport.writelines([head, body])
-        return await self._waiter
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.sock_sendall(self.socket, head + body if len(body) < 10_000 else head)
+            if len(body) >= 10_000:
+                await loop.sock_sendall(self.socket, body)
+            answer = b""
+            while (found := _complete(answer)) is None:
+                more = await loop.sock_recv(self.socket, 65536)
+                if not more:
+                    raise ConnectionError("closed")
+                answer += more
+            return found
+        except BaseException:
+            self.socket.close()
+            self.socket = None
+            raise
+
+
+def _complete(answer: bytes) -> tuple[int, bytes] | None:
+    """Status and body, once all is there."""
+    head, found, rest = answer.partition(b"\r\n\r\n")
+    if not found:
+        return None
+    lower = head.lower()
+    if b"transfer-encoding: chunked" in lower:
+        whole = rest.endswith(b"0\r\n\r\n")
+    else:
+        start = lower.index(b"content-length:") + 15
+        whole = len(rest) >= int(lower[start:].split(b"\r\n", 1)[0])
+    return (int(head[9:12]), rest) if whole else None
 
 
 class Load:
@@ -153,10 +160,9 @@ class Load:
         self._bodies: deque[tuple[int, bytes, bool]] = deque(maxlen=200)
 
     async def run(self) -> Outcome:
-        loop = asyncio.get_running_loop()
         free: asyncio.Queue[_Connection] = asyncio.Queue()
         for _ in range(self.connections):
-            free.put_nowait(await self._connect(loop))
+            free.put_nowait(await self._connect())
         requests = int(self.rate * self.seconds / self.batch)
         every = self.batch / self.rate
         begun_cpu = time.process_time()
@@ -178,9 +184,8 @@ class Load:
         self.outcome.cpu_seconds = time.process_time() - begun_cpu
         return self.outcome
 
-    async def _connect(self, loop: asyncio.AbstractEventLoop) -> _Connection:
-        _, protocol = await loop.create_connection(_Connection, self.host, self.port)
-        return protocol
+    async def _connect(self) -> _Connection:
+        return await _Connection.open(self.host, self.port)
 
     async def _send(self, number: int, due: float, start: float, free: asyncio.Queue[_Connection]) -> None:
         connection = await free.get()
@@ -207,10 +212,9 @@ class Load:
             free.put_nowait(connection)
 
     async def _reconnect(self) -> _Connection:
-        loop = asyncio.get_running_loop()
         for _ in range(100):
             try:
-                return await self._connect(loop)
+                return await self._connect()
             except OSError:
                 await asyncio.sleep(0.2)
         return _Connection()
@@ -221,7 +225,7 @@ class Load:
             which, body, _ = self._bodies[int(self.rng.integers(len(self._bodies)))]
             return which, body, None, None, True
         which = number % len(self.templates)
-        ids = self.rng.integers(0, 256, (self.batch, 16), dtype=np.uint8)
+        ids = np.frombuffer(bytearray(self.rng.bytes(16 * self.batch)), dtype=np.uint8).reshape(self.batch, 16)
         ids[:, 6] = ids[:, 6] & 15 | 0x40
         fresh = np.ones(self.batch, dtype=bool)
         known = self._acknowledged[which]
@@ -231,7 +235,7 @@ class Load:
                 source = known[int(self.rng.integers(len(known)))]
                 ids[old] = source[self.rng.choice(len(source), len(old), replace=False)]
                 fresh[old] = False
-        return which, self.templates[which].make(ids, time.time_ns() // 1_000_000), ids, fresh, False
+        return which, self.templates[which].make(ids.tobytes(), time.time_ns() // 1_000_000), ids, fresh, False
 
     async def _post(self, connection: _Connection, which: int, body: bytes) -> int:
         token = self.templates[which].account.token
@@ -261,13 +265,6 @@ class TrackLoad(Load):
 
     def __init__(self, url: str, accounts: list[Account], **options: object) -> None:
         super().__init__(url, accounts, batch=1, path="/v1/track", **options)  # type: ignore[arg-type]
-
-    def _next(self, number: int) -> tuple[int, bytes, np.ndarray | None, np.ndarray | None, bool]:
-        which, body, ids, fresh, repeated = super()._next(number)
-        # The event alone, without {"events":[…]} around it.
-        if body.startswith(b'{"events":['):
-            body = body[11:-2]
-        return which, body, ids, fresh, repeated
 
 
 def percentile(values: list[float], fraction: float) -> float:

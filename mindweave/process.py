@@ -3,6 +3,7 @@
 import gc
 import os
 import socket
+import sys
 
 __all__ = ["begin", "name_processes_of_metrics"]
 
@@ -17,6 +18,8 @@ def begin() -> None:
 
         die_with_parent()
     gc.set_threshold(50_000, 20, 50)
+    # A thread that has its answer from the database waits at most so long for one that computes.
+    sys.setswitchinterval(0.001)
 
 
 def name_processes_of_metrics() -> None:

@@ -5,8 +5,7 @@ A chunk is a row of ``usage_chunk`` with three runs of bytes, little-endian, ``e
 - ``scan``: the columns of :data:`SCAN` one after the other, so that one of them can be read by its place alone;
 - ``facts``: a 2-byte mask, the columns of :data:`FACTS`, and those of :data:`SPARSE` whose bit is set (the others
   are all zero);
-- ``texts``: zstd of the tails' lengths (int32) and the tails, each three texts (request id, detail, metadata) as a
-  4-byte big-endian length (-1: none) and the bytes.
+- ``texts``: zstd of the columns of request ids, details and metadata (:mod:`apps.usage.texts`).
 
 ``first_at``, ``last_at``, ``whos`` and ``whats`` say what can be in it. Small chunks are merged later
 (:mod:`apps.usage.drain.merge`), so a chunk may be gone when it is looked for again: :class:`ChunkGone`.
@@ -17,7 +16,6 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -26,6 +24,8 @@ import psycopg
 import zstandard
 from django.db import connection
 
+from apps.usage.texts import TextColumns, pack, unpack
+
 __all__ = [
     "FACTS",
     "MAX_EVENTS",
@@ -33,13 +33,11 @@ __all__ = [
     "SPARSE",
     "Chunk",
     "ChunkGone",
-    "pack_texts",
     "packed",
     "read_chunks",
     "replace_costs",
     "request_hash",
     "scan_slice",
-    "tail_texts",
 ]
 
 SCAN: Final = (
@@ -83,19 +81,15 @@ class Chunk:
     columns: dict[str, Column]
     packed_texts: bytes
 
-    def tails(self) -> tuple[bytes, npt.NDArray[np.int64]]:
-        """The run of tails, and where each begins in it (``events + 1`` borders)."""
-        data = _tools.decompress(self.packed_texts)
-        lengths = np.frombuffer(data, dtype="<i4", count=self.events)
-        borders = np.zeros(self.events + 1, dtype=np.int64)
-        np.cumsum(lengths, out=borders[1:])
-        return data[4 * self.events :], borders
+    def text_columns(self) -> TextColumns:
+        """Request ids, details and metadata (both JSON)."""
+        return unpack(self.events, _tools.decompress(self.packed_texts))
 
     def texts(self) -> list[tuple[bytes, bytes, bytes]]:
-        """Request id, detail and metadata (both JSON) of each event; ``b""`` is none."""
-        data, borders = self.tails()
-        places = borders.tolist()
-        return [tail_texts(data[start:end]) for start, end in pairwise(places)]
+        """Request id, detail and metadata of each event; ``b""`` is none."""
+        nothing = [b""] * self.events
+        columns = [nothing if column is None else column.texts() for column in self.text_columns()]
+        return list(zip(*columns, strict=True))
 
 
 class _Tools(threading.local):
@@ -114,25 +108,13 @@ def request_hash(request_id: bytes) -> int:
     return zlib.crc32(request_id) or 1
 
 
-def tail_texts(tail: bytes) -> tuple[bytes, bytes, bytes]:
-    """The three texts of a tail."""
-    found: list[bytes] = []
-    at = 0
-    for _ in range(3):
-        length = int.from_bytes(tail[at : at + 4], "big", signed=True)
-        at += 4
-        found.append(tail[at : at + max(length, 0)])
-        at += max(length, 0)
-    return found[0], found[1], found[2]
+def packed(columns: dict[str, Column], texts: TextColumns) -> tuple[bytes, bytes, bytes]:
+    """``scan``, ``facts`` and ``texts`` of a chunk with these columns."""
+    return (*packed_columns(columns), _tools.compress(pack(texts)))
 
 
-def pack_texts(lengths: Column, tails: Sequence[bytes | memoryview]) -> bytes:
-    """``texts`` of a chunk: the length of each event's tail, and the tails in order, in as many parts as they come."""
-    return _tools.compress(b"".join((np.asarray(lengths, dtype="<i4").tobytes(), *tails)))
-
-
-def packed(columns: dict[str, Column]) -> tuple[bytes, bytes]:
-    """``scan`` and ``facts`` of a chunk with these columns."""
+def packed_columns(columns: dict[str, Column]) -> tuple[bytes, bytes]:
+    """``scan`` and ``facts``."""
     scan = b"".join(np.asarray(columns[name], dtype=kind).tobytes() for name, kind in SCAN)
     parts = [np.asarray(columns[name], dtype=kind).tobytes() for name, kind in FACTS]
     mask = 0
@@ -219,7 +201,7 @@ def replace_costs(chunk: Chunk, cost: Column, flags: Column) -> None:
     The chunk is locked by it until the transaction ends: merging leaves it alone meanwhile.
     """
     columns = {**chunk.columns, "cost": cost, "flags": flags}
-    scan, facts = packed(columns)
+    scan, facts = packed_columns(columns)
     connection.ensure_connection()
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
         cursor.execute(

@@ -9,6 +9,7 @@ import msgspec
 __all__ = [
     "EVENT_TYPES",
     "CacheCreation",
+    "EventCore",
     "EventIn",
     "IngestResult",
     "PersonRef",
@@ -39,12 +40,10 @@ class ServerToolUse(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     web_fetch_requests: Count = 0
 
 
-class EventIn(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
-    """One event as it is sent. Tokens are counts, ``latency_ms`` milliseconds, ``cost_usd`` the sender's own figure.
+class EventCore(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
+    """The fields that most events have and no others: a batch of such events is read at two thirds of the cost.
 
-    ``event_id`` (a UUID) and ``timestamp`` (RFC 3339) stay strings here: a batch of them is read as one column.
-    ``cache_creation_input_tokens`` is the total of both kinds of cache write; what the split leaves over counts
-    as the 5-minute kind. ``metadata`` is a JSON object, kept as it came (at most 16 KiB).
+    Each means what :class:`EventIn` says.
     """
 
     # In the order in which clients write them: the decoder expects the next field to be the next one here.
@@ -59,17 +58,27 @@ class EventIn(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, gc=False
     output_tokens: Count | None = 0
     latency_ms: Count | None = None
     cost_usd: float | int | str | None = None
-    metadata: msgspec.Raw = msgspec.Raw(b"")
     cache_read_input_tokens: Count | None = 0
     cache_creation_input_tokens: Count | None = 0
+    session_id: Reference | None = None
+    request_id: Reference | None = None
+    status: Literal["ok", "error"] | None = "ok"
+    metadata: msgspec.Raw = msgspec.Raw(b"")
+
+
+class EventIn(EventCore, forbid_unknown_fields=True, kw_only=True, gc=False):
+    """One event as it is sent. Tokens are counts, ``latency_ms`` milliseconds, ``cost_usd`` the sender's own figure.
+
+    ``event_id`` (a UUID) and ``timestamp`` (RFC 3339) stay strings here: a batch of them is read as one column.
+    ``cache_creation_input_tokens`` is the total of both kinds of cache write; what the split leaves over counts
+    as the 5-minute kind. ``metadata`` is a JSON object, kept as it came (at most 16 KiB).
+    """
+
     cache_creation: CacheCreation | None = None
     server_tool_use: ServerToolUse | None = None
     service_tier: Word | None = None
     inference_geo: Word | None = None
     speed: Word | None = None
-    session_id: Reference | None = None
-    request_id: Reference | None = None
-    status: Literal["ok", "error"] | None = "ok"
     error_type: Name | None = None
     stop_reason: Word | None = None
     mcp_server: Name | None = None

@@ -1,6 +1,7 @@
 """What the usage engine does for others: take events in, keep tag keys, claim people, set prices."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from apps.core import clock
 from apps.core.errors import Conflict, NotFound, ValidationFailed
 from apps.core.tenancy import org_scope
 from apps.projects.contracts import KeyContext
-from apps.usage.contracts import EventIn, IngestResult, Rejection
+from apps.usage.contracts import EventCore, IngestResult, Rejection
 from apps.usage.ingest.attribution import directory_of, forget_directories
 from apps.usage.ingest.columns import Built, Window, build
 from apps.usage.ingest.committer import committer
@@ -31,7 +32,7 @@ GROUP_COMMIT_EVENTS = 200
 def ingest(
     *,
     key: KeyContext,
-    events: Sequence[EventIn],
+    events: Sequence[EventCore],
     received_at: datetime | None = None,
     places: list[int] | None = None,
     rejected: Sequence[Rejection] = (),
@@ -40,35 +41,62 @@ def ingest(
 ) -> IngestResult:
     """Take events in under ``key``: what is accepted is committed when this returns, and counted within the second.
 
-    All of ``events`` are of one class (:class:`EventIn` or :class:`TelemetryEvent`). Inside a caller's transaction
-    they are committed with it. ``places`` are the events' positions in what was sent, ``rejected`` what was refused
-    before. ``reserved`` may use the room kept for the gateways. Raises :class:`InboxFull`.
+    All of ``events`` are of one class (:class:`EventCore`, :class:`EventIn` or :class:`TelemetryEvent`). Inside a
+    caller's transaction they are committed with it. ``places`` are the events' positions in what was sent, ``rejected``
+    what was refused before. ``reserved`` may use the room kept for the gateways. Raises :class:`InboxFull`.
     """
+    return commit(
+        take(key=key, events=events, received_at=received_at, places=places, rejected=rejected, check_nul=check_nul),
+        reserved=reserved,
+    )
+
+
+@dataclass(slots=True)
+class Taken:
+    """Events checked, attributed, priced and packed, yet to be committed."""
+
+    org_id: UUID
+    received: datetime
+    parts: list[Built]
+    rejected: list[Rejection]
+
+
+def take(
+    *,
+    key: KeyContext,
+    events: Sequence[EventCore],
+    received_at: datetime | None = None,
+    places: list[int] | None = None,
+    rejected: Sequence[Rejection] = (),
+    check_nul: bool = True,
+) -> Taken:
+    """The first half of :func:`ingest`, which is all computing; nothing is kept of it before :func:`commit`."""
     received = received_at or clock.now()
-    refused = list(rejected)
-    accepted = duplicates = 0
+    taken = Taken(key.org_id, received, [], list(rejected))
+    directory, window = directory_of(key.org_id), Window.of(key, received)
     for start in range(0, len(events), MAX_EVENTS):
         part = events[start : start + MAX_EVENTS]
         where = (
             places[start : start + MAX_EVENTS] if places else (list(range(start, start + len(part))) if start else None)
         )
-        built = build(
-            part,
-            key=key,
-            directory=directory_of(key.org_id),
-            window=Window.of(key, received),
-            places=where,
-            check_nul=check_nul,
-        )
+        built = build(part, key=key, directory=directory, window=window, places=where, check_nul=check_nul)
+        taken.parts.append(built)
+        taken.rejected += built.rejected
+    return taken
+
+
+def commit(taken: Taken, *, reserved: bool = False) -> IngestResult:
+    """The second half of :func:`ingest`: what was taken is durable when this returns. Raises :class:`InboxFull`."""
+    accepted = duplicates = 0
+    for built in taken.parts:
         if built.accepted:
-            _commit(key.org_id, received, built, reserved=reserved)
+            _commit(taken.org_id, taken.received, built, reserved=reserved)
         accepted += built.accepted
         duplicates += built.duplicates
-        refused += built.rejected
     count_accepted(accepted)
     count_duplicates("request", duplicates)
-    count_rejected(refused)
-    return IngestResult(accepted, duplicates, sorted(refused, key=lambda rejection: rejection.index))
+    count_rejected(taken.rejected)
+    return IngestResult(accepted, duplicates, sorted(taken.rejected, key=lambda rejection: rejection.index))
 
 
 def _commit(org_id: UUID, received: datetime, built: Built, *, reserved: bool) -> None:

@@ -24,19 +24,19 @@ from apps.usage.drain.rows import (
     WhatTraits,
     copied_chunks,
     delta_rows,
-    masked_tails,
     new_chunks,
     session_rows,
 )
 from apps.usage.drain.summaries import OrgSummary, summaries, unpriced_models
 from apps.usage.ingest.frame import NO_SESSION, Frame, unpack
+from apps.usage.texts import kept as kept_texts
 
 __all__ = ["Flush", "InboxItem", "prepare", "session_number"]
 
-# What of a record the rows are made of; "tail" is the length of its texts.
+# What of a record the rows are made of.
 _COLUMNS = (
     "id", "ts", "cost", "reported", "flags", "stop", "input", "output", "cache_read", "write_5m", "write_1h", "web",
-    "latency", "tail", "request",
+    "latency", "request",
 )  # fmt: skip
 
 
@@ -122,21 +122,20 @@ def _gather(
     whos = dims.whos([(org, frame.header.whos) for org, frame in frames])
     whats = dims.whats([frame.header.whats for _, frame in frames])
     names: dict[tuple[int, int], str] = {}
-    who_parts, what_parts, session_parts, tails, sizes = [], [], [], [], []
+    who_parts, what_parts, session_parts, parts = [], [], [], []
     start = 0
     for (org, frame), frame_whos, frame_whats in zip(frames, whos, whats, strict=True):
         end = start + frame.header.events
         kept, part = frame.records, fresh[start:end]
-        texts: bytes | memoryview = frame.tails
+        texts = frame.texts
         if not part.all():
-            texts = masked_tails(texts, kept["tail"], part)
-            kept = kept[part]
+            texts, kept = kept_texts(texts, part), kept[part]
         who_parts.append(np.array(frame_whos, dtype=np.int64)[kept["who"]])
         what_parts.append(np.array(frame_whats, dtype=np.int64)[kept["what"]])
         session_parts.append(_session_column(org, frame, kept, names))
-        tails.append(texts)
-        sizes.append(len(kept))
+        parts.append((len(kept), texts))
         start = end
+    sizes = [size for size, _ in parts]
     every = bool(fresh.all())
     columns: dict[str, npt.NDArray[Any]] = {
         name: np.ascontiguousarray(records[name]) if every else records[name][fresh] for name in _COLUMNS
@@ -148,8 +147,7 @@ def _gather(
         what=np.concatenate(what_parts),
         session=np.concatenate(session_parts),
         retention=np.repeat([org.retention_days for org, _ in frames], sizes),
-        tails=tails,
-        parts=sizes,
+        parts=parts,
     )
     return events, names
 

@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from apps.usage.chunks import CHUNK_FIELDS, MAX_EVENTS, Chunk, chunk_of, fetch
 from apps.usage.drain.rows import CHUNK, NewChunk, copied_chunks
 from apps.usage.drain.write import copy_rows
+from apps.usage.texts import concatenated
 
 __all__ = ["SMALL", "merge_chunks", "newest_chunk"]
 
@@ -77,13 +78,7 @@ def _merge_group(org: int, drop_on: date, low: int, high: int, settled: int) -> 
 
 def _together(group: list[Chunk], upto: int) -> NewChunk:
     columns = {name: np.concatenate([chunk.columns[name] for chunk in group]) for name in group[0].columns}
-    texts: list[bytes | memoryview] = []
-    lengths = []
-    for chunk in group:
-        data, borders = chunk.tails()
-        texts.append(data)
-        lengths.append(np.diff(borders))
-    columns["tail"] = np.concatenate(lengths)
+    texts = concatenated([(chunk.events, chunk.text_columns()) for chunk in group])
     return NewChunk(group[0].org, (group[0].drop_on - _EPOCH).days, columns, texts, upto)
 
 

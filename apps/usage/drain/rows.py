@@ -12,6 +12,7 @@ from apps.usage import chunks
 from apps.usage.drain.copybuf import RowFormat, pg_micros
 from apps.usage.drain.dims import Dimensions
 from apps.usage.histogram import ENTRY, buckets_of
+from apps.usage.texts import TextColumns, concatenated, kept
 
 __all__ = [
     "CHUNK",
@@ -23,7 +24,6 @@ __all__ = [
     "WhatTraits",
     "copied_chunks",
     "delta_rows",
-    "masked_tails",
     "new_chunks",
     "session_rows",
 ]
@@ -69,8 +69,8 @@ SESSION_DELTA = RowFormat(
 class Events:
     """The columns of all new events of a flush, organisations side by side.
 
-    ``columns`` are those of the frames' records; ``tails`` the run of their tails in the same order, in parts that no
-    organisation shares with another; ``parts`` says how many of the events each part holds.
+    ``columns`` are those of the frames' records; ``parts`` are the frames they came in, each of one organisation: how
+    many events, and their texts.
     """
 
     columns: dict[str, npt.NDArray[Any]]
@@ -79,8 +79,7 @@ class Events:
     what: Ints
     session: Ints
     retention: Ints
-    tails: list[bytes | memoryview]
-    parts: list[int]
+    parts: list[tuple[int, TextColumns]]
 
     def __len__(self) -> int:
         return len(self.org)
@@ -103,7 +102,7 @@ class WhatTraits:
 # ---------------------------------------------------------------------------------------------- raw events
 @dataclass(frozen=True, slots=True)
 class NewChunk:
-    """A chunk to be written: its columns (``who``, ``what`` and ``session`` among them), texts' lengths and texts.
+    """A chunk to be written: its columns (``who``, ``what`` and ``session`` among them) and texts.
 
     ``upto`` is the newest of the chunks that it was merged from, 0 for one as the drain first wrote it.
     """
@@ -111,7 +110,7 @@ class NewChunk:
     org: int
     drop_day: int
     columns: dict[str, npt.NDArray[Any]]
-    texts: list[bytes | memoryview]
+    texts: TextColumns
     upto: int = 0
 
 
@@ -124,10 +123,9 @@ def copied_chunks(new: list[NewChunk]) -> bytes:
         row["first_at"], row["last_at"] = pg_micros(ts.min()), pg_micros(ts.max())
         row["org"], row["events"], row["drop_on"] = chunk.org, len(ts), chunk.drop_day - _DAYS_TO_2000
         row["upto"] = chunk.upto
-        scan, facts = chunks.packed(chunk.columns)
         fields = (
-            _int_array(np.unique(chunk.columns["who"])), _int_array(np.unique(chunk.columns["what"])), scan, facts,
-            chunks.pack_texts(chunk.columns["tail"], chunk.texts),
+            _int_array(np.unique(chunk.columns["who"])), _int_array(np.unique(chunk.columns["what"])),
+            *chunks.packed(chunk.columns, chunk.texts),
         )  # fmt: skip
         tails.append(b"".join(piece for field in fields for piece in (len(field).to_bytes(4, "big"), field)))
     return CHUNK.joined(rows, tails)
@@ -151,34 +149,27 @@ def new_chunks(events: Events) -> list[NewChunk]:
     return out
 
 
-def _org_slices(events: Events) -> Iterator[tuple[slice, list[bytes | memoryview]]]:
+def _org_slices(events: Events) -> Iterator[tuple[slice, TextColumns]]:
     """The events of each organisation, at most a chunk's worth at once where parts allow it, and their texts."""
     start = at = 0
-    texts: list[bytes | memoryview] = []
-    for size, tail in zip(events.parts, events.tails, strict=True):
+    texts: list[tuple[int, TextColumns]] = []
+    for size, part in events.parts:
         if size and at > start and (events.org[at] != events.org[start] or at + size - start > chunks.MAX_EVENTS):
-            yield slice(start, at), texts
+            yield slice(start, at), concatenated(texts)
             start, texts = at, []
-        texts.append(tail)
+        texts.append((size, part))
         at += size
     if at > start:
-        yield slice(start, at), texts
+        yield slice(start, at), concatenated(texts)
 
 
-def _chunk(
-    events: Events, part: slice, texts: list[bytes | memoryview], day: int, mask: npt.NDArray[np.bool_] | None
-) -> NewChunk:
+def _chunk(events: Events, part: slice, texts: TextColumns, day: int, mask: npt.NDArray[np.bool_] | None) -> NewChunk:
     columns: dict[str, npt.NDArray[Any]] = {name: column[part] for name, column in events.columns.items()}
     columns |= {"who": events.who[part], "what": events.what[part], "session": events.session[part]}
     if mask is not None:
-        texts = [masked_tails(b"".join(texts), columns["tail"], mask)]
+        texts = kept(texts, mask)
         columns = {name: column[mask] for name, column in columns.items()}
     return NewChunk(int(events.org[part.start]), day, columns, texts)
-
-
-def masked_tails(tails: bytes | memoryview, lengths: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> bytes:
-    """The tails of the events that ``mask`` names."""
-    return np.frombuffer(tails, dtype=np.uint8)[np.repeat(mask, lengths)].tobytes()
 
 
 _ELEMENT = np.dtype([("length", ">i4"), ("value", ">i4")])

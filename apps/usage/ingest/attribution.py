@@ -22,7 +22,7 @@ __all__ = ["Directory", "directory_of", "forget_directories"]
 # How old an organisation's people, teams and tags may be here. Attribution is fixed at ingest, so this bounds how
 # long after a change events may still be counted under the former state. With many organisations it grows, so that
 # no process reads more than some 25 of them a second.
-MIN_AGE_SECONDS = 2.0
+MIN_AGE_SECONDS = 5.0
 MAX_AGE_SECONDS = 120.0
 LOADS_A_SECOND = 25
 MAX_ORGS = 20_000
@@ -71,7 +71,7 @@ _directories: dict[UUID, Directory] = {}
 
 
 def directory_of(org_id: UUID) -> Directory:
-    """The organisation's directory, 2 seconds old at most while there are few organisations."""
+    """The organisation's directory, 5 seconds old at most while there are few organisations."""
     found = _directories.get(org_id)
     if found is not None:
         age = min(MAX_AGE_SECONDS, max(MIN_AGE_SECONDS, len(_directories) / LOADS_A_SECOND))

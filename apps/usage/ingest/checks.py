@@ -8,7 +8,7 @@ from uuid import UUID
 import numpy as np
 
 from apps.projects.contracts import KeyContext
-from apps.usage.contracts import EventIn, Rejection
+from apps.usage.contracts import EventCore, Rejection
 from apps.usage.ingest.batch import DAY_US, Columns, Ints, Window
 from apps.usage.ingest.decode import MAX_METADATA_BYTES
 from apps.usage.ingest.parse import parse_uuid
@@ -32,7 +32,7 @@ def find_problems(columns: Columns, key: KeyContext, window: Window, micros: Int
     return problems
 
 
-def rejections(events: Sequence[EventIn], problems: Problems, places: list[int] | None) -> list[Rejection]:
+def rejections(events: Sequence[EventCore], problems: Problems, places: list[int] | None) -> list[Rejection]:
     """The problems at their places in what was sent."""
     where = places if places is not None else range(len(events))
     return [
@@ -101,9 +101,9 @@ def nano_of(value: float | int | str) -> int | None:
 
 def _check_metadata(columns: Columns, problems: Problems) -> None:
     """Objects of a bounded size; ``123`` is an opening brace."""
-    if columns.objects_only and max(map(len, columns.metadata)) <= MAX_METADATA_BYTES:
+    if columns.objects_only and columns.metadata.lengths.max() <= MAX_METADATA_BYTES:
         return
-    for position, value in enumerate(columns.metadata):
+    for position, value in enumerate(columns.metadata_texts):
         if value and value[0] != 123:
             problems[position] = ("invalid_type", "must be an object", "/metadata")
         elif len(value) > MAX_METADATA_BYTES:

@@ -3,9 +3,8 @@
 A batch of a thousand events is some twenty lists and arrays; work per event happens in C wherever it can.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, repeat
 from typing import Any
 
 import msgspec
@@ -14,23 +13,19 @@ import numpy.typing as npt
 
 from apps.projects.contracts import KeyContext
 from apps.usage.chunks import request_hash
-from apps.usage.contracts import EventIn, Rejection
+from apps.usage.contracts import EventCore, Rejection
 from apps.usage.ingest.attribution import Directory
 from apps.usage.ingest.batch import Columns, Window
 from apps.usage.ingest.checks import find_problems, rejections
-from apps.usage.ingest.decode import MAX_METADATA_BYTES, check_strings
+from apps.usage.ingest.decode import check_strings
 from apps.usage.ingest.frame import NO_SESSION, RECORD, VERSION, Header, pack
 from apps.usage.ingest.parse import parse_timestamps, parse_uuids
 from apps.usage.ingest.what import DETAIL, STOP_CODES, STOP_REASONS, UNPRICED, describe
 from apps.usage.ingest.who import attribute
 from apps.usage.pricing.models_names import canonical_model
+from apps.usage.texts import TextColumns, joined
 
 __all__ = ["STOP_REASONS", "Built", "Window", "build"]
-
-# Lengths as PostgreSQL's wire wants them, ready made for the usual sizes.
-_LENGTH = [n.to_bytes(4, "big") for n in range(MAX_METADATA_BYTES + 1)]
-_NULL = b"\xff\xff\xff\xff"
-_LENGTH[0] = _NULL
 
 
 @dataclass(slots=True)
@@ -45,7 +40,7 @@ class Built:
 
 
 def build(
-    events: Sequence[EventIn],
+    events: Sequence[EventCore],
     *,
     key: KeyContext,
     directory: Directory,
@@ -81,10 +76,10 @@ def build(
     whos, people = attribute(columns, key, directory, records)
     whats = describe(columns, key, records)
     sessions = _sessions(columns["session_id"], records)
-    tails = _tails(columns, records)
+    texts = _texts(columns, records)
     header = Header(columns.count, whos, whats, sessions, people, VERSION)
     unpriced = int(((records["flags"] & UNPRICED) != 0).sum())
-    return Built(pack(header, records, tails), columns.count, duplicates, refused, unpriced)
+    return Built(pack(header, records, texts), columns.count, duplicates, refused, unpriced)
 
 
 def _firsts(ids: bytes, kept: list[int] | None) -> list[int] | None:
@@ -113,30 +108,17 @@ def _sessions(column: tuple[str | None, ...], records: npt.NDArray[np.void]) -> 
     return names
 
 
-def _tails(columns: Columns, records: npt.NDArray[np.void]) -> bytes:
-    """Fill ``tail`` (lengths); request id, detail and metadata of all events in binary COPY form: length, bytes.
-
-    Nothing is null there: a length of -1 and no bytes.
-    """
-    parts: list[Iterable[bytes]] = []
-    lengths = np.full(columns.count, 12, dtype=np.int64)
-    details = _details(columns)
-    requests = None
+def _texts(columns: Columns, records: npt.NDArray[np.void]) -> TextColumns:
+    """Request id, detail and metadata of all events; fills the hash of the first and the flag of the second."""
+    requests = details = None
     if not columns.all_none("request_id"):
-        requests = [r.encode() if r else b"" for r in columns["request_id"]]
-        records["request"] = [request_hash(r) if r else 0 for r in requests]
-    for column in (requests, details, columns.metadata):
-        if column is None:
-            parts.append(repeat(_NULL, columns.count))
-        else:
-            sizes = list(map(len, column))
-            sized = np.fromiter(sizes, dtype=np.int64, count=columns.count)
-            lengths += sized
-            if column is details:
-                records["flags"] |= np.where(sized > 0, DETAIL, 0).astype(np.uint8)
-            parts += (map(_LENGTH.__getitem__, sizes), column)
-    records["tail"] = lengths
-    return b"".join(chain.from_iterable(zip(*parts, strict=True)))
+        values = [value.encode() if value else b"" for value in columns["request_id"]]
+        records["request"] = [request_hash(value) if value else 0 for value in values]
+        requests = joined(values)
+    if (found := _details(columns)) is not None:
+        details = joined(found)
+        records["flags"] |= np.where(details.lengths > 0, DETAIL, 0).astype(np.uint8)
+    return requests, details, columns.metadata if columns.metadata.data else None
 
 
 def _details(columns: Columns) -> list[bytes] | None:

@@ -1,8 +1,8 @@
 """A frame: one accepted batch, packed for the inbox.
 
-Layout: ``length u32 | header length u32 | header (msgpack) | records (n × 84 bytes) | tails``. The header holds the
-batch's own small dictionaries (who, what, sessions, people); records point into them by position. A tail is the end
-of the event's row in PostgreSQL's binary COPY form (request id, detail, metadata), so that the drain only appends it.
+Layout: ``length u32 | header length u32 | header (msgpack) | records (n × 80 bytes) | texts``. The header holds the
+batch's own small dictionaries (who, what, sessions, people); records point into them by position. The texts (request
+id, detail, metadata) are columns of :mod:`apps.usage.texts`.
 """
 
 import struct
@@ -13,6 +13,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from apps.usage.chunks import request_hash
+from apps.usage.texts import TextColumns, joined
+from apps.usage.texts import pack as pack_texts
+from apps.usage.texts import unpack as unpack_texts
+
 __all__ = ["NO_SESSION", "RECORD", "Frame", "Header", "WhatKey", "WhoKey", "pack", "unpack"]
 
 RECORD = np.dtype(
@@ -20,11 +25,11 @@ RECORD = np.dtype(
         ("id", "V16"), ("ts", "<i8"), ("cost", "<i8"), ("reported", "<i8"),
         ("who", "<u2"), ("what", "<u2"), ("session", "<u2"), ("flags", "u1"), ("stop", "u1"),
         ("input", "<i4"), ("output", "<i4"), ("cache_read", "<i4"), ("write_5m", "<i4"), ("write_1h", "<i4"),
-        ("web", "<i4"), ("latency", "<i4"), ("tail", "<i4"), ("request", "<u4"),
+        ("web", "<i4"), ("latency", "<i4"), ("request", "<u4"),
     ]
 )  # fmt: skip
-# Frames that an earlier version left in the inbox lack the hash of the request id.
-_RECORDS = {1: np.dtype([(name, RECORD[name]) for name in RECORD.names or () if name != "request"]), 2: RECORD}
+# Frames that version 1 left in the inbox have the length of an event's three texts in the place of ``request``, and
+# the texts event by event: a 4-byte big-endian length (-1: none) and the bytes of each.
 VERSION = 2
 NO_SESSION = 0xFFFF
 _LENGTHS = struct.Struct("<II")
@@ -48,22 +53,22 @@ class Header(msgspec.Struct, array_like=True, gc=False):
 
 @dataclass(slots=True)
 class Frame:
-    """A frame read back; ``tails`` is the run of all tails, record ``tail`` is each one's length."""
+    """A frame read back."""
 
     header: Header
     records: npt.NDArray[np.void]
-    tails: memoryview
+    texts: TextColumns
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Header)
 
 
-def pack(header: Header, records: npt.NDArray[np.void], tails: bytes) -> bytes:
+def pack(header: Header, records: npt.NDArray[np.void], texts: TextColumns) -> bytes:
     """The bytes of a frame."""
     head = _encoder.encode(header)
-    body = records.tobytes()
-    return b"".join((_LENGTHS.pack(8 + len(head) + len(body) + len(tails), len(head)), head, body, tails))
+    body, tail = records.tobytes(), pack_texts(texts)
+    return b"".join((_LENGTHS.pack(8 + len(head) + len(body) + len(tail), len(head)), head, body, tail))
 
 
 def unpack(frames: bytes | memoryview) -> Iterator[Frame]:
@@ -72,16 +77,25 @@ def unpack(frames: bytes | memoryview) -> Iterator[Frame]:
     while view:
         total, head = _LENGTHS.unpack_from(view)
         header = _decoder.decode(view[8 : 8 + head])
-        kind = _RECORDS[header.version]
-        end = 8 + head + header.events * kind.itemsize
-        records = np.frombuffer(view[8 + head : end], dtype=kind)
-        yield Frame(header, records if kind is RECORD else _upgraded(records), view[end:total])
+        end = 8 + head + header.events * RECORD.itemsize
+        records = np.frombuffer(view[8 + head : end], dtype=RECORD)
+        if header.version == VERSION:
+            yield Frame(header, records, unpack_texts(header.events, view[end:total]))
+        else:
+            yield _upgraded(header, records, view[end:total])
         view = view[total:]
 
 
-def _upgraded(records: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
-    """Records of an earlier version as today's."""
-    out = np.zeros(len(records), dtype=RECORD)
-    for name in records.dtype.names or ():
-        out[name] = records[name]
-    return out
+def _upgraded(header: Header, records: npt.NDArray[np.void], tails: memoryview) -> Frame:
+    """A frame of version 1 as today's."""
+    texts: tuple[list[bytes], list[bytes], list[bytes]] = ([], [], [])
+    at = 0
+    for _ in range(header.events):
+        for column in texts:
+            length = max(0, int.from_bytes(tails[at : at + 4], "big", signed=True))
+            column.append(bytes(tails[at + 4 : at + 4 + length]))
+            at += 4 + length
+    records = records.copy()
+    records["request"] = [request_hash(value) if value else 0 for value in texts[0]]
+    records["flags"] |= np.array([16 if value else 0 for value in texts[1]], dtype=np.uint8)
+    return Frame(header, records, tuple(joined(column) if any(column) else None for column in texts))  # type: ignore[arg-type]

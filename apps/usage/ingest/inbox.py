@@ -44,11 +44,26 @@ WHERE set_config('synchronous_commit', 'on', true) = 'on'
 """
 
 
+_INSERT_ONE = """
+INSERT INTO usage_inbox (slot, org_id, received_at, events, frames)
+SELECT %b::smallint, %b::uuid, %b::timestamptz, %b::integer, %b::bytea
+WHERE set_config('synchronous_commit', 'on', true) = 'on'
+"""
+
+
 def insert(rows: list[InboxRow]) -> None:
     """Commit ``rows`` together. When it returns outside a transaction, they survive a crash of the server."""
     connection.ensure_connection()
     # Django's cursors write parameters into the SQL text; frames go as they are.
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        if len(rows) == 1:
+            row = rows[0]
+            cursor.execute(
+                _INSERT_ONE, (slot_of(row.org_id), row.org_id, row.received_at, row.events, row.frames), prepare=True
+            )
+            if cursor.rowcount != 1:
+                raise RuntimeError("the inbox did not take a row")
+            return
         cursor.execute(
             _INSERT,
             (

@@ -30,11 +30,12 @@ def attribute(
     if columns.telemetry:
         named = list(zip(named, columns["user_email"], columns["user_name"], strict=True))
     persons = {name: _person(name, key, directory, people) for name in set(named)}
-    tags = _tags(columns.metadata, directory.tag_keys) if directory.tag_keys else None
+    tags = _tags(columns.metadata_texts, directory.tag_keys) if directory.tag_keys else None
     whos: dict[tuple[UUID | None, Tags], int] = {}
     if tags is None:
         position = {name: whos.setdefault((person, None), len(whos)) for name, person in persons.items()}
-        records["who"] = 0 if len(whos) == 1 else list(map(position.__getitem__, named))
+        if len(whos) > 1:
+            records["who"] = np.fromiter(map(position.__getitem__, named), dtype=np.uint16, count=len(named))
     else:
         records["who"] = [
             whos.setdefault((persons[name], tag), len(whos)) for name, tag in zip(named, tags, strict=True)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from apps.usage import chunks
+from apps.usage.texts import joined
 
 __all__ = ["chunks_to_rows", "rows_to_chunks"]
 
@@ -47,25 +48,17 @@ def _write_chunk(connection: Any, org: int, drop_on: Any, rows: list[tuple[Any, 
     requests, details, metadata = values[16:]
     columns["request"] = [chunks.request_hash(text.encode()) if text else 0 for text in requests]
     columns["flags"] = columns["flags"] | np.where([bool(text) for text in details], 16, 0)
-    tails = [b"".join(map(_field, texts)) for texts in zip(requests, details, metadata, strict=True)]
-    scan, facts = chunks.packed(columns)
+    texts = [joined([(text or "").encode() for text in column]) for column in (requests, details, metadata)]
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO usage_chunk (org, drop_on, first_at, last_at, events, whos, whats, scan, facts, texts)"
             " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             [
                 org, drop_on, chunks.at_micros(int(columns["ts"].min())), chunks.at_micros(int(columns["ts"].max())),
-                len(rows), np.unique(columns["who"]).tolist(), np.unique(columns["what"]).tolist(), scan, facts,
-                chunks.pack_texts(np.array([len(tail) for tail in tails]), tails),
+                len(rows), np.unique(columns["who"]).tolist(), np.unique(columns["what"]).tolist(),
+                *chunks.packed(columns, (texts[0], texts[1], texts[2])),
             ],
         )  # fmt: skip
-
-
-def _field(text: str | None) -> bytes:
-    if not text:
-        return b"\xff\xff\xff\xff"
-    data = text.encode()
-    return len(data).to_bytes(4, "big") + data
 
 
 def chunks_to_rows(connection: Any) -> None:

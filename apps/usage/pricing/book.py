@@ -8,6 +8,7 @@ Python's integers where int64 could overflow.
 
 import logging
 import math
+import operator
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -182,6 +183,7 @@ class PriceBook:
     version: int = 0
     _by_model: dict[tuple[UUID | None, str], list[PriceRow]] = field(default_factory=dict)
     _rates: dict[tuple[int, PriceClass], tuple[Fraction, ...]] = field(default_factory=dict)
+    _tables: dict[tuple[int, ...], "_Table"] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for row in sorted(self.rows, key=lambda row: row.from_us):
@@ -243,7 +245,7 @@ class PriceBook:
         if not count:
             return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool)
         pair = np.asarray(model_idx, dtype=np.int64) * len(classes) + np.asarray(class_idx, dtype=np.int64)
-        used, code = np.unique(pair, return_inverse=True)
+        used, code = _distinct(pair, len(models) * len(classes))
         rates: list[tuple[Fraction, ...]] = []
         place = np.full(len(used), -1, dtype=np.int64)  # code → index in rates, -1 without a price
         split: list[tuple[int, list[PriceRow], PriceClass]] = []
@@ -267,7 +269,19 @@ class PriceBook:
         priced = where >= 0
         if not rates:
             return np.zeros(count, dtype=np.int64), priced
-        return _dot(rates, where, priced, [np.asarray(tokens[kind], dtype=np.int64) for kind in TOKEN_KINDS]), priced
+        columns = [np.asarray(tokens[kind], dtype=np.int64) for kind in TOKEN_KINDS]
+        return _dot(self._table(rates), rates, where, columns), priced
+
+    def _table(self, rates: list[tuple[Fraction, ...]]) -> "_Table":
+        """The rates as integers over one denominator, remembered: batches mostly have the same ones."""
+        key = tuple(map(id, rates))
+        found = self._tables.get(key)
+        # Its own reference to the rates keeps their identities from being given to others.
+        if found is None:
+            if len(self._tables) > 1000:
+                self._tables.clear()
+            found = self._tables[key] = _table_of(rates)
+        return found
 
     def _own(self, org_id: UUID | None, model: str) -> bool:
         return org_id is not None and (org_id, canonical_model(model)) in self._by_model
@@ -288,22 +302,47 @@ class PriceBook:
         return found
 
 
-def _dot(rates: list[tuple[Fraction, ...]], where: Ints, priced: npt.NDArray[np.bool_], columns: list[Ints]) -> Ints:
-    """Σ tokens × rate for each event, rounded half to even; exact."""
+def _distinct(codes: Ints, limit: int) -> tuple[Ints, Ints]:
+    """The codes (below ``limit``) that occur, and each one's place among them."""
+    if limit > 1 << 14:
+        used, places = np.unique(codes, return_inverse=True)
+        return used, places
+    occurs = np.bincount(codes, minlength=limit) > 0
+    numbers = np.cumsum(occurs) - 1
+    return np.flatnonzero(occurs), numbers[codes]
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """``numerators[place][kind] / denominator`` are the rates; the last place is for what has no price."""
+
+    rates: tuple[tuple[Fraction, ...], ...]
+    denominator: int
+    numerators: npt.NDArray[np.int64] | None
+    largest: tuple[int, ...]
+
+
+def _table_of(rates: list[tuple[Fraction, ...]]) -> _Table:
     denominator = math.lcm(*(rate.denominator for row in rates for rate in row))
-    numerators = [[rate.numerator * (denominator // rate.denominator) for rate in row] for row in rates]
-    numerators.append([0] * len(columns))  # what has no price (index -1) costs nothing
-    most = sum(int(column.max(initial=0)) * max(row[k] for row in numerators) for k, column in enumerate(columns))
-    if max(most, denominator, *(numerator for row in numerators for numerator in row)) >= _INT64_SAFE:
+    rows = [[rate.numerator * (denominator // rate.denominator) for rate in row] for row in rates]
+    rows.append([0] * len(TOKEN_KINDS))
+    largest = tuple(max(row[kind] for row in rows) for kind in range(len(TOKEN_KINDS)))
+    fits = max(denominator, *largest) < _INT64_SAFE
+    return _Table(tuple(rates), denominator, np.array(rows, dtype=np.int64) if fits else None, largest)
+
+
+def _dot(table: _Table, rates: list[tuple[Fraction, ...]], where: Ints, columns: list[Ints]) -> Ints:
+    """Σ tokens × rate for each event, rounded half to even; exact. Place -1 costs nothing."""
+    most = [int(column.max(initial=0)) for column in columns]
+    if table.numerators is None or sum(map(operator.mul, most, table.largest)) >= _INT64_SAFE:
         return _dot_slowly(rates, where, columns)
-    table = np.array(numerators, dtype=np.int64)
     total = np.zeros(len(where), dtype=np.int64)
-    for k, column in enumerate(columns):
-        if column.any():
-            total += column * table[where, k]
-    quotient, rest = np.divmod(total, denominator)
+    for kind, column in enumerate(columns):
+        if most[kind]:
+            total += column * table.numerators[where, kind]
+    quotient, rest = np.divmod(total, table.denominator)
     twice = rest * 2
-    up = (twice > denominator) | ((twice == denominator) & (quotient & 1 == 1))
+    up = (twice > table.denominator) | ((twice == table.denominator) & (quotient & 1 == 1))
     rounded: Ints = quotient + up
     return rounded
 

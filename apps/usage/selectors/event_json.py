@@ -10,7 +10,7 @@ import orjson
 from django.db import connection
 
 from apps.core.money import nano_to_str
-from apps.usage.chunks import Chunk, at_micros, tail_texts
+from apps.usage.chunks import Chunk, at_micros
 from apps.usage.ingest.what import COST_IS_REPORTED, PRICED, REPORTED, STOP_REASONS, UNPRICED
 
 __all__ = ["Found", "bodies"]
@@ -37,14 +37,29 @@ class _Names:
     session: Mapping[int, str]
 
 
+class _Texts:
+    """The texts of a chunk, by place."""
+
+    def __init__(self, chunk: Chunk) -> None:
+        self._columns = [
+            None if column is None else (bytes(column.data), column.borders()) for column in chunk.text_columns()
+        ]
+
+    def at(self, place: int) -> tuple[bytes, bytes, bytes]:
+        """Request id, detail and metadata of an event."""
+        request, detail, metadata = (
+            b"" if column is None else column[0][column[1][place] : column[1][place + 1]] for column in self._columns
+        )
+        return request, detail, metadata
+
+
 def bodies(found: Sequence[Found], org: int, org_id: UUID) -> list[tuple[datetime, UUID, dict[str, Any]]]:
     """The moment, the id and the JSON of each event, in their order."""
     names = _names(found, org)
-    tails = {id(one.chunk): one.chunk.tails() for one in found}
+    held = {id(one.chunk): _Texts(one.chunk) for one in found}
     out = []
     for one in found:
-        data, borders = tails[id(one.chunk)]
-        texts = tail_texts(data[borders[one.place] : borders[one.place + 1]])
+        texts = held[id(one.chunk)].at(one.place)
         values = {name: column[one.place] for name, column in one.chunk.columns.items()}
         at, event_id = at_micros(int(values["ts"])), UUID(bytes=values["id"].tobytes())
         numbers = {name: int(value) for name, value in values.items() if name != "id"}
