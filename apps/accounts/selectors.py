@@ -1,5 +1,6 @@
 """Reads of organisations and memberships."""
 
+from collections.abc import Collection
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -21,6 +22,7 @@ __all__ = [
     "org_get",
     "org_info",
     "org_list",
+    "org_names",
     "orgs_for_user",
     "role_of",
 ]
@@ -44,6 +46,11 @@ def org_find(org_id: UUID) -> OrgInfo | None:
     """An organisation that is not deleted, or None."""
     org = Organization.objects.filter(pk=org_id).exclude(status=OrgStatus.DELETED).first()
     return org_info(org) if org else None
+
+
+def org_names(ids: Collection[UUID]) -> dict[UUID, str]:
+    """Names of organisations, deleted ones too; for staff."""
+    return dict(Organization.objects.filter(pk__in=ids).values_list("id", "name"))
 
 
 def org_get(org_id: UUID) -> OrgInfo:

@@ -3,13 +3,12 @@
 import logging
 from datetime import timedelta
 
-from django.db import connection
-
 from apps.core import clock
 from apps.scheduler.registry import job
 from apps.usage.drain.dedupe import drop_segments
 from apps.usage.drain.filter import stripe_at
 from apps.usage.drain.fold import compact_days, compact_quarters, keep_partitions
+from apps.usage.selectors.engine import stray_counts
 from apps.usage.sessions import tell_sessions
 from apps.usage.watch import watch_drain
 
@@ -20,13 +19,9 @@ logger = logging.getLogger(__name__)
 def partitions() -> dict[str, object]:
     """Make the partitions ahead, drop those past retention, and look into the default ones."""
     kept = keep_partitions()
-    strays = {}
-    for table in ("usage_chunk_default", "usage_rollup_minute_default"):
-        with connection.cursor() as cursor:
-            cursor.execute(f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT 1000) AS some")  # noqa: S608
-            strays[table] = cursor.fetchone()[0]
-        if strays[table]:
-            logger.warning("%s holds rows that no partition was made for", table)
+    strays = stray_counts()
+    for table in (name for name, count in strays.items() if count):
+        logger.warning("%s holds rows that no partition was made for", table)
     return {**kept, "strays": strays, "segments": drop_segments(stripe_at(clock.now().timestamp()))}
 
 

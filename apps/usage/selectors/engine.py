@@ -201,6 +201,6 @@ def stray_counts(*, most: int = 1000) -> dict[str, int]:
             [_PARTITIONED],
         )
         for (table,) in cursor.fetchall():
-            cursor.execute(f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT %s) AS some", [most])  # noqa: S608
+            cursor.execute(f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT %s) AS found", [most])  # noqa: S608
             found[table] = cursor.fetchone()[0]
     return found
