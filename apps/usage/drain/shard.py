@@ -31,9 +31,12 @@ __all__ = ["Drainer", "Shard", "drain_now", "slots_of"]
 
 logger = logging.getLogger(__name__)
 
-MAX_FLUSH_EVENTS = 25_000
+MAX_FLUSH_EVENTS = 40_000
 MAX_FLUSH_ROWS = 2_000
+# Half of a flush's cost does not depend on its size: the more there is, the longer it may gather.
 FLUSH_INTERVAL = 0.1
+BUSY_INTERVAL = 0.2
+BUSY_EVENTS = 4_000
 _LOCK_CLASS = 0x6D77
 
 
@@ -191,7 +194,8 @@ class Shard:
             items = self.drainer.take()
             events = sum(item.events for item in items)
             self._busy = events >= MAX_FLUSH_EVENTS // 2
-            due = started + (0.0 if events > MAX_FLUSH_EVENTS * 0.8 else FLUSH_INTERVAL)
+            full = events > MAX_FLUSH_EVENTS * 0.8
+            due = started + (0.0 if full else BUSY_INTERVAL if events > BUSY_EVENTS else FLUSH_INTERVAL)
             if items:
                 self._hand_over(prepare(items, self.drainer.dims, self.drainer.index))
 
