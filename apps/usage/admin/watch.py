@@ -46,7 +46,7 @@ class ShardAdmin(ReadOnlyAdmin):
     ordering = ("shard",)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         context = {**self.admin_site.each_context(request), "title": "Usage engine", "opts": self.opts, **_page()}
         return TemplateResponse(request, "staff/engine.html", context)
 

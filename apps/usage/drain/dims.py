@@ -17,6 +17,7 @@ from django.db import connection
 from apps.accounts import selectors as accounts
 from apps.core import clock
 from apps.core.tenancy import system_scope
+from apps.usage.drain.bounds import OTHER, NameBounds
 from apps.usage.drain.keys import salt_words
 from apps.usage.ingest.frame import WhatKey, WhoKey
 
@@ -24,7 +25,6 @@ __all__ = ["Dimensions", "OrgEntry"]
 
 MAX_REMEMBERED = 400_000
 MAX_TAG_VALUES = 1000
-OTHER = "other"
 _ORG_MAX_AGE = timedelta(seconds=30)
 DEFAULT_RETENTION_DAYS = 7
 
@@ -56,6 +56,7 @@ class Dimensions:
         self.who_keys: dict[int, WhoRow] = {}
         self._tagsets: dict[tuple[int, tuple[tuple[str, str], ...]], int] = {}
         self._tag_values: dict[tuple[UUID, str], set[str]] = {}
+        self.bounds = NameBounds()
 
     # ------------------------------------------------------------------ organisations
     def org(self, org_id: UUID) -> OrgEntry:

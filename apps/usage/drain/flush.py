@@ -80,6 +80,7 @@ def prepare(items: list[InboxItem], dims: Dimensions, index: DedupeIndex) -> Flu
         for item in sorted(items, key=lambda item: item.org_id.int)
         for frame in unpack(item.frames)
     ]
+    dims.bounds.bound(frames)
     orgs = [org for org, _ in frames]
     records = np.concatenate([frame.records for _, frame in frames])
     fresh, flush.new_keys = _dedupe(frames, records, index)

@@ -102,6 +102,7 @@ def _body(
     project, person, team, key, tags = names.who[n["who"]]
     event_type, model, tier, geo, speed, server, tool, source, status = names.what[n["what"]]
     request_id, detail, metadata = texts
+    # Names that count as "other" (apps.usage.drain.bounds) are shown as they were sent.
     more = orjson.loads(detail) if detail else {}
     flags = n["flags"]
     return {
@@ -113,7 +114,7 @@ def _body(
         "team_id": _text(team),
         "key_id": _text(key),
         "event_type": event_type,
-        "model": model or None,
+        "model": more.get("model") or model or None,
         "input_tokens": n["input"],
         "output_tokens": n["output"],
         "cache_read_input_tokens": n["cache_read"],
@@ -129,14 +130,14 @@ def _body(
         "status": status,
         "error_type": more.get("error_type"),
         "stop_reason": more.get("stop_reason") or STOP_REASONS[n["stop"]],
-        "service_tier": tier or None,
-        "inference_geo": geo or None,
-        "speed": speed or None,
+        "service_tier": more.get("service_tier") or tier or None,
+        "inference_geo": more.get("inference_geo") or geo or None,
+        "speed": more.get("speed") or speed or None,
         "session_id": names.session.get(n["session"]),
         "request_id": request_id.decode() or None,
-        "mcp_server": server or None,
-        "mcp_tool": tool or None,
-        "source": source or None,
+        "mcp_server": more.get("mcp_server") or server or None,
+        "mcp_tool": more.get("mcp_tool") or tool or None,
+        "source": more.get("source") or source or None,
         "tags": tags if isinstance(tags, dict) else orjson.loads(tags) if tags else {},
         "metadata": orjson.loads(metadata) if metadata else {},
     }  # fmt: skip
