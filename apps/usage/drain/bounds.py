@@ -154,7 +154,8 @@ def _fold(frame: Frame, folded: dict[int, _Folded]) -> None:
         events = np.flatnonzero(records["what"] == place)
         records["flags"][events] |= DETAIL
         for event in events.tolist():
-            details[event] = orjson.dumps({**(orjson.loads(details[event]) if details[event] else {}), **found.names})
+            detail = orjson.loads(details[event]) if details[event] else {}
+            details[event] = orjson.dumps({**detail, "folded": found.names})
         for name in found.names:
             count_folded(name, len(events))
     frame.records, frame.texts = records, (request, joined(details), metadata)

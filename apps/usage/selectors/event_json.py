@@ -102,8 +102,9 @@ def _body(
     project, person, team, key, tags = names.who[n["who"]]
     event_type, model, tier, geo, speed, server, tool, source, status = names.what[n["what"]]
     request_id, detail, metadata = texts
-    # Names that count as "other" (apps.usage.drain.bounds) are shown as they were sent.
     more = orjson.loads(detail) if detail else {}
+    # Names that count as "other" (apps.usage.drain.bounds) are shown all the same.
+    folded = more.get("folded", {})
     flags = n["flags"]
     return {
         "event_id": str(event_id),
@@ -114,7 +115,7 @@ def _body(
         "team_id": _text(team),
         "key_id": _text(key),
         "event_type": event_type,
-        "model": more.get("model") or model or None,
+        "model": folded.get("model") or model or None,
         "input_tokens": n["input"],
         "output_tokens": n["output"],
         "cache_read_input_tokens": n["cache_read"],
@@ -130,14 +131,14 @@ def _body(
         "status": status,
         "error_type": more.get("error_type"),
         "stop_reason": more.get("stop_reason") or STOP_REASONS[n["stop"]],
-        "service_tier": more.get("service_tier") or tier or None,
-        "inference_geo": more.get("inference_geo") or geo or None,
-        "speed": more.get("speed") or speed or None,
+        "service_tier": folded.get("service_tier") or tier or None,
+        "inference_geo": folded.get("inference_geo") or geo or None,
+        "speed": folded.get("speed") or speed or None,
         "session_id": names.session.get(n["session"]),
         "request_id": request_id.decode() or None,
-        "mcp_server": more.get("mcp_server") or server or None,
-        "mcp_tool": more.get("mcp_tool") or tool or None,
-        "source": more.get("source") or source or None,
+        "mcp_server": folded.get("mcp_server") or server or None,
+        "mcp_tool": folded.get("mcp_tool") or tool or None,
+        "source": folded.get("source") or source or None,
         "tags": tags if isinstance(tags, dict) else orjson.loads(tags) if tags else {},
         "metadata": orjson.loads(metadata) if metadata else {},
     }  # fmt: skip
