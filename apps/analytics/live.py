@@ -9,12 +9,11 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from asgiref.sync import async_to_sync
-from channels.layers import get_channel_layer
 from django.core.cache import cache
 
 from apps.analytics.reads import read
 from apps.core.clock import now
+from apps.core.groups import group_send
 from apps.core.tenancy import org_scope
 from apps.core.web import figures
 from apps.events.contracts import Envelope
@@ -34,18 +33,12 @@ def user_group(user_id: UUID) -> str:
 def on_batch(envelope: Envelope) -> None:
     """``usage.batch_ingested``: tell the watchers of the organisation that its figures moved."""
     if envelope.org_id is not None:
-        _tell(org_group(envelope.org_id), {"type": "usage.moved"})
+        group_send(org_group(envelope.org_id), {"type": "usage.moved"})
 
 
 def on_member_removed(envelope: Envelope) -> None:
     """``member.removed``: the person's sockets ask again whether they may listen."""
-    _tell(user_group(UUID(envelope.data["user_id"])), {"type": "access.changed"})
-
-
-def _tell(group: str, message: dict[str, Any]) -> None:
-    layer = get_channel_layer()
-    if layer is not None:
-        async_to_sync(layer.group_send)(group, message)
+    group_send(user_group(UUID(envelope.data["user_id"])), {"type": "access.changed"})
 
 
 def snapshot(org_id: UUID, timezone: str) -> dict[str, Any]:

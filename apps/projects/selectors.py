@@ -3,10 +3,11 @@
 import threading
 import time
 from collections.abc import Iterable
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 
 from apps.core.clock import now
@@ -34,12 +35,28 @@ __all__ = [
 
 KEY_PURPOSE = "api-key"
 
-# A key that is revoked is dead everywhere once this has passed, without any message to the processes.
-_CACHE_SECONDS = 0.8
+# What keys depend on has a version, which triggers count up in the transaction that changes it. Each process looks at
+# it so often: a key that is revoked is dead everywhere once this has passed, without any message to the processes.
+_VERSION_SECONDS = 0.4
+# A token that means nothing is looked up again after this; one that works, as long as the version stays.
+_REFUSED_SECONDS = 0.8
+_CACHE_SECONDS = 60.0
 _CACHE_SIZE = 50_000
 _LAST_USED_EVERY = 60.0
 
-_cache: dict[str, tuple[float, KeyContext | None]] = {}
+
+@dataclass(frozen=True, slots=True)
+class _Cached:
+    """What a token meant at a version; ``until`` is of the monotonic clock, ``expires_at`` the key's own end."""
+
+    context: KeyContext | None
+    version: int
+    until: float
+    expires_at: datetime | None = None
+
+
+_cache: dict[str, _Cached] = {}
+_version: tuple[float, int] = (0.0, -1)
 _last_used: dict[UUID, float] = {}
 _refused: dict[UUID, float] = {}
 _lock = threading.Lock()
@@ -49,32 +66,52 @@ _lock = threading.Lock()
 def key_authenticate(token: str) -> KeyContext | None:
     """The key behind a token, or None where it is malformed, unknown, revoked, expired or of a closed organisation.
 
-    A hit in the cache of this process costs a look-up in a dictionary; an entry lives 0.8 seconds.
+    A hit in the cache of this process costs a look-up in a dictionary; a change is seen within 0.4 seconds.
     """
     moment = time.monotonic()
+    version = _current_version(moment)
     found = _cache.get(token)
-    if found is not None and found[0] > moment:
-        return found[1]
-    prefix = recognisable_prefix(token)
-    if prefix is None:
-        return None
-    context = _look_up(token, prefix)
-    if len(_cache) >= _CACHE_SIZE:
-        with _lock:
-            _cache.clear()
-    _cache[token] = (moment + _CACHE_SECONDS, context)
-    if context is not None:
-        _note_use(context, moment)
-    return context
+    if found is None or found.until <= moment or (found.context is not None and not _holds(found, version)):
+        prefix = recognisable_prefix(token)
+        if prefix is None:
+            return None
+        found = _look_up(token, prefix, version, moment)
+        if len(_cache) >= _CACHE_SIZE:
+            with _lock:
+                _cache.clear()
+        _cache[token] = found
+    if found.context is not None:
+        _note_use(found.context, moment)
+    return found.context
+
+
+def _holds(found: _Cached, version: int) -> bool:
+    return found.version == version and (found.expires_at is None or found.expires_at > now())
+
+
+def _current_version(moment: float) -> int:
+    """The version of what keys depend on, as of 0.4 seconds ago at most."""
+    global _version
+    checked_at, version = _version
+    if moment - checked_at >= _VERSION_SECONDS:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT version FROM projects_key_version")
+            version = cursor.fetchone()[0]
+        _version = (moment, version)
+    return version
 
 
 def forget_keys() -> None:
     """Empty this process's cache of keys, so that a change made here is seen here at once."""
+    global _version
     _cache.clear()
     _refused.clear()
+    _version = (0.0, -1)
 
 
-def _look_up(token: str, prefix: str) -> KeyContext | None:
+def _look_up(token: str, prefix: str, version: int, moment: float) -> _Cached:
+    # The version was read before the key is: a change in between makes this entry void at the next look.
+    refused = _Cached(None, version, moment + _REFUSED_SECONDS)
     with system_scope("a key says which organisation it is of"):
         rows = ApiKey.objects.select_related("project", "org")
         key = rows.filter(digest__in=token_digests(token, KEY_PURPOSE)).first() if is_well_formed(token) else None
@@ -82,11 +119,11 @@ def _look_up(token: str, prefix: str) -> KeyContext | None:
             # A slip in a key that exists; a guess would not meet the prefix of one.
             if meant := rows.filter(prefix=prefix).first():
                 _note_rejection(meant, "mistyped")
-            return None
+            return refused
         if reason := _why_dead(key):
             _note_rejection(key, reason)
-            return None
-    return KeyContext(
+            return refused
+    context = KeyContext(
         key_id=key.pk,
         org_id=key.org_id,
         project_id=key.project_id,
@@ -99,6 +136,9 @@ def _look_up(token: str, prefix: str) -> KeyContext | None:
         rate_limit_per_minute=key.rate_limit_per_minute,
         unlimited=key.rate_limit_per_minute == 0,
     )
+    # Revoked with an overlap, it ends by itself as it does when it expires.
+    ends = [end for end in (key.expires_at, key.revoked_at) if end is not None]
+    return _Cached(context, version, moment + _CACHE_SECONDS, min(ends) if ends else None)
 
 
 def _why_dead(key: ApiKey) -> str:
@@ -124,7 +164,7 @@ def _note_use(context: KeyContext, moment: float) -> None:
 def _note_rejection(key: ApiKey, reason: str) -> None:
     """Count a refused key, at most once in 0.8 seconds for each key and process."""
     moment = time.monotonic()
-    if moment - _refused.get(key.pk, -_CACHE_SECONDS) < _CACHE_SECONDS:
+    if moment - _refused.get(key.pk, -_REFUSED_SECONDS) < _REFUSED_SECONDS:
         return
     if len(_refused) >= _CACHE_SIZE:
         _refused.clear()
