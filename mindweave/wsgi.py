@@ -9,4 +9,9 @@ from mindweave.process import begin
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mindweave.settings")
 begin()
 
-application = get_wsgi_application()
+_django = get_wsgi_application()
+
+# Views import models, so they come after the applications are loaded.
+from mindweave.lane import Lane  # noqa: E402
+
+application = Lane(_django)

@@ -141,7 +141,8 @@ def rows(sql: str, *params: Any) -> list[tuple[Any, ...]]:
         _unpack_events()
     with connection.cursor() as cursor:
         cursor.execute(sql, params or None)
-        return cursor.fetchall()
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+        return found
 
 
 def value(sql: str, *params: Any) -> Any:
