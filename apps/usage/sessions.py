@@ -23,7 +23,7 @@ __all__ = ["HISTORY", "idle_limit", "tell_sessions"]
 # What was over for so long when it was first counted is history (an import, a demo) and no news.
 HISTORY = timedelta(days=1)
 BATCH = 500
-MAX_BATCHES = 40
+MAX_BATCHES = 10
 
 _ABOUT = "s.session_id, w.project_id, coalesce(p.claimed_by, w.person_id), w.team_id, w.key_id, s.started_at, s.last_at"
 _SUMS = (
