@@ -102,7 +102,7 @@ class DedupeIndex:
         """
         self._turn(stripe)
         stripe = self._stripe or stripe
-        order = np.argsort(hi, kind="stable")
+        order = np.argsort(hi)
         fresh = np.ones(len(hi), dtype=bool)
         self._mark_repeats(hi, lo, order, fresh)
         positions, columns = self.filter.suspects(hi, lo)

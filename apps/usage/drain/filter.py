@@ -62,7 +62,15 @@ class StripedFilter:
     def suspects(self, hi: U64, lo: U64) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """Positions of the keys that may have been seen, and for each the eight columns in which."""
         row1, bits1, row2, bits2 = self._places(hi, lo)
-        first = (self._words[row1] & bits1[:, None]) == bits1[:, None]
+        held = [column for column, filled in enumerate(self._filled) if filled]
+        first = np.zeros((len(hi), STRIPES), dtype=bool)
+        flat, eight = self._words.reshape(-1), np.uint64(STRIPES)
+        base = (row1 * eight).astype(np.int64)
+        if len(held) > STRIPES // 2:
+            first = (self._words[row1] & bits1[:, None]) == bits1[:, None]
+        else:
+            for column in held:
+                first[:, column] = (flat[base + column] & bits1) == bits1
         maybe = np.flatnonzero(first.any(axis=1))
         if not len(maybe):
             return maybe, first[maybe]

@@ -21,6 +21,7 @@ from apps.usage.drain.rows import (
     UNPRICED,
     Events,
     Ints,
+    Sessions,
     WhatTraits,
     copied_chunks,
     delta_rows,
@@ -84,7 +85,7 @@ def prepare(items: list[InboxItem], dims: Dimensions, index: DedupeIndex) -> Flu
     orgs = [org for org, _ in frames]
     records = np.concatenate([frame.records for _, frame in frames])
     fresh, flush.new_keys = _dedupe(frames, records, index)
-    events, names = _gather(frames, records, fresh, dims)
+    events = _gather(frames, records, fresh, dims)
     flush.events = len(events)
     flush.duplicates = len(records) - flush.events
     flush.people = _people(frames)
@@ -95,7 +96,7 @@ def prepare(items: list[InboxItem], dims: Dimensions, index: DedupeIndex) -> Flu
             flush.chunks = copied_chunks(kept)
             flush.drop_days = sorted({chunk.drop_day for chunk in kept})
         flush.deltas = delta_rows(events)
-        flush.session_deltas = session_rows(events, types, names, dims)
+        flush.session_deltas = session_rows(events, types)
         flush.summaries = summaries(orgs, events, types, dims)
         if flush.unpriced:
             flush.unpriced_models = unpriced_models(orgs, events, types)
@@ -118,11 +119,11 @@ def _gather(
     records: npt.NDArray[np.void],
     fresh: npt.NDArray[np.bool_],
     dims: Dimensions,
-) -> tuple[Events, dict[tuple[int, int], str]]:
-    """The columns of what is new, in surrogates; and the names of sessions by (org, hash)."""
+) -> Events:
+    """The columns of what is new, in surrogates."""
     whos = dims.whos([(org, frame.header.whos) for org, frame in frames])
     whats = dims.whats([frame.header.whats for _, frame in frames])
-    names: dict[tuple[int, int], str] = {}
+    sessions = Sessions()
     who_parts, what_parts, session_parts, parts = [], [], [], []
     start = 0
     for (org, frame), frame_whos, frame_whats in zip(frames, whos, whats, strict=True):
@@ -133,7 +134,7 @@ def _gather(
             texts, kept = kept_texts(texts, part), kept[part]
         who_parts.append(np.array(frame_whos, dtype=np.int64)[kept["who"]])
         what_parts.append(np.array(frame_whats, dtype=np.int64)[kept["what"]])
-        session_parts.append(_session_column(org, frame, kept, names))
+        session_parts.append(_session_column(org, frame, kept, sessions))
         parts.append((len(kept), texts))
         start = end
     sizes = [size for size, _ in parts]
@@ -141,32 +142,28 @@ def _gather(
     columns: dict[str, npt.NDArray[Any]] = {
         name: np.ascontiguousarray(records[name]) if every else records[name][fresh] for name in _COLUMNS
     }
-    events = Events(
+    places = np.concatenate(session_parts)
+    return Events(
         columns=columns,
         org=np.repeat([org.id for org, _ in frames], sizes),
         who=np.concatenate(who_parts),
         what=np.concatenate(what_parts),
-        session=np.concatenate(session_parts),
+        session=np.array(sessions.numbers, dtype=np.int64)[places],
+        session_place=places,
+        sessions=sessions,
         retention=np.repeat([org.retention_days for org, _ in frames], sizes),
         parts=parts,
     )
-    return events, names
 
 
-def _session_column(
-    org: OrgEntry, frame: Frame, records: npt.NDArray[np.void], names: dict[tuple[int, int], str]
-) -> Ints:
-    """Each event's session as a number, 0 for none."""
+def _session_column(org: OrgEntry, frame: Frame, records: npt.NDArray[np.void], sessions: Sessions) -> Ints:
+    """Each event's session as its place in ``sessions``, 0 for none."""
     if not frame.header.sessions:
         return np.zeros(len(records), dtype=np.int64)
-    numbers = []
-    for name in frame.header.sessions:
-        number = session_number(org.salt, name)
-        names[(org.id, number)] = name
-        numbers.append(number)
+    own = [sessions.place(org.id, session_number(org.salt, name), name) for name in frame.header.sessions]
     places = records["session"].astype(np.int64)
-    places[places == NO_SESSION] = len(numbers)
-    column: Ints = np.array([*numbers, 0], dtype=np.int64)[places]
+    places[places == NO_SESSION] = len(own)
+    column: Ints = np.array([*own, 0], dtype=np.int64)[places]
     return column
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "Events",
     "Ints",
     "NewChunk",
+    "Sessions",
     "WhatTraits",
     "copied_chunks",
     "delta_rows",
@@ -65,6 +66,22 @@ SESSION_DELTA = RowFormat(
 )  # fmt: skip
 
 
+class Sessions:
+    """The sessions of a flush, by place; place 0 stands for none."""
+
+    def __init__(self) -> None:
+        self.numbers, self.names = [0], [""]
+        self._places: dict[tuple[int, int], int] = {}
+
+    def place(self, org: int, number: int, name: str) -> int:
+        """The place of an organisation's session."""
+        found = self._places.setdefault((org, number), len(self.numbers))
+        if found == len(self.numbers):
+            self.numbers.append(number)
+            self.names.append(name)
+        return found
+
+
 @dataclass(slots=True)
 class Events:
     """The columns of all new events of a flush, organisations side by side.
@@ -78,6 +95,8 @@ class Events:
     who: Ints
     what: Ints
     session: Ints
+    session_place: Ints
+    sessions: Sessions
     retention: Ints
     parts: list[tuple[int, TextColumns]]
 
@@ -85,11 +104,20 @@ class Events:
         return len(self.org)
 
 
+def _distinct(numbers: Ints) -> tuple[Ints, Ints]:
+    """The surrogates that occur, and each one's place among them; sorted only where they are large."""
+    if int(numbers.max(initial=0)) > 1 << 20:
+        used, place = np.unique(numbers, return_inverse=True)
+        return used, place
+    occurs = np.bincount(numbers) > 0
+    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[numbers]
+
+
 class WhatTraits:
     """What the sums need to know of each event's ``what``: its type, status and model."""
 
     def __init__(self, dims: Dimensions, what: Ints) -> None:
-        self.used, self.place = np.unique(what, return_inverse=True)
+        self.used, self.place = _distinct(what)
         self.keys = [dims.what_keys[number] for number in self.used.tolist()]
         self.is_call = np.array([key[0] == "api_call" for key in self.keys])[self.place]
         self.is_tool = np.array([key[0] == "mcp_tool" for key in self.keys])[self.place]
@@ -194,7 +222,7 @@ def _grouped(*columns: Ints) -> tuple[Ints, Ints]:
             _, column = np.unique(column, return_inverse=True)
             low, span = 0, int(column.max()) + 1
         code = code * span + (column - low)
-    order = np.argsort(code, kind="stable")
+    order = np.argsort(code)
     ordered = code[order]
     starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
     return order, starts
@@ -250,15 +278,16 @@ def _histograms(latency: Ints, known: npt.NDArray[np.bool_], order: Ints, starts
 _SESSION_COLUMNS = ("ts", "input", "output", "cache_read", "write_5m", "write_1h", "cost")
 
 
-def session_rows(events: Events, traits: WhatTraits, names: dict[tuple[int, int], str], dims: Dimensions) -> bytes:
-    inside = np.flatnonzero(events.session)
+def session_rows(events: Events, traits: WhatTraits) -> bytes:
+    """A delta for each session and model."""
+    inside = np.flatnonzero(events.session_place)
     if not len(inside):
         return b""
     records = {name: events.columns[name][inside] for name in _SESSION_COLUMNS}
     org, session = events.org[inside], events.session[inside]
     model = traits.model[inside]
-    _, place = np.unique(session, return_inverse=True)
-    order, starts = _grouped(org, place, model)
+    place = events.session_place[inside]
+    order, starts = _grouped(place, model)
     first = order[starts]
     ts = records["ts"][order]
     rows = SESSION_DELTA.rows(len(starts))
@@ -275,7 +304,7 @@ def session_rows(events: Events, traits: WhatTraits, names: dict[tuple[int, int]
     rows["cache_write_tokens"] = _sum(records["write_5m"].astype(np.int64) + records["write_1h"], order, starts)
     rows["cost_nano"] = _sum(records["cost"], order, starts)
     tails = []
-    for number, owner, which in zip(session[first].tolist(), org[first].tolist(), model[first].tolist(), strict=True):
-        name, model_name = names[(owner, number)].encode(), traits.models[which].encode()
+    for number, which in zip(place[first].tolist(), model[first].tolist(), strict=True):
+        name, model_name = events.sessions.names[number].encode(), traits.models[which].encode()
         tails.append(len(name).to_bytes(4, "big") + name + len(model_name).to_bytes(4, "big") + model_name)
     return SESSION_DELTA.joined(rows, tails)
