@@ -5,6 +5,7 @@ Messages are JSON objects with a ``type`` (docs/live-events.md). The socket asks
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -12,6 +13,7 @@ from typing import Any, Final
 import orjson
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.layers import get_channel_layer
 from django.conf import settings
 from django.db import DatabaseError
 
@@ -25,6 +27,8 @@ from apps.usage.live_access import Listener, listener_of, query_of
 from apps.usage.telemetry import LIVE_DROPPED, LIVE_SENT, LIVE_SOCKETS
 
 __all__ = ["EventsConsumer"]
+
+logger = logging.getLogger(__name__)
 
 ASK_AGAIN_SECONDS: Final = 1.0
 # The least time between two looks, and the longest: a look that nobody asked for, should a message have been lost.
@@ -45,7 +49,8 @@ class EventsConsumer(AsyncWebsocketConsumer):
     listener: Listener
     tail: LiveTail
     tasks: tuple[asyncio.Task[None], ...] = ()
-    group: str | None = None
+    # Channels would end a socket whose Redis goes away: what it says is heard in a task of ours.
+    channel_layer_alias = "none"
 
     async def connect(self) -> None:
         await self.accept()
@@ -57,10 +62,6 @@ class EventsConsumer(AsyncWebsocketConsumer):
         except DatabaseError:
             await self._refuse(Unavailable("The database cannot be reached; try again", retry_after=2))
             return
-        self.group = org_group(self.listener.org_id)
-        # The live messages of Redis only hurry a look; without them each look comes by itself.
-        with contextlib.suppress(Exception):
-            await self.channel_layer.group_add(self.group, self.channel_name)
         _open.add(self)
         LIVE_SOCKETS.set(len(_open))
         self.moved, self.lock = asyncio.Event(), asyncio.Lock()
@@ -71,7 +72,7 @@ class EventsConsumer(AsyncWebsocketConsumer):
             filters=self.tail.filters,
             events_per_second=settings.USAGE_LIVE_EVENTS_A_SECOND,
         )
-        works = (self._show_news, self._ask_again, self._keep_alive)
+        works = (self._show_news, self._hear_of_news, self._ask_again, self._keep_alive)
         self.tasks = tuple(asyncio.create_task(self._guarded(work)) for work in works)
 
     async def disconnect(self, code: int) -> None:
@@ -86,9 +87,6 @@ class EventsConsumer(AsyncWebsocketConsumer):
         self.tasks = ()
         _open.discard(self)
         LIVE_SOCKETS.set(len(_open))
-        if self.group is not None:
-            with contextlib.suppress(Exception):
-                await self.channel_layer.group_discard(self.group, self.channel_name)
 
     def _begin(self) -> None:
         """Look at the handshake: who, which events, from where on."""
@@ -129,11 +127,6 @@ class EventsConsumer(AsyncWebsocketConsumer):
         else:
             await self._complain(ValidationFailed("Send ping, pause or resume as a type", code="unknown_message"))
 
-    # ---------------------------------------------------------------- messages of the group
-    async def usage_moved(self, message: dict[str, Any]) -> None:
-        """Events of the organisation were counted."""
-        self.moved.set()
-
     # ---------------------------------------------------------------- work
     async def _show_news(self) -> None:
         more = True
@@ -151,6 +144,26 @@ class EventsConsumer(AsyncWebsocketConsumer):
             more = news.more
             # All sockets share a thread for the database: none takes more than a quarter of it.
             await asyncio.sleep(max(LEAST_SECONDS, 3 * took))
+
+    async def _hear_of_news(self) -> None:
+        """Hear that events of the organisation were counted. It only hurries a look, so Redis may come and go."""
+        group = org_group(self.listener.org_id)
+        while True:
+            layer = get_channel_layer()
+            channel = None
+            try:
+                channel = await layer.new_channel()
+                await layer.group_add(group, channel)
+                while True:
+                    await layer.receive(channel)
+                    self.moved.set()
+            except Exception:
+                logger.debug("live messages of %s are not heard", group, exc_info=True)
+                await asyncio.sleep(1.0)
+            finally:
+                if channel is not None:
+                    with contextlib.suppress(Exception):
+                        await layer.group_discard(group, channel)
 
     async def _show(self, news: News) -> None:
         LIVE_SENT.inc(len(news.data))

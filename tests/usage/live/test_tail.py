@@ -69,6 +69,25 @@ async def test_without_the_message_it_comes_all_the_same(
     await live.close()
 
 
+async def test_redis_may_go_and_come_back(cast: Cast, send: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Away:
+        async def new_channel(self) -> str:
+            raise ConnectionError("no Redis")
+
+    monkeypatch.setattr("apps.usage.consumers.MOST_SECONDS", 0.2)
+    monkeypatch.setattr("apps.usage.consumers.get_channel_layer", Away)
+    live = await listening(cast)
+    await send(one := typed())
+    assert ids(await live.events(1)) == [one.event_id]
+    monkeypatch.undo()
+    monkeypatch.setattr("apps.usage.consumers.MOST_SECONDS", 60)
+    # Once it is back a message is enough.
+    assert await live.is_silent(1.5)
+    await send(other := typed())
+    assert ids(await live.events(1)) == [other.event_id]
+    await live.close()
+
+
 async def test_merging_neither_repeats_nor_loses(cast: Cast, send: Any) -> None:
     live = await listening(cast)
     sent = [typed() for _ in range(20)]
