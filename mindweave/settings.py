@@ -245,6 +245,8 @@ USAGE_MAX_MCP_TOOLS = env_int("USAGE_MAX_MCP_TOOLS", 5_000)
 USAGE_MAX_SOURCES = env_int("USAGE_MAX_SOURCES", 100)
 # Service tiers, places of inference and speeds, each.
 USAGE_MAX_PRICE_WORDS = env_int("USAGE_MAX_PRICE_WORDS", 50)
+# Distinct combinations of all of these.
+USAGE_MAX_WHATS = env_int("USAGE_MAX_WHATS", 20_000)
 # Organisations named in the metrics, those with most events today; the others are one line.
 USAGE_METRICS_ORGS = env_int("USAGE_METRICS_ORGS", 20)
 # Events a second that one live socket shows; what is more is counted and said.

@@ -1,11 +1,12 @@
 """How many names an organisation may have counted under themselves.
 
 Models, tools, servers, sources and the words of a price class are what senders say they are, and each distinct
-combination is a row that every organisation shares. So each organisation has a share of each kind of name; what comes
-when it is used up counts as ``other``, and the event keeps the true name in its detail. An organisation belongs to one
-shard, so nobody else adds to its names meanwhile.
+combination is a row that every organisation shares. So each organisation has a share of each kind of name, and of their
+combinations; what comes when it is used up counts as ``other``, and the event keeps the true name in its detail. An
+organisation belongs to one shard, so nobody else adds to its names meanwhile.
 """
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -46,6 +47,8 @@ _KINDS: Final = (
     _Kind(6, 4, "inference_geo", "USAGE_MAX_PRICE_WORDS"),
     _Kind(7, 5, "speed", "USAGE_MAX_PRICE_WORDS"),
 )
+# All of them together: what a sender can make of names that are each within their share.
+_WHATS: Final = _Kind(0, -1, "what", "USAGE_MAX_WHATS")
 _Pair = tuple[int, WhatKey]
 _NONE: Final[frozenset[WhatKey]] = frozenset()
 
@@ -105,14 +108,9 @@ class NameBounds:
         self._remembered += len(unknown)
         new: list[tuple[int, int, str]] = []
         for org, key in unknown:
-            lost: dict[str, str] = {}
-            folded: list[Any] = list(key)
-            for kind in _KINDS:
-                value = str(key[kind.place])
-                if value and value != OTHER and not self._admit(org, kind, value, new):
-                    lost[kind.name], folded[kind.place] = value, OTHER
-            if lost:
-                self._folded[org, key] = _Folded(tuple(folded), lost)
+            settled = self._settle(org, key, new)
+            if settled is not None:
+                self._folded[org, key] = settled
             else:
                 self._fine.setdefault(org, set()).add(key)
         if new:
@@ -122,6 +120,22 @@ class NameBounds:
                     " %s::text[]) ON CONFLICT DO NOTHING",
                     [list(column) for column in zip(*new, strict=True)],
                 )
+
+    def _settle(self, org: int, key: WhatKey, new: list[tuple[int, int, str]]) -> _Folded | None:
+        """What a what counts as, None where as itself."""
+        lost: dict[str, str] = {}
+        folded: list[Any] = list(key)
+
+        def fold(kinds: Iterable[_Kind]) -> None:
+            for kind in kinds:
+                lost[kind.name], folded[kind.place] = str(key[kind.place]), OTHER
+
+        named = [kind for kind in _KINDS if key[kind.place] not in ("", OTHER)]
+        fold([kind for kind in named if not self._admit(org, kind, str(key[kind.place]), new)])
+        digest = hashlib.blake2b(repr(folded).encode(), digest_size=16).hexdigest()
+        if named and not self._admit(org, _WHATS, digest, new):
+            fold(named)
+        return _Folded(tuple(folded), lost) if lost else None
 
     def _admit(self, org: int, kind: _Kind, value: str, new: list[tuple[int, int, str]]) -> bool:
         names = self._names[org].setdefault(kind.number, set())

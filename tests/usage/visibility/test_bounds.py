@@ -80,6 +80,16 @@ def test_one_organisations_names_leave_the_others_share_alone(settings: Any) -> 
     assert rows("SELECT count(*) FROM usage_name WHERE kind = 1") == [(2,)]
 
 
+def test_combinations_of_names_are_bounded_too(world: World, settings: Any) -> None:
+    settings.USAGE_MAX_WHATS = 3
+    count(world, *(tool(f"s{n % 3}", f"t{n // 3}") for n in range(9)))
+    assert rows("SELECT count(DISTINCT what) FROM usage_delta") == [(4,)]
+    assert dict(counted_by("mcp_tool"))["other"] == 6
+    with org_scope(world.org_id):
+        found = event_search(org_id=world.org_id, filters={}, limit=20)
+    assert len({(event.body["mcp_server"], event.body["mcp_tool"]) for event in found}) == 9
+
+
 def test_a_new_process_knows_the_names_that_were_there(world: World, settings: Any) -> None:
     settings.USAGE_MAX_MODELS = 3
     count(world, *(typed(model=f"m{n}") for n in range(3)))
