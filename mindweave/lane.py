@@ -45,7 +45,9 @@ class Lane:
             return self._django(environ, start_response)
         response = self._chain(WSGIRequest(environ))
         headers = [*response.items(), *_HEADERS]
+        content = response.content
         if "Content-Length" not in response.headers:
-            headers.append(("Content-Length", str(len(response.content))))
+            headers.append(("Content-Length", str(len(content))))
         start_response(f"{response.status_code} {response.reason_phrase}", headers)
-        return response
+        # Not the response itself: its end would look through all connections, which the lane does once a second.
+        return [content]

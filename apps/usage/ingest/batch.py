@@ -50,11 +50,11 @@ class Columns:
 
     def _read_metadata(self, values: Sequence[Any]) -> None:
         """The lengths and first bytes of all values at once: JSON holds no NUL byte, so one separates them."""
-        data = b"\0".join((b"", *values))
+        data = b"\0".join((b"", *values, b""))
         run = np.frombuffer(data, dtype=np.uint8)
         borders = np.flatnonzero(run == 0)
-        lengths = np.diff(borders, append=len(run)) - 1
-        first = run[np.minimum(borders + 1, len(run) - 1)]
+        lengths = borders[1:] - borders[:-1] - 1
+        first = run[borders[:-1] + 1]
         self.objects_only = bool(((first == 123) | (lengths == 0)).all())
         if self.objects_only:
             self.metadata = TextColumn(lengths.astype(np.uint32), data.replace(b"\0", b""))

@@ -6,7 +6,7 @@ be read is marked, never raised: one bad event must not cost the batch.
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from uuid import UUID
 
@@ -16,6 +16,7 @@ import numpy.typing as npt
 __all__ = ["parse_timestamps", "parse_uuid", "parse_uuids"]
 
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|z|[+-]\d\d:\d\d)", re.ASCII)
+_DATE = re.compile(rb"\d{4}-\d\d-\d\d")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAYS_IN_MONTH = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], dtype=np.int64)
@@ -59,8 +60,15 @@ def parse_uuid(value: str | None) -> UUID | None:
     return UUID(value) if value is not None and _UUID.fullmatch(value) else None
 
 
+# Below this many, reading them one by one is quicker than setting numpy going.
+_FEW = 24
+
+
 def parse_timestamps(values: Sequence[str]) -> tuple[Ints, list[int]]:
     """Microseconds since 1970 (UTC) of each RFC 3339 timestamp, and the positions of strings that are none."""
+    if len(values) < _FEW:
+        out = _parse_times_singly(values)
+        return out, [position for position, value in enumerate(out.tolist()) if value == _BAD_TIME]
     lengths = list(map(len, values))
     if len(set(lengths)) == 1:
         out = _parse_equal(values, lengths[0])
@@ -154,9 +162,10 @@ def _parse_body(matrix: Bytes) -> Ints | None:
 
 
 def _parse_days(dates: Bytes) -> Ints | None:
-    """Days since 1970 of ``YYYY-MM-DD``; a batch mostly lies in one day, which is then read once."""
+    """Days since 1970 of ``YYYY-MM-DD``; a batch mostly lies in one day, which is then known from the one before."""
     if (dates == dates[0]).all():
-        dates = dates[:1]
+        day_number = _day_number(dates[0].tobytes())
+        return None if day_number is None else np.array([day_number])
     if not (dates[:, (4, 7)] == 45).all():
         return None
     year, month, day = _digits(dates[:, :4]), _digits(dates[:, 5:7]), _digits(dates[:, 8:10])
@@ -175,6 +184,15 @@ def _parse_days(dates: Bytes) -> Ints | None:
     day_of_era = year_of_era * 365 + year_of_era // 4 - year_of_era // 100 + day_of_year
     result: Ints = era * 146097 + day_of_era - 719468
     return result
+
+
+@lru_cache(maxsize=512)
+def _day_number(text: bytes) -> int | None:
+    """Days since 1970 of one date."""
+    try:
+        return date.fromisoformat(text.decode()).toordinal() - _EPOCH.toordinal() if _DATE.fullmatch(text) else None
+    except ValueError:
+        return None
 
 
 def _parse_times_singly(values: Sequence[str]) -> Ints:

@@ -138,12 +138,7 @@ def _price(
     nano, priced = get_book().price_columns(
         key.org_id, [row[1] for row in whats], places, classes, places, records["ts"].copy(), tokens
     )
-    is_call = np.array([row[0] == "api_call" for row in whats])[code]
-    has_model = np.array([row[1] != "" for row in whats])[code]
-    spent = np.zeros(len(code), dtype=bool)
-    for column in tokens.values():
-        spent |= column != 0
-    wanted = is_call | (has_model & spent)
+    wanted = _wants_price(whats, code, tokens)
     reported, has_reported = _reported(columns["cost_usd"])
     priced = priced & wanted
     if columns.telemetry:
@@ -157,6 +152,19 @@ def _price(
         + takes_reported * COST_IS_REPORTED
         + (wanted & ~priced & ~has_reported) * UNPRICED
     )
+
+
+def _wants_price(whats: list[WhatKey], code: Ints, tokens: dict[str, Ints]) -> npt.NDArray[np.bool_]:
+    """Calls, and what names a model and tokens."""
+    calls = [row[0] == "api_call" for row in whats]
+    if all(calls):
+        return np.ones(len(code), dtype=bool)
+    has_model = np.array([row[1] != "" for row in whats])[code]
+    spent = np.zeros(len(code), dtype=bool)
+    for column in tokens.values():
+        spent |= column != 0
+    wanted: npt.NDArray[np.bool_] = np.array(calls)[code] | (has_model & spent)
+    return wanted
 
 
 def _reported(costs: tuple[Any, ...]) -> tuple[Ints, npt.NDArray[np.bool_]]:
