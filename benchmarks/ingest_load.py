@@ -62,7 +62,7 @@ class _Template:
         for i in range(batch):
             user = account.users[int(rng.integers(len(account.users)))]
             event = (
-                f'{head}{"0" * 8}-{"0" * 4}-{"0" * 4}-{"0" * 4}-{"0" * 12}{middle}2026-01-01T00:00:00.000Z'
+                f"{head}{'0' * 8}-{'0' * 4}-{'0' * 4}-{'0' * 4}-{'0' * 12}{middle}2026-01-01T00:00:00.000Z"
                 f'","org_id":"{account.org_id}","project_id":"{account.project_id}","user_id":"{user}",'
                 f'"event_type":"api_call","model":"{MODELS[int(rng.integers(len(MODELS)))]}",'
                 f'"input_tokens":{self.inputs[i]},"output_tokens":{self.outputs[i]},'
@@ -70,14 +70,15 @@ class _Template:
                 f'"status":"{"ok" if rng.random() < 0.98 else "error"}",'
                 f'"metadata":{{"turn":{i % 50},"trace":"'
             )
-            texts.append(event + "".join("0123456789abcdef"[d] for d in rng.integers(0, 16, EVENT_BYTES - 4 - len(event))))
-        self.open, self.close = (b"", b"") if batch == 1 else (b'{"events":[', b"]}")
+            texts.append(
+                event + "".join("0123456789abcdef"[d] for d in rng.integers(0, 16, EVENT_BYTES - 4 - len(event)))
+            )
         self.rows = np.frombuffer(b"".join(f'{text}"}}}},'.encode() for text in texts), dtype=np.uint8)
         self.rows = self.rows.reshape(batch, EVENT_BYTES).copy()
         self.id_at, self.time_at = len(head), len(head) + 36 + len(middle)
 
     def make(self, ids: bytes, now_ms: int) -> bytes:
-        """A body with these ids (16 bytes each), its events spread over the last second."""
+        """Events with these ids (16 bytes each), spread over the last second; each is followed by a comma."""
         digits = np.frombuffer(ids.hex().encode(), dtype=np.uint8).reshape(self.batch, 32)
         at = self.id_at
         for start, end, place in ((0, 8, 0), (8, 12, 9), (12, 16, 14), (16, 20, 19), (20, 32, 24)):
@@ -90,42 +91,56 @@ class _Template:
             text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
             self.rows[seconds == second, at : at + 19] = np.frombuffer(text, dtype=np.uint8)
         self.rows[:, at + 20 : at + 23] = _MILLIS[moments % 1000]
-        return b"".join((self.open, self.rows.reshape(-1)[:-1].data, self.close))
+        return self.rows.tobytes()
 
 
-class _Connection:
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A request's body and what of it is to be counted."""
+
+    which: int
+    body: bytes
+    ids: np.ndarray | None = None
+    fresh: np.ndarray | None = None
+    place: int = 0
+
+
+class _Connection(asyncio.Protocol):
     """One keep-alive HTTP/1.1 connection."""
 
-    def __init__(self, sock: socket.socket | None = None) -> None:
-        self.socket = sock
+    def __init__(self) -> None:
+        self._waiter: asyncio.Future[tuple[int, bytes]] | None = None
+        self._answer = b""
+        self.transport: asyncio.Transport | None = None
 
     @classmethod
     async def open(cls, host: str, port: int) -> "_Connection":
-        sock = socket.socket()
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await asyncio.get_running_loop().sock_connect(sock, (host, port))
-        return cls(sock)
+        _, connection = await asyncio.get_running_loop().create_connection(cls, host, port)
+        return connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_exception(exc or ConnectionError("closed"))
+
+    def data_received(self, data: bytes) -> None:
+        self._answer += data
+        found = _complete(self._answer)
+        if found is not None:
+            self._answer = b""
+            if self._waiter and not self._waiter.done():
+                self._waiter.set_result(found)
 
     async def request(self, head: bytes, body: bytes) -> tuple[int, bytes]:
-        if self.socket is None:
+        if self.transport is None:
             raise ConnectionError("closed")
-        loop = asyncio.get_running_loop()
-        try:
-            await loop.sock_sendall(self.socket, head + body if len(body) < 10_000 else head)
-            if len(body) >= 10_000:
-                await loop.sock_sendall(self.socket, body)
-            answer = b""
-            while (found := _complete(answer)) is None:
-                more = await loop.sock_recv(self.socket, 65536)
-                if not more:
-                    raise ConnectionError("closed")
-                answer += more
-            return found
-        except BaseException:
-            self.socket.close()
-            self.socket = None
-            raise
+        self._waiter = asyncio.get_running_loop().create_future()
+        self.transport.write(head + body)
+        return await self._waiter
 
 
 def _complete(answer: bytes) -> tuple[int, bytes] | None:
@@ -154,10 +169,13 @@ class Load:
         self.rate, self.seconds, self.batch, self.connections = rate, seconds, batch, connections
         self.warm_up, self.again, self.old_ids = warm_up, again, old_ids
         self.rng = np.random.default_rng(seed + os.getpid())
-        self.templates = [_Template(account, batch, self.rng) for account in accounts]
+        # Small batches are cut out of larger blocks, so that the generator costs the same for all.
+        self.block = batch * max(1, 1000 // batch)
+        self.templates = [_Template(account, self.block, self.rng) for account in accounts]
+        self._pieces: list[deque[_Piece]] = [deque() for _ in accounts]
         self.outcome = Outcome()
         self._acknowledged: list[deque[np.ndarray]] = [deque(maxlen=20) for _ in accounts]
-        self._bodies: deque[tuple[int, bytes, bool]] = deque(maxlen=200)
+        self._bodies: deque[_Piece] = deque(maxlen=200)
 
     async def run(self) -> Outcome:
         free: asyncio.Queue[_Connection] = asyncio.Queue()
@@ -191,15 +209,15 @@ class Load:
         connection = await free.get()
         outcome = self.outcome
         try:
-            which, body, ids, fresh, repeated = self._next(number)
-            status = await self._post(connection, which, body)
+            piece = self._next(number)
+            status = await self._post(connection, piece.which, piece.body)
             moment = time.monotonic()
             outcome.sent_events += self.batch
             if status == 202:
                 outcome.acknowledged_events += self.batch
                 if due - start >= self.warm_up:
                     outcome.latencies.append(moment - due)
-                self._account(which, body, ids, fresh, repeated)
+                self._account(piece)
             elif status == 429:
                 outcome.refused_requests += 1
             else:
@@ -219,23 +237,33 @@ class Load:
                 await asyncio.sleep(0.2)
         return _Connection()
 
-    def _next(self, number: int) -> tuple[int, bytes, np.ndarray | None, np.ndarray | None, bool]:
+    def _next(self, number: int) -> _Piece:
         """The next body: of a new batch, now and then with ids that were acknowledged before, or an old one again."""
         if self._bodies and self.rng.random() < self.again:
-            which, body, _ = self._bodies[int(self.rng.integers(len(self._bodies)))]
-            return which, body, None, None, True
+            return self._bodies[int(self.rng.integers(len(self._bodies)))]
         which = number % len(self.templates)
-        ids = np.frombuffer(bytearray(self.rng.bytes(16 * self.batch)), dtype=np.uint8).reshape(self.batch, 16)
+        if not self._pieces[which]:
+            self._make(which)
+        return self._pieces[which].popleft()
+
+    def _make(self, which: int) -> None:
+        ids = np.frombuffer(bytearray(self.rng.bytes(16 * self.block)), dtype=np.uint8).reshape(self.block, 16)
         ids[:, 6] = ids[:, 6] & 15 | 0x40
-        fresh = np.ones(self.batch, dtype=bool)
+        fresh = np.ones(self.block, dtype=bool)
         known = self._acknowledged[which]
         if known and self.old_ids:
-            old = np.flatnonzero(self.rng.random(self.batch) < self.old_ids)
+            old = np.flatnonzero(self.rng.random(self.block) < self.old_ids)
             if len(old):
-                source = known[int(self.rng.integers(len(known)))]
+                source = np.concatenate(list(known))
+                old = old[: len(source)]
                 ids[old] = source[self.rng.choice(len(source), len(old), replace=False)]
                 fresh[old] = False
-        return which, self.templates[which].make(ids.tobytes(), time.time_ns() // 1_000_000), ids, fresh, False
+        data = self.templates[which].make(ids.tobytes(), time.time_ns() // 1_000_000)
+        for place in range(0, self.block, self.batch):
+            part = slice(place, place + self.batch)
+            events = data[place * EVENT_BYTES : (place + self.batch) * EVENT_BYTES - 1]
+            body = events if self.batch == 1 else b"".join((b'{"events":[', events, b"]}"))
+            self._pieces[which].append(_Piece(which, body, ids[part], fresh[part], place))
 
     async def _post(self, connection: _Connection, which: int, body: bytes) -> int:
         token = self.templates[which].account.token
@@ -246,18 +274,17 @@ class Load:
         status, _ = await connection.request(head, body)
         return status
 
-    def _account(
-        self, which: int, body: bytes, ids: np.ndarray | None, fresh: np.ndarray | None, repeated: bool
-    ) -> None:
-        if repeated or ids is None or fresh is None:
+    def _account(self, piece: _Piece) -> None:
+        if piece.ids is None or piece.fresh is None:
             return
-        template, outcome = self.templates[which], self.outcome
+        template, outcome, fresh = self.templates[piece.which], self.outcome, piece.fresh
+        part = slice(piece.place, piece.place + self.batch)
         outcome.expected_events += int(fresh.sum())
-        outcome.expected_input += int(template.inputs[fresh].sum())
-        outcome.expected_output += int(template.outputs[fresh].sum())
-        self._acknowledged[which].append(ids[fresh])
+        outcome.expected_input += int(template.inputs[part][fresh].sum())
+        outcome.expected_output += int(template.outputs[part][fresh].sum())
+        self._acknowledged[piece.which].append(piece.ids[fresh])
         if self.again:
-            self._bodies.append((which, body, True))
+            self._bodies.append(_Piece(piece.which, piece.body))
 
 
 class TrackLoad(Load):
