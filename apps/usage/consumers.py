@@ -121,7 +121,7 @@ class EventsConsumer(AsyncWebsocketConsumer):
         elif kind == "resume":
             async with self.lock:
                 held = self.tail.resume()
-                await self._tell(type="resumed", cursor=self.tail.cursor)
+                await self._tell(type="resumed")
                 if held:
                     await self._show(held)
         else:
@@ -163,7 +163,7 @@ class EventsConsumer(AsyncWebsocketConsumer):
             finally:
                 if channel is not None:
                     with contextlib.suppress(Exception):
-                        await layer.group_discard(group, channel)
+                        await asyncio.wait_for(layer.group_discard(group, channel), 1.0)
 
     async def _show(self, news: News) -> None:
         LIVE_SENT.inc(len(news.data))
@@ -183,7 +183,7 @@ class EventsConsumer(AsyncWebsocketConsumer):
             await self._tell(type="alive", at=stamp(), cursor=self.tail.cursor)
 
     async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
-        """A work that is refused ends the socket with the reason; a database that is away is asked again."""
+        """A work that is refused or fails ends the socket; a database that is away is asked again."""
         while True:
             try:
                 await work()
@@ -193,6 +193,10 @@ class EventsConsumer(AsyncWebsocketConsumer):
                 return
             except DatabaseError:
                 await asyncio.sleep(1.0)
+            except Exception:
+                logger.exception("a live socket failed")
+                await self._refuse(MindWeaveError())
+                return
 
     async def _refuse(self, error: MindWeaveError) -> None:
         """Say why, and close."""

@@ -54,7 +54,8 @@ class LiveTail:
         """``cursor`` is one that an earlier tail gave; :class:`ValidationFailed` for any other text."""
         self.org_id, self.filters = org_id, filters
         self.place = int(decode_cursor(cursor, order=_ORDER)[0] or 0) if cursor else tail_end(org_id)
-        self.is_paused = False
+        # Where it was paused, while it is: up to there everything was shown.
+        self._paused_at: int | None = None
         self._held: deque[dict[str, Any]] = deque(maxlen=HELD)
         self._held_dropped = 0
         self._held_gap = False
@@ -63,8 +64,12 @@ class LiveTail:
 
     @property
     def cursor(self) -> str:
-        """Where to go on later, with a new tail."""
-        return encode_cursor([self.place], order=_ORDER)
+        """Where to go on later, with a new tail: behind everything that was shown."""
+        return encode_cursor([self.place if self._paused_at is None else self._paused_at], order=_ORDER)
+
+    @property
+    def is_paused(self) -> bool:
+        return self._paused_at is not None
 
     def look(self) -> News:
         """What came since the last look; nothing while it is paused."""
@@ -80,13 +85,14 @@ class LiveTail:
 
     def pause(self) -> None:
         """Show nothing until :meth:`resume`."""
-        self.is_paused = True
+        if self._paused_at is None:
+            self._paused_at = self.place
 
     def resume(self) -> News:
         """What was held back: the newest :data:`HELD` events, and how many more there were."""
         news = News(list(self._held), self._held_dropped, self._held_gap)
         self._held.clear()
-        self._held_dropped, self._held_gap, self.is_paused = 0, False, False
+        self._held_dropped, self._held_gap, self._paused_at = 0, False, None
         return news
 
     def _hold(self, bodies: list[dict[str, Any]], left_out: int, gap: bool) -> None:

@@ -66,6 +66,7 @@ class Live:
         """The code that the server closes with, after whatever it still says."""
         while (message := await self.app.receive_output(10))["type"] == "websocket.send":
             pass
+        await self.close()
         return int(message["code"])
 
     async def say(self, kind: Any) -> None:

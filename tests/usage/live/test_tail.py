@@ -203,6 +203,36 @@ async def test_pausing_holds_events_back_and_loses_none(cast: Cast, send: Any) -
     await live.close()
 
 
+async def test_who_leaves_while_paused_goes_on_from_there(
+    cast: Cast, send: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apps.usage.consumers.ALIVE_SECONDS", 0.3)
+    live = await listening(cast)
+    await live.say("pause")
+    while (await live.hear())["type"] != "paused":
+        pass
+    await send(one := typed())
+    # It has been read and is held back, which the cursor must not pass over.
+    for _ in range(3):
+        cursor = (await live.hear("alive"))["cursor"]
+    await live.close()
+    again = Live(await sync_to_async(session_of)(cast.dora), cursor=cursor)
+    await again.open()
+    assert ids(await again.events(1)) == [one.event_id]
+    await again.close()
+
+
+async def test_a_failure_ends_the_socket_rather_than_leaving_it_silent(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Any) -> None:
+        raise RuntimeError("torn")
+
+    live = await listening(cast)
+    monkeypatch.setattr("apps.usage.live.LiveTail.look", fail)
+    assert await live.closed() == 4500
+
+
 async def test_pings_are_answered_and_nonsense_is_named(cast: Cast) -> None:
     live = await listening(cast)
     await live.say("ping")
