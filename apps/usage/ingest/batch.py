@@ -27,6 +27,11 @@ class Window:
     past: int
     future: int = 300_000_000
 
+    @property
+    def past_edge(self) -> int:
+        """The oldest moment that is accepted."""
+        return self.received - self.past
+
     @classmethod
     def of(cls, key: KeyContext, received_at: datetime) -> "Window":
         """7 days back to 5 minutes ahead; 400 days back for a key with the ``backfill`` scope."""

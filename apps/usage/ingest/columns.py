@@ -20,6 +20,7 @@ from apps.usage.ingest.checks import find_problems, rejections
 from apps.usage.ingest.decode import check_strings
 from apps.usage.ingest.frame import NO_SESSION, RECORD, VERSION, Header, pack
 from apps.usage.ingest.parse import parse_timestamps, parse_uuids
+from apps.usage.ingest.single import frame_of_one
 from apps.usage.ingest.what import DETAIL, STOP_CODES, STOP_REASONS, UNPRICED, describe
 from apps.usage.ingest.who import attribute
 from apps.usage.pricing.models_names import canonical_model
@@ -49,6 +50,10 @@ def build(
     check_nul: bool = True,
 ) -> Built:
     """Check, attribute, price and pack ``events``; what is refused says why, at its place in the batch."""
+    if len(events) == 1 and not check_nul:
+        single = frame_of_one(events[0], key=key, directory=directory, window=window)
+        if single is not None:
+            return Built(single[0], 1, 0, [], single[1])
     columns = Columns(events)
     ids, bad_ids = parse_uuids(columns["event_id"])
     micros, bad_times = parse_timestamps(columns["timestamp"])

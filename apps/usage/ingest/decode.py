@@ -82,20 +82,27 @@ def decode_batch(body: bytes, content_type: str = "") -> Decoded:
     return decoded
 
 
-def decode_one(body: bytes) -> EventIn:
+def decode_one(body: bytes) -> EventCore:
     """The single event of ``/v1/track``; raises :class:`ValidationFailed` with a pointer where it is wrong."""
     _check_text(body)
     try:
-        event = _event.decode(body)
+        event = _core_event.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        event = _decode_full(body)
+    problem = check_strings(event) if may_hold_nul(body) else None
+    if problem:
+        raise ValidationFailed(problem[1], code=problem[0], errors=[{"pointer": problem[2], "detail": problem[1]}])
+    return event
+
+
+def _decode_full(body: bytes) -> EventIn:
+    try:
+        return _event.decode(body)
     except msgspec.ValidationError as error:
         code, detail, pointer = explain(error)
         raise ValidationFailed(detail, code=code, errors=[{"pointer": pointer, "detail": detail}]) from error
     except (msgspec.DecodeError, RecursionError) as error:
         raise _malformed(error) from error
-    problem = check_strings(event) if may_hold_nul(body) else None
-    if problem:
-        raise ValidationFailed(problem[1], code=problem[0], errors=[{"pointer": problem[2], "detail": problem[1]}])
-    return event
 
 
 def may_hold_nul(body: bytes) -> bool:

@@ -64,10 +64,10 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Header)
 
 
-def pack(header: Header, records: npt.NDArray[np.void], texts: TextColumns) -> bytes:
+def pack(header: Header, records: npt.NDArray[np.void] | bytes, texts: TextColumns) -> bytes:
     """The bytes of a frame."""
     head = _encoder.encode(header)
-    body, tail = records.tobytes(), pack_texts(texts)
+    body, tail = bytes(records), pack_texts(texts)
     return b"".join((_LENGTHS.pack(8 + len(head) + len(body) + len(tail), len(head)), head, body, tail))
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["parse_timestamps", "parse_uuid", "parse_uuids"]
+__all__ = ["parse_time", "parse_timestamps", "parse_uuid", "parse_uuids"]
 
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|z|[+-]\d\d:\d\d)", re.ASCII)
 _DATE = re.compile(rb"\d{4}-\d\d-\d\d")
@@ -198,13 +198,14 @@ def _day_number(text: bytes) -> int | None:
 def _parse_times_singly(values: Sequence[str]) -> Ints:
     out = np.full(len(values), _BAD_TIME, dtype=np.int64)
     for position, value in enumerate(values):
-        micros = _parse_time(value)
+        micros = parse_time(value)
         if micros is not None:
             out[position] = micros
     return out
 
 
-def _parse_time(value: str) -> int | None:
+def parse_time(value: str) -> int | None:
+    """Microseconds since 1970 (UTC) of an RFC 3339 timestamp, or None."""
     found = _RFC3339.fullmatch(value)
     if found is None:
         return None

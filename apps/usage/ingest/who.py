@@ -15,7 +15,7 @@ from apps.usage.ingest.batch import Columns
 from apps.usage.ingest.frame import WhoKey
 from apps.usage.ingest.parse import parse_uuid
 
-__all__ = ["attribute"]
+__all__ = ["attribute", "tags_of"]
 
 MAX_TAG_VALUE = 200
 Tags = tuple[tuple[str, str], ...] | None
@@ -30,7 +30,7 @@ def attribute(
     if columns.telemetry:
         named = list(zip(named, columns["user_email"], columns["user_name"], strict=True))
     persons = {name: _person(name, key, directory, people) for name in set(named)}
-    tags = _tags(columns.metadata_texts, directory.tag_keys) if directory.tag_keys else None
+    tags = tags_of(columns.metadata_texts, directory.tag_keys) if directory.tag_keys else None
     whos: dict[tuple[UUID | None, Tags], int] = {}
     if tags is None:
         position = {name: whos.setdefault((person, None), len(whos)) for name, person in persons.items()}
@@ -60,7 +60,7 @@ def _person(name: Any, key: KeyContext, directory: Directory, people: dict[UUID,
     return person
 
 
-def _tags(metadata: list[bytes], keys: tuple[str, ...]) -> list[Tags]:
+def tags_of(metadata: list[bytes], keys: tuple[str, ...]) -> list[Tags]:
     """The registered tags in each event's metadata; the same metadata is read once."""
     seen: dict[bytes, Tags] = {b"": None}
     for raw in metadata:

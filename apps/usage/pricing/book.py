@@ -228,6 +228,19 @@ class PriceBook:
             ),
         )
 
+    def cost_of(
+        self, model: str, price_class: PriceClass, at_us: int, counts: Mapping[str, int], org_id: UUID | None = None
+    ) -> int | None:
+        """The same as the ``nano_usd`` of :meth:`price`, without the explanation; None without a price."""
+        row = self.find(model, at_us, org_id)
+        if row is None:
+            return None
+        table = self._table([self.rates_of(row, price_class)])
+        total: int = sum(map(operator.mul, table.largest, (counts[kind] for kind in TOKEN_KINDS)))
+        quotient, rest = divmod(total, table.denominator)
+        up = 2 * rest > table.denominator or (2 * rest == table.denominator and quotient & 1)
+        return min(quotient + bool(up), _INT64_MAX)
+
     # ------------------------------------------------------------------ a column of events
     def price_columns(
         self,
