@@ -49,6 +49,7 @@ class EventsConsumer(AsyncWebsocketConsumer):
     listener: Listener
     tail: LiveTail
     tasks: tuple[asyncio.Task[None], ...] = ()
+    has_ended = False
     # Channels would end a socket whose Redis goes away: what it says is heard in a task of ours.
     channel_layer_alias = "none"
 
@@ -80,6 +81,7 @@ class EventsConsumer(AsyncWebsocketConsumer):
 
     async def _end(self) -> None:
         """Listen no more; a socket that the client never closes is forgotten all the same."""
+        self.has_ended = True
         me = asyncio.current_task()
         for task in self.tasks:
             if task is not me:
@@ -148,13 +150,14 @@ class EventsConsumer(AsyncWebsocketConsumer):
     async def _hear_of_news(self) -> None:
         """Hear that events of the organisation were counted. It only hurries a look, so Redis may come and go."""
         group = org_group(self.listener.org_id)
-        while True:
+        # The client of Redis may swallow a cancellation that comes while it connects, so being told to end is asked for.
+        while not self.has_ended:
             layer = get_channel_layer()
             channel = None
             try:
                 channel = await layer.new_channel()
                 await layer.group_add(group, channel)
-                while True:
+                while not self.has_ended:
                     await layer.receive(channel)
                     self.moved.set()
             except Exception:

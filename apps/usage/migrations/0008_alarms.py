@@ -63,19 +63,12 @@ UPTO = "ALTER TABLE usage_chunk ADD COLUMN upto bigint NOT NULL DEFAULT 0"
 UPTO_BACK = "ALTER TABLE usage_chunk DROP COLUMN upto"
 
 
-def _before() -> str:
-    from pathlib import Path
-
-    names = sorted(path.stem for path in Path(__file__).parent.glob("000[0-7]_*.py"))
-    return names[-1]
-
-
 def _unmanaged(name: str, table: str, fields: list[tuple[str, Any]], **options: Any) -> migrations.CreateModel:
     return migrations.CreateModel(name=name, fields=fields, options={"managed": False, "db_table": table, **options})
 
 
 class Migration(migrations.Migration):
-    dependencies = [("usage", _before())]
+    dependencies = [("usage", "0005_chunks")]
 
     operations = [
         migrations.RunSQL(WATCH, WATCH_BACK),
