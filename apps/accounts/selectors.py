@@ -17,6 +17,7 @@ __all__ = [
     "member_list",
     "members_by_email",
     "membership_get",
+    "org_by_name",
     "org_find",
     "org_for_web",
     "org_get",
@@ -46,6 +47,18 @@ def org_find(org_id: UUID) -> OrgInfo | None:
     """An organisation that is not deleted, or None."""
     org = Organization.objects.filter(pk=org_id).exclude(status=OrgStatus.DELETED).first()
     return org_info(org) if org else None
+
+
+def org_by_name(text: str) -> UUID | None:
+    """The organisation of a slug or an id as text; None where there is none."""
+    try:
+        named = Q(pk=UUID(text))
+    except ValueError:
+        named = Q(slug=text)
+    found: UUID | None = (
+        Organization.objects.filter(named).exclude(status=OrgStatus.DELETED).values_list("pk", flat=True).first()
+    )
+    return found
 
 
 def org_names(ids: Collection[UUID]) -> dict[UUID, str]:

@@ -123,7 +123,14 @@ def _look_up(token: str, prefix: str, version: int, moment: float) -> _Cached:
         if reason := _why_dead(key):
             _note_rejection(key, reason)
             return refused
-    context = KeyContext(
+    context = _context(key)
+    # Revoked with an overlap, it ends by itself as it does when it expires.
+    ends = [end for end in (key.expires_at, key.revoked_at) if end is not None]
+    return _Cached(context, version, moment + _CACHE_SECONDS, min(ends) if ends else None)
+
+
+def _context(key: ApiKey) -> KeyContext:
+    return KeyContext(
         key_id=key.pk,
         org_id=key.org_id,
         project_id=key.project_id,
@@ -136,9 +143,6 @@ def _look_up(token: str, prefix: str, version: int, moment: float) -> _Cached:
         rate_limit_per_minute=key.rate_limit_per_minute,
         unlimited=key.rate_limit_per_minute == 0,
     )
-    # Revoked with an overlap, it ends by itself as it does when it expires.
-    ends = [end for end in (key.expires_at, key.revoked_at) if end is not None]
-    return _Cached(context, version, moment + _CACHE_SECONDS, min(ends) if ends else None)
 
 
 def _why_dead(key: ApiKey) -> str:

@@ -9,12 +9,13 @@ class UsageConfig(AppConfig):
     def ready(self) -> None:
         from apps.core.health import register_check
         from apps.core.metrics import register_collector
-        from apps.usage import audit_actions, events
+        from apps.usage import audit_actions, events, subscriptions
         from apps.usage.api import describe, describe_otlp
         from apps.usage.telemetry import collect_engine
         from apps.usage.watch import drain_health
 
         events.register()
+        subscriptions.register()
         audit_actions.register()
         describe.register()
         describe_otlp.register()

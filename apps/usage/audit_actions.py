@@ -13,7 +13,13 @@ def register() -> None:
             "price.ended": "A price was ended",
             "usage.tag_key_registered": "A metadata key was registered for grouping",
             "usage.tag_key_removed": "A metadata key is no longer grouped by",
+            "usage.import_started": "An import of usage events was started",
+            "usage.import_resumed": "An import that had ended early was resumed",
+            "usage.import_finished": "An import was completed, failed or was cancelled",
             "usage.person_claimed": "An unclaimed person was claimed for a member",
+            "usage.reprice_started": "A repricing was started",
+            "usage.repriced": "A repricing was finished",
+            "usage.rollups_rebuilt": "Rollups were made anew out of raw events",
             "usage.drain_stalled": "A shard of the drain was found stuck",
             "usage.drain_recovered": "A shard of the drain that was stuck goes on",
         }

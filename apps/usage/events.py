@@ -7,6 +7,7 @@ __all__ = ["register"]
 _COUNT = {"type": "integer", "minimum": 0}
 _AT = {"type": "string", "format": "date-time"}
 _MAYBE_AT = {"type": ["string", "null"], "format": "date-time"}
+_ID = {"type": "string", "format": "uuid"}
 _MAYBE_ID = {"type": ["string", "null"], "format": "uuid"}
 _SECONDS = {"type": "number", "minimum": 0}
 _NAMES = {"type": "array", "items": {"type": "string"}}
@@ -36,6 +37,8 @@ def register() -> None:
     _register_counting()
     _register_sessions()
     _register_drain()
+    _register_background()
+    _register_imports()
 
 
 def _register_sessions() -> None:
@@ -129,5 +132,42 @@ def _register_counting() -> None:
                 },
                 "required": ["price_id", "model", "valid_from", "valid_to"],
             },
+        )
+    )
+
+
+def _register_imports() -> None:
+    finished = {
+        "import_id": _ID,
+        "project_id": _ID,
+        "name": {"type": "string"},
+        "state": {"type": "string", "enum": ["completed", "failed", "cancelled"]},
+        "failure": {"type": "string"},
+        **dict.fromkeys(("lines_read", "accepted", "duplicates", "rejected", "repeated"), _COUNT),
+    }
+    register_type(
+        EventType(
+            name="usage.import_finished",
+            topic="usage.events",
+            description="An import of usage events has ended; `failure` says why it failed, else it is empty."
+            " `repeated` are lines that were imported before.",
+            schema={"properties": finished, "required": list(finished)},
+        )
+    )
+
+
+def _register_background() -> None:
+    usd = {"type": "string"}
+    repriced = {
+        "reprice_id": {"type": "string", "format": "uuid"}, "model": {"type": "string"}, "looked_at": _COUNT,
+        "changed": _COUNT, "cost_before_usd": usd, "cost_after_usd": usd,
+    }  # fmt: skip
+    register_type(
+        EventType(
+            name="usage.repriced",
+            topic="usage.events",
+            description="A repricing is done: how many events it looked at and changed, and what these cost before and"
+            " now. An empty model stands for all.",
+            schema={"properties": repriced, "required": list(repriced)},
         )
     )

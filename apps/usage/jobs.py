@@ -8,6 +8,8 @@ from apps.scheduler.registry import job
 from apps.usage.drain.dedupe import drop_segments
 from apps.usage.drain.filter import stripe_at
 from apps.usage.drain.fold import compact_days, compact_quarters, keep_partitions
+from apps.usage.imports import job as _imports  # noqa: F401 - declares the job usage.imports
+from apps.usage.repricing import reprice_step
 from apps.usage.selectors.engine import stray_counts
 from apps.usage.sessions import tell_sessions
 from apps.usage.watch import watch_drain
@@ -35,6 +37,12 @@ def compact() -> dict[str, int]:
 def sessions() -> dict[str, int]:
     """Tell the bus which sessions started and which ended."""
     return tell_sessions()
+
+
+@job(name="usage.reprice", every=timedelta(seconds=5), retries=0)
+def reprice() -> dict[str, int]:
+    """Go on with the oldest repricing that is not done."""
+    return reprice_step()
 
 
 @job(name="usage.watch", every=timedelta(seconds=10), retries=0)

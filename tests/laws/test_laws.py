@@ -29,6 +29,8 @@ CROSSING = {
     "apps/scheduler/services.py",  # scheduled jobs
     "apps/teams/selectors.py",  # a path says which organisation it is of
     "apps/usage/drain/dims.py",  # the drain
+    "apps/usage/management/commands/_arguments.py",  # a command names its organisation
+    "apps/usage/repricing.py",  # a list price is of all organisations
     "apps/usage/management/commands/drain.py",
 }
 # What may speak HTTP by itself: the checked client, and `up`, which asks its own address whether it is ready.
@@ -140,6 +142,7 @@ def test_models_with_an_organisation_are_scoped() -> None:
         and not issubclass(model, OrgScopedModel)
     }
     assert unscoped <= {
+        "usage.Reprice",  # one of a list price is of all organisations; the API asks by organisation
         "usage.Price",  # the list prices belong to nobody; selectors take the organisation
         "usage.InboxBatch",  # the drain's own queue
         "events.OutboxEvent",  # the bus carries what belongs to nobody too

@@ -83,7 +83,7 @@ def front_command(
     path = run_dir / "front.json"
     path.write_text(json.dumps(front_config(host, port, web=web, realtime=realtime)))
     env = {**os.environ, "HOME": str(run_dir), "XDG_DATA_HOME": str(run_dir), "XDG_CONFIG_HOME": str(run_dir)}
-    env |= {"GOMAXPROCS": "2", "GOGC": "400"}
+    env |= {"GOMAXPROCS": str(max(1, (os.cpu_count() or 2) // 2)), "GOGC": "400"}
     return [caddy_binary(), "run", "--config", str(path)], env
 
 

@@ -14,7 +14,7 @@ import msgspec
 from apps.core.errors import BadRequest, PayloadTooLarge, ValidationFailed
 from apps.usage.contracts import EventCore, EventIn, Rejection
 
-__all__ = ["MAX_EVENTS", "Decoded", "decode_batch", "decode_one"]
+__all__ = ["MAX_EVENTS", "Decoded", "decode_batch", "decode_items", "decode_one"]
 
 MAX_EVENTS = 5000
 MAX_METADATA_BYTES = 16 * 1024
@@ -144,7 +144,7 @@ def _decode_json(body: bytes) -> Decoded:
         ) from error
     except (msgspec.DecodeError, RecursionError) as error:
         raise _malformed(error) from error
-    return _decode_items([bytes(item) for item in items])
+    return decode_items([bytes(item) for item in items])
 
 
 def _looks_like_lines(body: bytes) -> bool:
@@ -166,13 +166,13 @@ def _decode_lines(body: bytes) -> Decoded:
         except (msgspec.DecodeError, RecursionError):
             continue
     lines = [line for line in body.split(b"\n") if line.strip()]
-    decoded = _decode_items(lines)
+    decoded = decode_items(lines)
     if not decoded.events and all(r.code == "malformed_json" for r in decoded.rejected) and lines:
         raise BadRequest(f"No line can be read as JSON: {decoded.rejected[0].detail}", code="malformed_json")
     return decoded
 
 
-def _decode_items(items: list[bytes]) -> Decoded:
+def decode_items(items: list[bytes]) -> Decoded:
     """Each item for itself; a batch that is too long is only counted."""
     events: list[EventIn] = []
     places: list[int] = []

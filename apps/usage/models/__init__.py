@@ -12,8 +12,10 @@ Way of an event: `InboxBatch` (durable, deleted when drained) → in one transac
 - `EventChunk.drop_on` (its partition) is the day on which the organisation's retention lets go of its events.
 """
 
+from apps.usage.models.background import Reprice
 from apps.usage.models.dims import Org, Person, TagKey, TagSet, TagValue, What, Who
 from apps.usage.models.engine import EventChunk, IdSegment, InboxBatch, Summary
+from apps.usage.models.imports import Import, ImportChunk, ImportProblem
 from apps.usage.models.prices import Price, PriceBookVersion
 from apps.usage.models.rollups import (
     RollupDay,
@@ -28,11 +30,15 @@ from apps.usage.models.watch import Shard, Stall
 __all__ = [
     "EventChunk",
     "IdSegment",
+    "Import",
+    "ImportChunk",
+    "ImportProblem",
     "InboxBatch",
     "Org",
     "Person",
     "Price",
     "PriceBookVersion",
+    "Reprice",
     "RollupDay",
     "RollupDelta",
     "RollupMinute",
