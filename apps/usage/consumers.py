@@ -150,7 +150,7 @@ class EventsConsumer(AsyncWebsocketConsumer):
     async def _hear_of_news(self) -> None:
         """Hear that events of the organisation were counted. It only hurries a look, so Redis may come and go."""
         group = org_group(self.listener.org_id)
-        # The client of Redis may swallow a cancellation that comes while it connects, so being told to end is asked for.
+        # The client of Redis may swallow a cancellation that comes while it connects: a flag says it as well.
         while not self.has_ended:
             layer = get_channel_layer()
             channel = None
