@@ -249,6 +249,10 @@ USAGE_MAX_PRICE_WORDS = env_int("USAGE_MAX_PRICE_WORDS", 50)
 USAGE_MAX_WHATS = env_int("USAGE_MAX_WHATS", 20_000)
 # Organisations named in the metrics, those with most events today; the others are one line.
 USAGE_METRICS_ORGS = env_int("USAGE_METRICS_ORGS", 20)
+# A file to import, as it is uploaded and when inflated; how long a full inbox is waited for.
+USAGE_IMPORT_MAX_BYTES = env_int("USAGE_IMPORT_MAX_BYTES", 2 * 1024**3)
+USAGE_IMPORT_MAX_INFLATED_BYTES = env_int("USAGE_IMPORT_MAX_INFLATED_BYTES", 32 * 1024**3)
+USAGE_IMPORT_PATIENCE_SECONDS = env_int("USAGE_IMPORT_PATIENCE_SECONDS", 15 * 60)
 # Events a second that one live socket shows; what is more is counted and said.
 USAGE_LIVE_EVENTS_A_SECOND = env_int("USAGE_LIVE_EVENTS_A_SECOND", 200)
 

@@ -25,6 +25,7 @@ CAPABILITIES: Final[frozenset[str]] = frozenset(
         "key.read",
         "key.manage",
         "usage.read",
+        "usage.import",
         "price.read",
         "price.manage",
         "audit.read",
