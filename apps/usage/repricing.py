@@ -25,6 +25,7 @@ from apps.core.money import nano_to_str
 from apps.core.tenancy import system_scope
 from apps.events.services import publish
 from apps.usage.chunks import CHUNK_FIELDS, Chunk, at_micros, chunk_of, fetch, micros_of, replace_costs
+from apps.usage.drain.bounds import OTHER
 from apps.usage.drain.dims import DEFAULT_RETENTION_DAYS
 from apps.usage.ingest.what import COST_IS_REPORTED, PRICED, REPORTED, UNPRICED
 from apps.usage.pricing.book import PriceClass, get_book
@@ -379,10 +380,12 @@ def _orgs(run: _Run) -> Iterator[tuple[int, UUID]]:
 
 
 def _whats(run: _Run) -> dict[int, _What]:
+    """What the run may price. Where a name was one too many (apps.usage.drain.bounds), the price it had stays."""
     rows = fetch(
         "SELECT id, model, service_tier, batch, geo, speed, context_band, event_type, source FROM usage_what"
-        " WHERE model <> '' AND (%(model)s = '' OR model = %(model)s)",
-        {"model": run.model},
+        " WHERE model <> '' AND (%(model)s = '' OR model = %(model)s)"
+        " AND %(other)s NOT IN (model, service_tier, geo, speed)",
+        {"model": run.model, "other": OTHER},
     )
     return {
         row[0]: _What(row[1], PriceClass(*row[2:7]), row[7] == "api_call", row[8] in SELF_PRICED_SOURCES)

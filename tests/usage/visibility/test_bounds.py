@@ -8,6 +8,7 @@ from django.test import Client
 
 from apps.core.tenancy import org_scope
 from apps.usage.drain.shard import Drainer, drain_now
+from apps.usage.repricing import reprice, reprice_start
 from apps.usage.selectors import event_search
 from apps.usage.services import ingest
 from tests.usage.engine.conftest import World, make_world, rows, typed
@@ -145,3 +146,14 @@ def test_what_is_forgotten_to_save_memory_comes_out_the_same(
         ingest(key=world.key, events=[typed(model=f"m{n}"), typed(model="m0"), typed(model="m1"), typed(model="m7")])
         drainer.step()
     assert counted_by("model") == [("m0", 9), ("m1", 9), ("other", 14)]
+
+
+def test_pricing_anew_leaves_alone_what_counts_as_other(world: World, settings: Any) -> None:
+    settings.USAGE_MAX_MODELS = 1
+    count(world, typed(model="claude-opus-5"), typed(model="claude-haiku-5-5"))
+    before = rows("SELECT sum(cost_nano), sum(unpriced) FROM usage_delta")
+    assert reprice(reprice_start(org_id=world.org_id, reason="a test"))
+    assert rows("SELECT sum(cost_nano), sum(unpriced) FROM usage_delta") == before
+    with org_scope(world.org_id):
+        (event,) = event_search(org_id=world.org_id, filters={"model": ["other"]}, limit=5)
+    assert event.body["cost_source"] == "price_book"
