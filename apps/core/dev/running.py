@@ -120,8 +120,6 @@ def _digest(paths: list[Path], extra: str) -> str:
 def programs(here: Place) -> list[Program]:
     """All programs in the order of their start; they stop in the opposite one."""
     web, realtime = here.run_dir / "web.sock", here.run_dir / "realtime.sock"
-    for path in (web, realtime):
-        path.unlink(missing_ok=True)
     workers = min(4, max(1, (os.cpu_count() or 1) // 2))
     command, env = front_command(here.run_dir, settings.HOST, settings.PORT, web=web, realtime=realtime)
     return [
@@ -146,7 +144,8 @@ def _granian(name: str, interface: str, path: Path, extra: list[str]) -> Program
     command += ["--no-access-log", "--log-level", "warning", "--workers-kill-timeout", "1", "--respawn-failed-workers"]
     command += ["--process-name", f"mindweave-{name}"] if _has("setproctitle") else []
     env = {**os.environ, "MINDWEAVE_SUPERVISED": "1", "MINDWEAVE_PROCESS": name}
-    return Program(name, command=[*command, *extra, f"mindweave.{interface[:4]}:application"], env=env, grace=2.0)
+    command += [*extra, f"mindweave.{interface[:4]}:application"]
+    return Program(name, command=command, env=env, grace=2.0, socket=path)
 
 
 def _celery(arguments: list[str]) -> None:

@@ -25,7 +25,10 @@ _CALM = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What a child runs: a command, or a function of ours; ``grace`` is the time in seconds it gets to end."""
+    """What a child runs: a command, or a function of ours; ``grace`` is the time in seconds it gets to end.
+
+    ``socket`` is where it listens: one that was killed leaves the file behind, and the next could not listen there.
+    """
 
     name: str
     command: list[str] | None = None
@@ -33,6 +36,7 @@ class Program:
     env: Mapping[str, str] | None = None
     grace: float = 2.0
     stop_signal: signal.Signals = signal.SIGTERM
+    socket: Path | None = None
 
 
 @dataclass
@@ -109,6 +113,8 @@ class Supervisor:
 
     def _launch(self, child: Child) -> None:
         program, log = child.program, self.log_dir / f"{child.program.name}.log"
+        if program.socket is not None:
+            program.socket.unlink(missing_ok=True)
         if program.function is not None:
             child.pid = _fork(program.function, log, program.name)
         else:

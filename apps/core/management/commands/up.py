@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from argparse import ArgumentParser
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from apps.core.dev.servers import Server, ServerError, start_postgres, start_red
 from apps.core.dev.supervisor import Supervisor, run_forked
 
 _READY_WITHIN = 60.0
+# A server may end unexpectedly so often within so many seconds, and is started again.
+_MOST_ENDS, _ENDS_WITHIN = 3, 60.0
 
 
 class _Stop(Exception):
@@ -41,6 +44,8 @@ class Command(BaseCommand):
         self.quiet: bool = options["json"]
         self.demo = not options["no_demo"] and os.environ.get("DEMO", "1") != "0"
         self.servers: list[Server] = []
+        self.starters: list[Callable[[Path], Server]] = []
+        self.ends: list[float] = []
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         if os.environ.get("MAKELEVEL"):
@@ -74,34 +79,43 @@ class Command(BaseCommand):
             prepare(here, say=self.tell)
             for program in programs(here):
                 self.supervisor.start(program)
-            self._wait_until_ready()
+            self._wait_until_ready(here)
             facts = self._demo(here)
             self._print(facts, time.monotonic() - began)
             while True:
                 self.supervisor.tend()
-                self._watch_servers()
+                self._watch_servers(here)
                 time.sleep(0.2)
 
     # ------------------------------------------------------------------ steps
     def _start_servers(self, here: environment.Place) -> None:
         # From this thread, one after the other: the kernel ties a child's life to the thread that made it.
         if here.own_redis:
-            self.servers.append(start_redis(here.data_dir))
+            self.starters.append(start_redis)
         if here.own_postgres:
-            self.servers.append(start_postgres(here.data_dir))
+            self.starters.append(start_postgres)
+        for start in self.starters:
+            self.servers.append(start(here.data_dir))
 
-    def _watch_servers(self) -> None:
-        for server in self.servers:
-            if server.process.poll() is not None:
+    def _watch_servers(self, here: environment.Place) -> None:
+        """Start a server again that ended; one that keeps ending is an error."""
+        for number, server in enumerate(self.servers):
+            if server.process.poll() is None:
+                continue
+            moment = time.monotonic()
+            self.ends = [end for end in self.ends if moment - end < _ENDS_WITHIN] + [moment]
+            if len(self.ends) > _MOST_ENDS:
                 raise ServerError(f"{server.name} ended unexpectedly; its log is {server.log}.")
+            self.stderr.write(f"{server.name} ended unexpectedly and is started again; its log is {server.log}.")
+            self.servers[number] = self.starters[number](here.data_dir)
 
-    def _wait_until_ready(self) -> None:
+    def _wait_until_ready(self, here: environment.Place) -> None:
         url = f"{self._url()}/health/ready"
         deadline = time.monotonic() + _READY_WITHIN
         last, migrated = "", False
         while time.monotonic() < deadline:
             self.supervisor.tend()
-            self._watch_servers()
+            self._watch_servers(here)
             try:
                 with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own address
                     if answer.status == 200:
