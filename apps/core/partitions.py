@@ -122,7 +122,8 @@ def _create(table: str, name: str, start: date, end: date, each: Sequence[str], 
             logger.warning("%s_default holds rows of %s: that period keeps no partition of its own", table, start)
             return False
         # Attaching takes a lesser lock of the parent than creating in place: reads and writes go on meanwhile.
-        cursor.execute(f"CREATE TABLE {child} (LIKE {parent} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)")
+        like = f"LIKE {parent} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE"
+        cursor.execute(f"CREATE TABLE {child} ({like})")
         cursor.execute(f"ALTER TABLE {parent} ATTACH PARTITION {child} FOR VALUES FROM ('{low}') TO ('{high}')")
         for statement in each:
             cursor.execute(statement.format(partition=child))

