@@ -218,7 +218,11 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     # What a PATCH needs is what its serializer says, not nothing.
     "COMPONENT_SPLIT_PATCH": False,
     "SCHEMA_PATH_PREFIX": "",
-    "ENUM_NAME_OVERRIDES": {"RoleEnum": "apps.accounts.models.Role"},
+    "ENUM_NAME_OVERRIDES": {
+        "RoleEnum": "apps.accounts.models.Role",
+        "ImportStateEnum": "apps.usage.models.imports.Import.State",
+        "ImportOriginEnum": "apps.usage.models.imports.Import.Origin",
+    },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "apps.core.openapi.add_documented",

@@ -17,6 +17,8 @@ CATALOGUE: Final[Mapping[str, tuple[str, ...]]] = {
         "usage.drain_recovered",
         "usage.model_unpriced",
         "usage.price_changed",
+        "usage.repriced",
+        "usage.import_finished",
     ),
     "analytics.results": ("analytics.anomaly_detected", "analytics.forecast_updated", "analytics.report_ready"),
     "notifications": ("alert.opened", "alert.updated", "alert.resolved", "notification.requested"),

@@ -39,6 +39,12 @@ NEVER_BY_CHANCE = {
     "POST /auth/mfa/verify": "needs a pending sign-in and a code of the moment",
     "POST /auth/refresh": "needs a token of the present family",
     "GET /v1/sessions/{session_id}": "needs a counted session",
+    "GET /v1/events/{event_id}": "needs a counted event",
+    "GET /v1/reprices/{reprice_id}": "needs a repricing",
+    "GET /v1/imports/{import_id}": "needs an import",
+    "GET /v1/imports/{import_id}/errors": "needs an import",
+    "POST /v1/imports/{import_id}/cancel": "needs an import",
+    "POST /v1/imports/{import_id}/resume": "needs one that failed",
 }
 KEY_SCOPES = ("ingest", "backfill", "read", "gateway", "evaluate", "admin")
 

@@ -70,6 +70,10 @@ def page_project(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
     return {"slug": cast.org.slug, "project_slug": cast.project.slug}
 
 
+def no_import(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"import_id": "01a209e4-215f-7371-be17-514d2bfae41c"}
+
+
 ROWS = (
     # --- identity
     Row("POST", "auth-login", public=True, ok=400, body={}),
@@ -121,6 +125,12 @@ ROWS = (
     Row("GET", "usage-reprices", (*READERS, "billing")),
     Row("POST", "usage-reprices", ADMINS, 202, body={"model": "claude-opus-5"}),
     Row("GET", "usage-reprice", (*READERS, "billing"), 404, path=lambda cast, made: {"reprice_id": "01a209e4-215f-7371-be17-514d2bfae41c"}),
+    Row("GET", "usage-imports", ADMINS, scope="backfill"),
+    Row("POST", "usage-imports", ADMINS, 400, scope="backfill", query="?format=xml"),
+    Row("GET", "usage-import", ADMINS, 404, scope="backfill", path=no_import),
+    Row("GET", "usage-import-errors", ADMINS, 404, scope="backfill", path=no_import),
+    Row("POST", "usage-import-cancel", ADMINS, 404, scope="backfill", path=no_import),
+    Row("POST", "usage-import-resume", ADMINS, 404, scope="backfill", path=no_import),
     Row("POST", "usage-track", scope="ingest", ok=400, body={}),
     Row("GET", "usage-health", public=True),
     Row("POST", "otlp-logs", scope="ingest", body={}),

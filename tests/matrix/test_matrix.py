@@ -53,7 +53,7 @@ def check(row: Row, answer: Any, who: str) -> None:
 
 @pytest.fixture
 def made(cast: Cast) -> dict[str, Any]:
-    key, token = make_key(cast, scopes=("ingest", "read", "gateway"))
+    key, token = make_key(cast, scopes=("ingest", "backfill", "read", "gateway"))
     bare, bare_token = make_key(cast, scopes=("gateway",))
     dead, dead_token = make_key(cast, scopes=("ingest", "read", "admin"))
     revoke_api_key(org_id=cast.org.id, project_id=cast.project.id, key_id=dead.id)

@@ -46,9 +46,9 @@ class _ProgressSerializer(serializers.Serializer):  # type: ignore[type-arg]
 
 class ImportSerializer(serializers.Serializer):  # type: ignore[type-arg]
     id = serializers.UUIDField()
-    state = serializers.ChoiceField(Import.State.values)
+    state = serializers.ChoiceField(Import.State.choices)
     failure = serializers.CharField(allow_null=True, help_text="Why it failed, as a sentence.")
-    origin = serializers.ChoiceField(Import.Origin.values)
+    origin = serializers.ChoiceField(Import.Origin.choices)
     name = serializers.CharField()
     project_id = serializers.UUIDField()
     key_id = serializers.UUIDField(help_text="The key that its events count under.")

@@ -1,9 +1,10 @@
 """Imports: files of events on their way, the chunks of them that are counted, the lines that were refused."""
 
-import apps.core.clock
-import apps.core.ids
 import django.db.models.deletion
 from django.db import migrations, models
+
+import apps.core.clock
+import apps.core.ids
 
 
 class Migration(migrations.Migration):

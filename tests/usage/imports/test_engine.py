@@ -108,9 +108,10 @@ def test_a_line_that_is_no_event_is_named_with_its_reason_and_costs_no_other(wor
     bad = event(input_tokens=-1)
     content = b"\n".join(
         [
-            jsonl([event()]).strip(), b"{nonsense", b"", json.dumps(bad).encode(), b'{"event_id": "x\\u0000"}', b"\xff{}",
-            jsonl([event(surprise=1)]).strip(), jsonl([event(event_id="no id")]).strip(), b"x" * 300_000,
-            jsonl([event(model="a\0b")]).strip(), jsonl([event(cache_creation={"ephemeral_5m_input_tokens": "1"})]).strip(),
+            jsonl([event()]).strip(), b"{nonsense", b"", json.dumps(bad).encode(), b'{"event_id": "x\\u0000"}',
+            b"\xff{}", jsonl([event(surprise=1)]).strip(), jsonl([event(event_id="no id")]).strip(), b"x" * 300_000,
+            jsonl([event(model="a\0b")]).strip(),
+            jsonl([event(cache_creation={"ephemeral_5m_input_tokens": "1"})]).strip(),
             jsonl([event()]).strip(),
         ]
     )  # fmt: skip
@@ -118,8 +119,8 @@ def test_a_line_that_is_no_event_is_named_with_its_reason_and_costs_no_other(wor
     assert (row.state, row.accepted, row.rejected) == ("completed", 2, 9)
     assert [(p.line, p.code, p.pointer) for p in problems(world)] == [
         (2, "malformed_json", ""), (4, "negative_number", "/input_tokens"), (5, "missing_field", "/timestamp"),
-        (6, "malformed_json", ""), (7, "unknown_field", "/surprise"), (8, "invalid_id", "/event_id"), (9, "too_long", ""),
-        (10, "invalid_character", "/model"), (11, "invalid_type", "/cache_creation/ephemeral_5m_input_tokens"),
+        (6, "malformed_json", ""), (7, "unknown_field", "/surprise"), (8, "invalid_id", "/event_id"),
+        (9, "too_long", ""), (10, "invalid_character", "/model"), (11, "invalid_type", "/cache_creation/ephemeral_5m_input_tokens"),
     ]  # fmt: skip
     assert problems(world)[1].event_id == bad["event_id"]
     assert counted()[0] == 2

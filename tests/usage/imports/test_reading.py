@@ -44,7 +44,7 @@ def test_several_packed_files_one_behind_the_other_are_one(tmp_path: Path, packe
 def test_a_packed_file_that_was_cut_off_anywhere_is_noticed(tmp_path: Path, packed: str) -> None:
     whole = PACKERS[packed](bytes(range(256)) * 50)
     for cut in range(4, len(whole)):
-        with pytest.raises(MalformedFile, match="ends early|is broken"):
+        with pytest.raises(MalformedFile, match=r"ends early|is broken"):
             content(written(tmp_path, whole[:cut]))
 
 
@@ -168,8 +168,16 @@ def test_a_row_becomes_the_event_it_means() -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "pointer"), [(b"a", ""), (b"a,b,c,d", ""), (b'a,b,"x', ""), (b"a,b,[1]", "/metadata"), (b"a,b,{", "/metadata"), (b"\xff,b,", "")]
-)  # fmt: skip
+    ("row", "pointer"),
+    [
+        (b"a", ""),
+        (b"a,b,c,d", ""),
+        (b'a,b,"x', ""),
+        (b"a,b,[1]", "/metadata"),
+        (b"a,b,{", "/metadata"),
+        (b"\xff,b,", ""),
+    ],
+)
 def test_a_row_that_cannot_be_says_why(row: bytes, pointer: str) -> None:
     with pytest.raises(RowError) as raised:
         Header(b"timestamp,event_type,metadata").event(row)
