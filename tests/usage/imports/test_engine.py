@@ -120,7 +120,8 @@ def test_a_line_that_is_no_event_is_named_with_its_reason_and_costs_no_other(wor
     assert [(p.line, p.code, p.pointer) for p in problems(world)] == [
         (2, "malformed_json", ""), (4, "negative_number", "/input_tokens"), (5, "missing_field", "/timestamp"),
         (6, "malformed_json", ""), (7, "unknown_field", "/surprise"), (8, "invalid_id", "/event_id"),
-        (9, "too_long", ""), (10, "invalid_character", "/model"), (11, "invalid_type", "/cache_creation/ephemeral_5m_input_tokens"),
+        (9, "too_long", ""), (10, "invalid_character", "/model"),
+        (11, "invalid_type", "/cache_creation/ephemeral_5m_input_tokens"),
     ]  # fmt: skip
     assert problems(world)[1].event_id == bad["event_id"]
     assert counted()[0] == 2
