@@ -28,6 +28,7 @@ from apps.usage.imports.lines import Chunk, chunks, csv_records, lines
 from apps.usage.imports.parse import Parsed, parse_chunk
 from apps.usage.imports.under import KeyGone, key_context
 from apps.usage.models import Import, ImportChunk, ImportProblem
+from apps.usage.models.imports import UNFINISHED
 from apps.usage.services import ingest
 
 __all__ = ["MAX_PROBLEMS", "content_of", "run"]
@@ -105,12 +106,16 @@ def run(import_id: UUID, path: Path, *, seconds: float | None = None, tell: Tell
 
 def _start(import_id: UUID) -> Import | None:
     """The import, running from now on; None where it has ended."""
-    now = clock.now()
-    unfinished = Import.objects.filter(pk=import_id, state__in=(Import.State.QUEUED, Import.State.RUNNING))
-    if not unfinished.update(state=Import.State.RUNNING, updated_at=now):
-        return None
-    Import.objects.filter(pk=import_id, started_at=None).update(started_at=now)
-    row: Import = Import.objects.get(pk=import_id)
+    with transaction.atomic():
+        row: Import | None = Import.objects.select_for_update().filter(pk=import_id, state__in=UNFINISHED).first()
+        if row is None:
+            return None
+        now = clock.now()
+        # What an import is stuck for is counted through its slices; that nobody worked at it is no being stuck.
+        idle = (now - row.updated_at).total_seconds() > settings.USAGE_IMPORT_PATIENCE_SECONDS
+        if row.state != Import.State.RUNNING or idle:
+            row.state, row.started_at, row.updated_at = Import.State.RUNNING, row.started_at or now, now
+            Import.objects.filter(pk=import_id).update(state=row.state, started_at=row.started_at, updated_at=now)
     return row
 
 

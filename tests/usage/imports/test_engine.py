@@ -295,6 +295,25 @@ def test_an_inbox_that_stays_full_fails_the_import_which_can_be_resumed(
     assert (only(world).state, counted()[0], stored()) == ("completed", 25, [])
 
 
+def test_how_long_it_is_stuck_is_counted_through_slices_of_work(
+    world: World, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(**options: Any) -> Any:
+        raise InboxFull("More events are waiting than may wait")
+
+    monkeypatch.setattr(engine, "ingest", full)
+    settings.USAGE_IMPORT_PATIENCE_SECONDS = 60
+    upload(world, jsonl([event()]))
+    assert job.take_on(world.org_id, seconds=0) is True
+    began = only(world).updated_at
+    for after, state in ((30, "running"), (300, "running"), (59.9999, "failed")):
+        with clock.freeze(began + timedelta(seconds=after)):
+            job.take_on(world.org_id, seconds=0)
+        assert only(world).state == state, after
+        with system_scope("test"):
+            Import.objects.update(updated_at=began)
+
+
 def test_a_full_disk_of_the_database_fails_with_a_sentence(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(**options: Any) -> Any:
         raise OperationalError("could not extend file") from psycopg.errors.DiskFull("could not extend file")
