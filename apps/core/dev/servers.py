@@ -29,7 +29,9 @@ _MAX_SOCKET_DIR = 80
 DEVELOPMENT_OPTIONS = {
     "shared_buffers": "256MB",
     "max_connections": "200",
-    "max_wal_size": "2GB",
+    # Checkpoints that come by size write whole pages again: rather by time. The inbox fills its file in seconds.
+    "max_wal_size": "8GB",
+    "autovacuum_naptime": "5s",
     "wal_writer_delay": "10ms",
     "checkpoint_timeout": "15min",
     "io_method": "worker",
