@@ -89,7 +89,13 @@ def rebuild_rollups(*, org_id: UUID, first: date, last: date) -> int:
             cursor.execute("LOCK TABLE usage_delta IN SHARE ROW EXCLUSIVE MODE")
         period = _period(org_id, first, last)
         with connection.cursor() as cursor:
-            times: dict[str, Any] = {"org": period.org, "start": period.start, "end": period.end, "first": first, "last": last}
+            times: dict[str, Any] = {
+                "org": period.org,
+                "start": period.start,
+                "end": period.end,
+                "first": first,
+                "last": last,
+            }
             for statement in (
                 "DELETE FROM usage_delta WHERE org = %(org)s AND minute >= %(start)s AND minute < %(end)s",
                 "DELETE FROM usage_rollup_minute WHERE org = %(org)s AND bucket >= %(start)s AND bucket < %(end)s",

@@ -70,8 +70,9 @@ def page_project(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
     return {"slug": cast.org.slug, "project_slug": cast.project.slug}
 
 
-def no_import(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
-    return {"import_id": "01a209e4-215f-7371-be17-514d2bfae41c"}
+def nothing(name: str) -> Callable[[Cast, dict[str, Any]], dict[str, Any]]:
+    """A path to something that does not exist."""
+    return lambda cast, made: {name: "01a209e4-215f-7371-be17-514d2bfae41c"}
 
 
 ROWS = (
@@ -121,16 +122,16 @@ ROWS = (
     Row("GET", "usage-sessions", ALL, scope="read"),
     Row("GET", "usage-session", ALL, 404, scope="read", path=lambda cast, made: {"session_id": "nobody/ever"}),
     Row("GET", "usage-metrics", public=True, ok=403),
-    Row("GET", "usage-event", ALL, 404, scope="read", path=lambda cast, made: {"event_id": "01a209e4-215f-7371-be17-514d2bfae41c"}),
+    Row("GET", "usage-event", ALL, 404, scope="read", path=nothing("event_id")),
     Row("GET", "usage-reprices", (*READERS, "billing")),
     Row("POST", "usage-reprices", ADMINS, 202, body={"model": "claude-opus-5"}),
-    Row("GET", "usage-reprice", (*READERS, "billing"), 404, path=lambda cast, made: {"reprice_id": "01a209e4-215f-7371-be17-514d2bfae41c"}),
+    Row("GET", "usage-reprice", (*READERS, "billing"), 404, path=nothing("reprice_id")),
     Row("GET", "usage-imports", ADMINS, scope="backfill"),
     Row("POST", "usage-imports", ADMINS, 400, scope="backfill", query="?format=xml"),
-    Row("GET", "usage-import", ADMINS, 404, scope="backfill", path=no_import),
-    Row("GET", "usage-import-errors", ADMINS, 404, scope="backfill", path=no_import),
-    Row("POST", "usage-import-cancel", ADMINS, 404, scope="backfill", path=no_import),
-    Row("POST", "usage-import-resume", ADMINS, 404, scope="backfill", path=no_import),
+    Row("GET", "usage-import", ADMINS, 404, scope="backfill", path=nothing("import_id")),
+    Row("GET", "usage-import-errors", ADMINS, 404, scope="backfill", path=nothing("import_id")),
+    Row("POST", "usage-import-cancel", ADMINS, 404, scope="backfill", path=nothing("import_id")),
+    Row("POST", "usage-import-resume", ADMINS, 404, scope="backfill", path=nothing("import_id")),
     Row("POST", "usage-track", scope="ingest", ok=400, body={}),
     Row("GET", "usage-health", public=True),
     Row("POST", "otlp-logs", scope="ingest", body={}),

@@ -24,8 +24,9 @@ def applications() -> tuple[Callable[..., Any], Callable[..., Any]]:
 def ask(application: Callable[..., Any], path: str, body: bytes, **environ: str) -> Answer:
     said: list[Any] = []
     base = {
-        "REQUEST_METHOD": "POST", "PATH_INFO": path, "QUERY_STRING": "", "SERVER_NAME": "localhost", "SERVER_PORT": "80",
-        "SERVER_PROTOCOL": "HTTP/1.1", "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(body)),
+        "REQUEST_METHOD": "POST", "PATH_INFO": path, "QUERY_STRING": "", "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1", "CONTENT_TYPE": "application/json",
+        "CONTENT_LENGTH": str(len(body)),
         "REMOTE_ADDR": "127.0.0.1", "wsgi.url_scheme": "http", "wsgi.input": BytesIO(body), "wsgi.errors": BytesIO(),
     }  # fmt: skip
     parts = application({**base, **environ}, lambda status, headers: said.extend((status, dict(headers))))
