@@ -23,6 +23,7 @@ PAGE = 256  # keys a page; the first of each page is held in memory
 MERGE_SEGMENTS = 16
 MAX_SEGMENT_IDS = 2_000_000
 MAX_LEVEL = 2
+_GROW_STEP = 50_000  # keys said to a new filter at once: some 10 ms
 
 
 @dataclass(slots=True, eq=False)
@@ -61,6 +62,9 @@ class DedupeIndex:
         self._cache_ids = cache_ids
         self._runs: list[_Run] = []
         self._lock = threading.Lock()
+        # The filter that is being filled to take the place of ``filter``; held while either thread writes to it.
+        self._next: StripedFilter | None = None
+        self._next_lock = threading.Lock()
         self._stripe: int | None = None
         self.false_positives = 0
 
@@ -78,8 +82,9 @@ class DedupeIndex:
         sizes: dict[int, int] = {}
         for _, segment_stripe, _, ids, _ in segments:
             sizes[segment_stripe] = sizes.get(segment_stripe, 0) + ids
-        for segment_stripe, ids in sizes.items():
-            self.filter.reserve(segment_stripe, ids)
+        size = self.filter.wanted(max(sizes.values(), default=0))
+        if size is not None:
+            self.filter = self.filter.roomier(size)
         cached = 0
         for segment_id, segment_stripe, level, ids, slots in reversed(segments):
             keys = _read_keys([segment_id])
@@ -116,6 +121,10 @@ class DedupeIndex:
         self.filter.add(stripe, hi[kept], lo[kept])
         with self._lock:
             self._runs.insert(0, run)
+            coming = self._next
+        if coming is not None:
+            with self._next_lock:
+                coming.add(stripe, hi[kept], lo[kept])
         return fresh, NewKeys(stripe, keys, run)
 
     def committed(self, new: NewKeys, segment_id: int) -> None:
@@ -128,9 +137,15 @@ class DedupeIndex:
         assert self._stripe is not None, "load() comes first"
         for begun in range(self._stripe + 1, min(stripe, self._stripe + STRIPES) + 1):
             self.filter.clear(begun)
+            with self._next_lock:
+                if self._next is not None:
+                    self._next.clear(begun)
+                self._stripe = begun
         if stripe > self._stripe:
-            self._stripe = stripe
-            with self._lock:
+            with self._next_lock:
+                self._stripe = stripe
+        with self._lock:
+            if any(run.stripe <= stripe - STRIPES for run in self._runs):
                 self._runs = [run for run in self._runs if run.stripe > stripe - STRIPES]
 
     @staticmethod
@@ -202,7 +217,33 @@ class DedupeIndex:
             seen[position] |= bool(((keys["hi"] == hi[position]) & (keys["lo"] == lo[position])).any())
         return len(rows) == len(ids)
 
-    # ------------------------------------------------------------------ merging, in a thread of its own
+    # ------------------------------------------------------------------ growing and merging, in a thread of its own
+    def grow_some(self) -> int:
+        """Fill a roomier filter where this one is nearly full; returns the new one's bytes, else 0.
+
+        Meanwhile flushes go on with the old one and say their keys to both.
+        """
+        size = self.filter.wanted()
+        if size is None:
+            return 0
+        coming = self.filter.roomier(size)
+        with self._lock:
+            runs = list(self._runs)
+            self._next = coming
+        for run in runs:
+            hi, lo = run.hi, run.lo
+            if hi is None or lo is None:
+                keys = _read_keys([run.id or 0])
+                hi, lo = keys["hi"].copy(), keys["lo"].copy()
+            for at in range(0, len(hi), _GROW_STEP):
+                with self._next_lock:
+                    # A stripe may end while this goes on: its column is another's then.
+                    if self._stripe is None or run.stripe > self._stripe - STRIPES:
+                        coming.add(run.stripe, hi[at : at + _GROW_STEP], lo[at : at + _GROW_STEP])
+        with self._lock:
+            self.filter, self._next = coming, None
+        return coming.bytes
+
     def merge_some(self) -> int:
         """Merge one group of segments of a stripe and level, if there is one; returns how many ids it held."""
         with self._lock:
@@ -266,7 +307,7 @@ class DedupeIndex:
             "slots": self.mask,
             "ids": sum(run.ids for run in runs),
             "segments": len(runs),
-            "filter_bytes": self.filter.bytes,
+            "filter_bytes": self.filter.bytes + (self._next.bytes if self._next is not None else 0),
             "false_positives": self.false_positives,
         }
 

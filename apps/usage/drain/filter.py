@@ -25,10 +25,10 @@ def stripe_at(seconds: float) -> int:
 
 
 class StripedFilter:
-    """Grows by doubling up to ``max_bytes``; beyond that it gets fuller and slower, never wrong."""
+    """Of a fixed size: beyond what it is made for it gets fuller and slower, never wrong. See :meth:`wanted`."""
 
-    def __init__(self, *, min_bytes: int = 1 << 20, max_bytes: int = 1 << 27) -> None:
-        self._bits = max(4, (min_bytes // 64).bit_length() - 1)
+    def __init__(self, *, min_bytes: int = 1 << 23, max_bytes: int = 1 << 27) -> None:
+        self._bits = max(4, (min(min_bytes, max_bytes) // 64).bit_length() - 1)
         self._max_bits = max(self._bits, (max_bytes // 64).bit_length() - 1)
         self._words = np.zeros((1 << self._bits, STRIPES), dtype=np.uint64)
         self._filled = [0] * STRIPES
@@ -42,16 +42,25 @@ class StripedFilter:
         self._words[:, stripe % STRIPES] = 0
         self._filled[stripe % STRIPES] = 0
 
-    def reserve(self, stripe: int, keys: int) -> None:
-        """Grow until ``keys`` more fit in a stripe at the intended density, or the limit is reached.
+    def wanted(self, ids: int = 0) -> int | None:
+        """The bytes of a roomier filter, where the fullest column is past three quarters of what it is made for.
 
-        A row's place is the key's first bits, so doubling a table means saying each row twice: what was set is found
-        at both places.
+        ``ids`` is for a filter yet to be filled: what its fullest column will hold. None where this one will do, or
+        is as large as it may be.
         """
-        wanted = (self._filled[stripe % STRIPES] + keys) * _BITS_A_KEY
-        while self._bits < self._max_bits and wanted > (64 << self._bits):
-            self._words = np.repeat(self._words, 2, axis=0)
-            self._bits += 1
+        fullest = max(ids, *self._filled) * _BITS_A_KEY
+        bits = self._bits
+        while bits < self._max_bits and fullest * 4 > 3 * (64 << bits):
+            bits += 1
+        return (64 << bits) if bits > self._bits else None
+
+    def roomier(self, size: int) -> "StripedFilter":
+        """An empty one of so many bytes; the keys must be said to it again.
+
+        Stretching the table instead (each row twice) keeps every false positive of the old one: after a few
+        stretches a third of all new keys were suspects.
+        """
+        return StripedFilter(min_bytes=size, max_bytes=64 << self._max_bits)
 
     def _places(self, hi: U64, lo: U64) -> tuple[U64, U64, U64, U64]:
         shift = np.uint64(64 - self._bits)
@@ -81,7 +90,6 @@ class StripedFilter:
 
     def add(self, stripe: int, hi: U64, lo: U64) -> None:
         """Remember keys under a stripe."""
-        self.reserve(stripe, len(hi))
         row1, bits1, row2, bits2 = self._places(hi, lo)
         column = np.uint64(stripe % STRIPES)
         flat = self._words.reshape(-1)

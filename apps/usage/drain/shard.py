@@ -208,6 +208,7 @@ class Shard:
         turn = settled = 0
         while not self._stop.wait(1.0):
             turn += 1
+            self.drainer.index.grow_some()
             while self.drainer.index.merge_some() and not self._stop.is_set():
                 pass
             record_index(self.number, self.drainer.index.stats)

@@ -44,15 +44,14 @@ def test_ids_made_in_order_are_spread_evenly() -> None:
     assert buckets.max() < 340
 
 
-def test_the_filter_never_forgets_while_it_grows() -> None:
+def test_the_filter_never_forgets_and_forgets_a_stripe_at_once() -> None:
     rng = np.random.default_rng(5)
-    striped = StripedFilter(min_bytes=1 << 12, max_bytes=1 << 18)
+    striped = StripedFilter(min_bytes=1 << 18)
     added = []
     for stripe in range(20, 28):
         hi, lo, _ = keys(rng, 2000)
         striped.add(stripe, hi, lo)
         added.append((stripe, hi, lo))
-    assert 1 << 12 < striped.bytes <= 1 << 18
     for stripe, hi, lo in added:
         positions, columns = striped.suspects(hi, lo)
         assert len(positions) == len(hi)
@@ -60,6 +59,60 @@ def test_the_filter_never_forgets_while_it_grows() -> None:
     striped.clear(20)
     positions, columns = striped.suspects(*added[0][1:])
     assert not columns[:, 20 % STRIPES].any()
+
+
+def test_a_filter_says_when_it_is_nearly_full_and_how_large_the_next_must_be() -> None:
+    striped = StripedFilter(min_bytes=1 << 12, max_bytes=1 << 20)
+    assert striped.wanted() is None
+    assert striped.wanted(10_000) == 1 << 18
+    assert striped.wanted(10**9) == 1 << 20
+    hi, lo, _ = keys(np.random.default_rng(1), 10_000)
+    striped.add(3, hi, lo)
+    assert striped.wanted() == 1 << 18
+    assert striped.roomier(1 << 20).wanted(10**9) is None
+
+
+@pytest.mark.parametrize("cache_ids", [0, 10**9])
+def test_a_filter_grown_while_flushes_go_on_knows_every_key_and_suspects_few_others(
+    db: None, cache_ids: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apps.usage.drain.dedupe.MERGE_SEGMENTS", 1)
+    rng = np.random.default_rng(9)
+    index = DedupeIndex(range(8), filter_bytes=1 << 22, cache_ids=cache_ids)
+    index.filter = StripedFilter(min_bytes=1 << 14, max_bytes=1 << 22)
+    index.load(100)
+    flushed = []
+    meanwhile = iter([keys(rng, 500) for _ in range(1000)])
+    add = StripedFilter.add
+
+    def add_beside(self: StripedFilter, stripe: int, hi: np.ndarray, lo: np.ndarray) -> None:
+        add(self, stripe, hi, lo)
+        if self is index._next and not busy:
+            # The other thread flushes now: the lock is let go for it, as between two steps.
+            busy.append(True)
+            index._next_lock.release()
+            more = next(meanwhile)
+            assert take(index, more[0], more[1], 100 + len(flushed) // 12).all()
+            flushed.append(more)
+            index._next_lock.acquire()
+            busy.clear()
+
+    busy: list[bool] = []
+    monkeypatch.setattr(StripedFilter, "add", add_beside)
+    grown = 0
+    for flush in range(30):
+        hi, lo, minute = keys(rng, 1000)
+        assert take(index, hi, lo, 100 + flush // 12).all()
+        flushed.append((hi, lo, minute))
+        while index.merge_some():
+            pass
+        grown += index.grow_some() > 0
+    assert grown >= 3
+    assert index.filter.bytes > 1 << 17
+    for hi, lo, _ in flushed:
+        assert not take(index, hi, lo, 103).any()
+    strangers = keys(rng, 20_000)
+    assert len(index.filter.suspects(*strangers[:2])[0]) < 400
 
 
 @pytest.mark.parametrize("filter_bytes", [1 << 12, 1 << 22])
