@@ -118,10 +118,11 @@ class DedupeIndex:
         keys = np.empty(len(kept), dtype=KEY)
         keys["hi"], keys["lo"], keys["minute"] = hi[kept], lo[kept], minute[kept]
         run = _Run(stripe, len(kept), None, 0, hi[kept], lo[kept])
-        self.filter.add(stripe, hi[kept], lo[kept])
         with self._lock:
+            # At one moment: a filter that is being filled has this run in its list or is told of it here.
             self._runs.insert(0, run)
-            coming = self._next
+            current, coming = self.filter, self._next
+        current.add(stripe, hi[kept], lo[kept])
         if coming is not None:
             with self._next_lock:
                 coming.add(stripe, hi[kept], lo[kept])

@@ -142,6 +142,30 @@ def test_it_is_exact_with_a_tiny_filter_in_memory_and_out_of_pages(
     assert not take(restarted, known_hi, known_lo, 103).any()
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_no_key_is_lost_when_the_filter_changes_within_a_flush(when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = DedupeIndex(range(8), filter_bytes=1 << 22, cache_ids=10**9)
+    index.filter = StripedFilter(min_bytes=1 << 14, max_bytes=1 << 22)
+    index._stripe = 100
+    add = StripedFilter.add
+
+    def add_while_it_changes(self: StripedFilter, stripe: int, hi: np.ndarray, lo: np.ndarray) -> None:
+        change = self is index.filter and index._next is None
+        if change and when == "before":
+            index.grow_some()
+        add(self, stripe, hi, lo)
+        if change and when == "after":
+            index.grow_some()
+
+    monkeypatch.setattr(StripedFilter, "add", add_while_it_changes)
+    monkeypatch.setattr(StripedFilter, "wanted", lambda self, ids=0: 1 << 16)
+    rng = np.random.default_rng(11)
+    for _ in range(5):
+        known = keys(rng, 50)
+        assert index.take(*known, 100)[0].all()
+        assert not index.take(*known, 100)[0].any()
+
+
 def test_keys_that_share_a_half_are_told_apart(db: None) -> None:
     index = DedupeIndex(range(8), filter_bytes=1 << 12, cache_ids=0)
     index.load(1)
