@@ -234,6 +234,7 @@ def run(options: argparse.Namespace, accounts: list[Account]) -> dict[str, objec
         "refused_requests": outcome.refused_requests,
         "failed_requests": outcome.failed_requests,
         "ack_ms": [round(percentile(outcome.latencies, f) * 1000, 1) for f in (0.5, 0.95, 0.99)],
+        "ack_ms_by_second": _by_second(outcome),
         "visible_ms": [round(percentile(probe.lags, f) * 1000) for f in (0.5, 0.95, 0.99)],
         "inbox_peak": probe.depth,
         "left_seconds": round(left, 2),
@@ -245,6 +246,14 @@ def run(options: argparse.Namespace, accounts: list[Account]) -> dict[str, objec
     }
 
 
+def _by_second(outcome: Outcome) -> list[int]:
+    """The slowest ack of each second, in milliseconds: where a run stumbled."""
+    slowest: dict[int, float] = {}
+    for second, latency in zip(outcome.seconds, outcome.latencies, strict=True):
+        slowest[second] = max(slowest.get(second, 0.0), latency)
+    return [round(slowest.get(second, 0.0) * 1000) for second in range(max(slowest, default=-1) + 1)]
+
+
 def show(figures: dict[str, object]) -> None:
     """A run as lines for people."""
     print(
@@ -254,7 +263,8 @@ def show(figures: dict[str, object]) -> None:
         f"{figures['cpu_us_per_event']}, "
         f"{figures['cores_busy']} cores | {figures['memory_mb']} MB | left {figures['left_seconds']} s | "
         f"refused {figures['refused_requests']}, failed {figures['failed_requests']} | "
-        f"{'sums exact' if not figures['wrong'] else figures['wrong']}",
+        f"{'sums exact' if not figures['wrong'] else figures['wrong']}\n"
+        f"          slowest ack of each second, ms: {figures['ack_ms_by_second']}",
         flush=True,
     )
 

@@ -44,6 +44,7 @@ class Outcome:
     refused_requests: int = 0
     failed_requests: int = 0
     latencies: list[float] = field(default_factory=list)
+    seconds: list[int] = field(default_factory=list)  # in which second each of them was due
     first: float = 0.0
     last: float = 0.0
     cpu_seconds: float = 0.0
@@ -217,6 +218,7 @@ class Load:
                 outcome.acknowledged_events += self.batch
                 if due - start >= self.warm_up:
                     outcome.latencies.append(moment - due)
+                    outcome.seconds.append(int(due - start))
                 self._account(piece)
             elif status == 429:
                 outcome.refused_requests += 1

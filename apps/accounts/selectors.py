@@ -13,9 +13,9 @@ from apps.identity import selectors as identity
 
 __all__ = [
     "default_org_id",
+    "member_addresses",
     "member_infos",
     "member_list",
-    "members_by_email",
     "membership_get",
     "org_by_name",
     "org_find",
@@ -142,8 +142,8 @@ def member_infos(org_id: UUID) -> list[MemberInfo]:
     ]
 
 
-def members_by_email(org_id: UUID) -> dict[str, UUID]:
-    """Verified addresses of the members → their ids; what attribution of telemetry goes by."""
+def member_addresses(org_id: UUID) -> list[tuple[UUID, str | None]]:
+    """The members, each with their address where it is verified; what attribution of telemetry goes by."""
     with org_scope(org_id):
-        rows = Membership.objects.filter(Q(user__email_verified_at__isnull=False))
-        return dict(rows.values_list("user__email", "user_id"))
+        rows = Membership.objects.values_list("user_id", "user__email", "user__email_verified_at")
+        return [(user_id, email if verified else None) for user_id, email, verified in rows]

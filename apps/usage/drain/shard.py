@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import connection
 
 from apps.core import clock
+from apps.core.memory import give_back
 from apps.usage.drain import fold
 from apps.usage.drain.announce import INTERVAL, announce
 from apps.usage.drain.dedupe import DedupeIndex, drop_segments
@@ -208,9 +209,11 @@ class Shard:
         turn = settled = 0
         while not self._stop.wait(1.0):
             turn += 1
-            self.drainer.index.grow_some()
-            while self.drainer.index.merge_some() and not self._stop.is_set():
-                pass
+            moved = self.drainer.index.grow_some()
+            while (merged := self.drainer.index.merge_some()) and not self._stop.is_set():
+                moved += merged
+            if moved:
+                give_back()
             record_index(self.number, self.drainer.index.stats)
             if self.number != 0:
                 continue

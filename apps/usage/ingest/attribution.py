@@ -92,11 +92,12 @@ def forget_directories() -> None:
 
 
 def _load(org_id: UUID) -> Directory:
+    addresses = accounts.member_addresses(org_id)
     with org_scope(org_id):
         return Directory(
             org_id=org_id,
-            members=frozenset(member.user_id for member in accounts.member_infos(org_id)),
-            by_email=dict(accounts.members_by_email(org_id)),
+            members=frozenset(user_id for user_id, _ in addresses),
+            by_email={email: user_id for user_id, email in addresses if email},
             primary_team=dict(teams.primary_team_map(org_id)),
             tag_keys=tuple(TagKey.objects.order_by("key").values_list("key", flat=True)),
         )

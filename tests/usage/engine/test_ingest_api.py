@@ -10,6 +10,7 @@ import zstandard
 from django.test import Client
 
 from apps.core.database import connect
+from apps.usage.errors import InboxFull
 from apps.usage.ingest.inbox import gauge
 from tests.usage.engine.conftest import World, event, make_world, moment, value
 
@@ -315,6 +316,15 @@ def test_a_full_inbox_answers_429_and_takes_nothing(world: World, settings: Any)
     assert int(response.headers["Retry-After"]) >= 1
     assert waiting() == 2
     assert post(world, {"events": [event()]}).status_code == 202
+
+
+def test_the_gateways_own_events_have_room_that_nobody_else_can_take(world: World, settings: Any) -> None:
+    settings.USAGE_INBOX_MAX_EVENTS, settings.USAGE_INBOX_RESERVED_EVENTS = 2, 3
+    assert post(world, {"events": [event(), event()]}).status_code == 202
+    assert post(world, {"events": [event()]}).status_code == 429
+    gauge.admit(3, reserved=True)
+    with pytest.raises(InboxFull):
+        gauge.admit(1, reserved=True)
 
 
 def test_a_disk_that_is_nearly_full_answers_429(world: World, settings: Any) -> None:
