@@ -9,7 +9,7 @@ __all__ = ["make_accounts"]
 
 
 def make_accounts(count: int, people: int) -> list[Account]:
-    """``count`` organisations of ``people`` members, each with a project and an unlimited ingest key."""
+    """``count`` organisations of ``people`` members, each with a project and an unlimited key that sends and reads."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mindweave.settings")
     import django
 
@@ -45,7 +45,7 @@ def make_accounts(count: int, people: int) -> list[Account]:
         ApiKey.objects.bulk_create(
             ApiKey(
                 org=org, project=project, name="bench", prefix=display_prefix(token),
-                digest=token_digest(token, KEY_PURPOSE), scopes=["ingest"], rate_limit_per_minute=0,
+                digest=token_digest(token, KEY_PURPOSE), scopes=["ingest", "read"], rate_limit_per_minute=0,
             )
             for org, project, token in zip(orgs, projects, tokens, strict=True)
         )  # fmt: skip

@@ -286,6 +286,7 @@ def main() -> int:
     parser.add_argument("--track", action="store_true", help="single events")
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--search", action="store_true", help="then search what the first organisation has stored")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.data_dir:
@@ -310,6 +311,10 @@ def main() -> int:
         figures = run(options, accounts)
         print(json.dumps(figures)) if options.json else show(figures)
         failed |= bool(figures["wrong"])
+    if options.search:
+        from benchmarks.search import measure_search
+
+        measure_search(options.url, accounts[0])
     return int(failed)
 
 
