@@ -208,7 +208,13 @@ def run(options: argparse.Namespace, accounts: list[Account]) -> dict[str, objec
     kind = TrackLoad if options.track else Load
     extra = {} if options.track else {"batch": options.batch}
     load = kind(
-        options.url, accounts, rate=options.rate, seconds=options.seconds, connections=options.connections, **extra
+        options.url,
+        accounts,
+        rate=options.rate,
+        seconds=options.seconds,
+        connections=options.connections,
+        days=options.days,
+        **extra,
     )
     roles = _tree(options.pid)
     cpu = _cpu(roles)
@@ -286,6 +292,7 @@ def main() -> int:
     parser.add_argument("--track", action="store_true", help="single events")
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--days", type=float, default=0, help="let so many days pass during the run, up to now")
     parser.add_argument("--search", action="store_true", help="then search what the first organisation has stored")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

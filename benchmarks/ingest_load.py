@@ -164,6 +164,7 @@ class Load:
     def __init__(
         self, url: str, accounts: list[Account], *, rate: int, seconds: float, batch: int, connections: int = 32,
         warm_up: float = 2.0, again: float = 0.01, old_ids: float = 0.001, path: str = "/v1/events", seed: int = 1,
+        days: float = 0.0,
     ) -> None:  # fmt: skip
         parts = urlsplit(url)
         self.host, self.port, self.path = parts.hostname or "127.0.0.1", parts.port or 80, path
@@ -174,6 +175,9 @@ class Load:
         self.block = batch * max(1, 1000 // batch)
         self.templates = [_Template(account, self.block, self.rng) for account in accounts]
         self._pieces: list[deque[_Piece]] = [deque() for _ in accounts]
+        # So many days pass during the run, up to now: what is stored then lies as it would after them.
+        self._days_ms = days * 86_400_000
+        self._progress = 0.0
         self.outcome = Outcome()
         self._acknowledged: list[deque[np.ndarray]] = [deque(maxlen=20) for _ in accounts]
         self._bodies: deque[_Piece] = deque(maxlen=200)
@@ -244,6 +248,7 @@ class Load:
         if self._bodies and self.rng.random() < self.again:
             return self._bodies[int(self.rng.integers(len(self._bodies)))]
         which = number % len(self.templates)
+        self._progress = number * self.batch / (self.rate * self.seconds)
         if not self._pieces[which]:
             self._make(which)
         return self._pieces[which].popleft()
@@ -260,7 +265,8 @@ class Load:
                 old = old[: len(source)]
                 ids[old] = source[self.rng.choice(len(source), len(old), replace=False)]
                 fresh[old] = False
-        data = self.templates[which].make(ids.tobytes(), time.time_ns() // 1_000_000)
+        ago = int(self._days_ms * (1 - self._progress))
+        data = self.templates[which].make(ids.tobytes(), time.time_ns() // 1_000_000 - ago)
         for place in range(0, self.block, self.batch):
             part = slice(place, place + self.batch)
             events = data[place * EVENT_BYTES : (place + self.batch) * EVENT_BYTES - 1]
