@@ -91,7 +91,7 @@ def ingest_key(request: HttpRequest, *, scope: str = "ingest") -> KeyContext:
 # Large batches are computed one after the other: only one can run at a time anyway, and the first then need not wait
 # for the last. What would ask the database meanwhile has been asked before.
 _turn = threading.Lock()
-_SMALL_BODY = 50_000
+_SMALL_BODY = 8_000
 
 # Requests a minute of a key that has no limit of its own.
 DEFAULT_REQUESTS_A_MINUTE = 6000
