@@ -9,4 +9,5 @@ class AnalyticsConfig(AppConfig):
         from apps.analytics import subscribers  # noqa: F401 - subscribes
         from apps.core.registry import NavItem, nav
 
+        nav.register(NavItem("usage", "Usage", "usage", "chart-bar", order=20, capability="usage.read"))
         nav.register(NavItem("home", "Home", "home", "layout-dashboard", order=10, capability="org.read"))

@@ -1,6 +1,6 @@
 """The one way pages ask for usage: rows of ``usage_aggregate`` as plain figures, days cut as the organisation does."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -78,16 +78,17 @@ def read(
     granularity: str = "none",
     by: str = "",
     only: Sequence[str] = (),
+    filters: Mapping[str, Sequence[str]] | None = None,
     latency: bool = False,
 ) -> tuple[list[Row], Figures]:
     """Usage of ``[start, end)`` cut by ``granularity`` and grouped by one dimension; rows and their total.
 
-    ``timezone`` is the organisation's own; ``only`` keeps some values of that dimension; percentiles come with
-    ``latency``, at the price of reading their histograms.
+    ``timezone`` is the organisation's own; ``only`` keeps some values of that dimension, ``filters`` some of any;
+    percentiles come with ``latency``, at the price of reading their histograms.
     """
     answer = usage_aggregate(
         org_id=org_id, start=start, end=end, timezone=timezone, org_timezone=timezone, granularity=granularity,
-        group_by=[by] if by else [], filters={by: list(only)} if only else None,
+        group_by=[by] if by else [], filters={by: list(only)} if only else filters,
         latency=latency,
     )  # fmt: skip
     return list(_rows(answer.data, by)), _figures(answer.totals)

@@ -167,6 +167,40 @@
       return option;
     },
 
+    // the data of a stack as lines, without adding up; four weeks earlier stays a table's matter
+    lines(data) {
+      const option = base(data.kind);
+      option.xAxis.data = data.labels;
+      option.xAxis.boundaryGap = false;
+      option.xAxis.axisLabel.interval = (index) => data.marks.includes(index);
+      option.grid.right = 16;
+      const last = data.labels.length - 1;
+      const whole = data.partial && last > 1 ? last : last + 1;
+      option.series = data.series.map((series) => {
+        const colour = token(`--mw-s${series.c}`);
+        return {
+          name: series.name,
+          type: "line",
+          symbol: "circle",
+          showSymbol: data.labels.length < 3,
+          color: colour,
+          lineStyle: { color: colour, width: 2 },
+          itemStyle: { color: colour },
+          emphasis: { disabled: true },
+          data: series.v.slice(0, whole),
+        };
+      });
+      option.tooltip.formatter = (points) => {
+        const index = points[0].dataIndex;
+        const rows = data.series
+          .filter((series) => series.v[index])
+          .sort((a, b) => b.v[index] - a.v[index])
+          .map((series) => [series.name, write[data.kind](series.v[index]), series.c]);
+        return tip(data.titles[index], rows);
+      };
+      return option;
+    },
+
     // {labels, titles, now: [..], before: [..] | null, now_name, before_name, kind}
     cumulative(data) {
       const option = base(data.kind);
