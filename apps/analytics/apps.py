@@ -10,4 +10,5 @@ class AnalyticsConfig(AppConfig):
         from apps.core.registry import NavItem, nav
 
         nav.register(NavItem("usage", "Usage", "usage", "chart-bar", order=20, capability="usage.read"))
+        nav.register(NavItem("costs", "Costs", "costs", "receipt-dollar", order=30, capability="usage.read"))
         nav.register(NavItem("home", "Home", "home", "layout-dashboard", order=10, capability="org.read"))

@@ -344,7 +344,8 @@ def explore(*, org_id: UUID, query: Query, everything: bool = False) -> Explorer
             )
     return Explorer(
         query=query, total=total, amount=amount, whole=sum(then.whole.values(), Decimal(0)) if then else 0,
-        before=sum(then.before.values(), Decimal(0)) if then else None, lines=shown, groups=len(lines), buckets=buckets, series=series, ghost=ghost, heat=heat,
+        before=sum(then.before.values(), Decimal(0)) if then else None, lines=shown, groups=len(lines),
+        buckets=buckets, series=series, ghost=ghost, heat=heat,
     )  # fmt: skip
 
 

@@ -2,13 +2,15 @@
 
 from django.urls import path
 
-from apps.analytics import explorer_views, views
+from apps.analytics import costs_views, explorer_views, views
 
 urlpatterns = [
     path("o/<slug:slug>/", views.home_page, name="home"),
     path("o/<slug:slug>/home/<slug:panel>.csv", views.home_csv, name="home_csv"),
     path("o/<slug:slug>/usage", explorer_views.usage_page, name="usage"),
     path("o/<slug:slug>/usage.csv", explorer_views.usage_csv, name="usage_csv"),
+    path("o/<slug:slug>/costs", costs_views.costs_page, name="costs"),
+    path("o/<slug:slug>/costs/<slug:part>.csv", costs_views.costs_csv, name="costs_csv"),
     path("o/<slug:slug>/live", views.live, name="live"),
     path("o/<slug:slug>/welcome", views.first_run, name="first_run"),
     path("o/<slug:slug>/welcome/<slug:project_slug>/first-event", views.first_event_page, name="first_event"),

@@ -1,0 +1,46 @@
+"""The page of costs."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from apps.accounts.web import org_page
+from apps.analytics.costs import KINDS, costs
+from apps.analytics.export import csv_response
+from apps.analytics.period import PERIODS, period_of
+
+__all__ = ["costs_csv", "costs_page"]
+
+
+@org_page(capability="usage.read", title="Costs", key="costs")
+@require_safe
+def costs_page(request: HttpRequest) -> HttpResponse:
+    """``/o/<slug>/costs``: what was paid for, by kind of token and by model, and month over month."""
+    org = request.org  # type: ignore[attr-defined]
+    period = period_of(request.GET.get("period") or "month", org.timezone)
+    page = costs(org_id=org.id, period=period)
+    groups = (("model", "model"), ("team", "team"), ("project", "project"), ("user", "person"), ("key", "key"))
+    context = {"page": page, "period": period, "periods": PERIODS, "kinds": KINDS.values(), "groups": groups}
+    return render(request, "analytics/costs.html", context)
+
+
+@org_page(capability="usage.read", title="Costs", key="costs")
+@require_safe
+def costs_csv(request: HttpRequest, part: str) -> HttpResponse:
+    """``/o/<slug>/costs/<part>.csv``: ``models`` of the period, or ``months``; exact."""
+    org = request.org  # type: ignore[attr-defined]
+    period = period_of(request.GET.get("period") or "month", org.timezone)
+    page = costs(org_id=org.id, period=period)
+    if part == "months":
+        rows = [
+            [month.first.strftime("%Y-%m"), month.figures.cost, month.figures.calls, month.figures.tokens,
+             month.figures.unpriced]
+            for month in page.months
+        ]  # fmt: skip
+        return csv_response(f"{org.slug}-costs-by-month", ["month", "cost_usd", "calls", "tokens", "unpriced"], rows)
+    header = ["model", *(f"{kind}_usd" for kind in KINDS), "other_usd", "cost_usd", "events", "unpriced"]
+    lines = [
+        [line.name, *line.cells, line.other, line.total, line.events, line.unpriced]
+        for line in [*page.models, page.total]
+    ]
+    return csv_response(f"{org.slug}-costs-{period.first}-{period.last}", header, lines)
