@@ -11,4 +11,6 @@ class AnalyticsConfig(AppConfig):
 
         nav.register(NavItem("usage", "Usage", "usage", "chart-bar", order=20, capability="usage.read"))
         nav.register(NavItem("costs", "Costs", "costs", "receipt-dollar", order=30, capability="usage.read"))
+        nav.register(NavItem("sessions", "Sessions", "sessions", "messages", order=40, capability="usage.read"))
+        nav.register(NavItem("events", "Events", "events", "list-details", order=50, capability="usage.read"))
         nav.register(NavItem("home", "Home", "home", "layout-dashboard", order=10, capability="org.read"))

@@ -34,6 +34,7 @@ __all__ = [
     "explore",
     "filter_words",
     "query_of",
+    "value_names",
     "values_of",
 ]
 

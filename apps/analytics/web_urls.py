@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.analytics import costs_views, explorer_views, views
+from apps.analytics import costs_views, explorer_views, sessions_views, views
 
 urlpatterns = [
     path("o/<slug:slug>/", views.home_page, name="home"),
@@ -11,6 +11,12 @@ urlpatterns = [
     path("o/<slug:slug>/usage.csv", explorer_views.usage_csv, name="usage_csv"),
     path("o/<slug:slug>/costs", costs_views.costs_page, name="costs"),
     path("o/<slug:slug>/costs/<slug:part>.csv", costs_views.costs_csv, name="costs_csv"),
+    path("o/<slug:slug>/sessions", sessions_views.sessions_page, name="sessions"),
+    path("o/<slug:slug>/sessions.csv", sessions_views.sessions_csv, name="sessions_csv"),
+    path("o/<slug:slug>/session", sessions_views.session_page, name="session"),
+    path("o/<slug:slug>/events", sessions_views.events_page, name="events"),
+    path("o/<slug:slug>/events.csv", sessions_views.events_csv, name="events_csv"),
+    path("o/<slug:slug>/events/<uuid:event_id>", sessions_views.event_page, name="event"),
     path("o/<slug:slug>/live", views.live, name="live"),
     path("o/<slug:slug>/welcome", views.first_run, name="first_run"),
     path("o/<slug:slug>/welcome/<slug:project_slug>/first-event", views.first_event_page, name="first_event"),

@@ -1,0 +1,320 @@
+"""Pages of sessions and of raw events."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_safe
+
+from apps.accounts.selectors import member_infos
+from apps.accounts.web import org_page
+from apps.analytics.explorer import value_names
+from apps.analytics.export import csv_response
+from apps.analytics.period import PERIODS, Period, period_of
+from apps.analytics.waterfall import waterfall
+from apps.core.errors import NotFound
+from apps.projects.selectors import project_names
+from apps.usage.selectors import event_search, session_get, session_list
+from apps.usage.selectors.event import event_explained
+from apps.usage.selectors.timeline import session_events
+from apps.usage.sessions import idle_limit
+
+__all__ = ["event_page", "events_csv", "events_page", "session_page", "sessions_csv", "sessions_page"]
+
+_PAGE, _MOST, _STEPS = 50, 5000, 200
+_STATES = {"": "Any state", "active": "Going on", "ended": "Ended"}
+_TYPES = {"": "Any type", "api_call": "Model call", "mcp_tool": "Tool call", "session": "Session"}
+_STATUSES = {"": "Any status", "ok": "Succeeded", "error": "Failed"}
+
+
+# ---------------------------------------------------------------- what an address says
+def _period(request: HttpRequest) -> Period:
+    return period_of(request.GET.get("period"), request.org.timezone)  # type: ignore[attr-defined]
+
+
+def _text(request: HttpRequest, name: str) -> str:
+    return request.GET.get(name, "").replace("\0", "").strip()[:256]
+
+
+def _id(request: HttpRequest, name: str) -> str:
+    try:
+        return str(UUID(request.GET.get(name, "")))
+    except ValueError:
+        return ""
+
+
+def _after(request: HttpRequest) -> tuple[datetime, str] | None:
+    """The place that ``after`` names: a moment and what tells equal ones apart; nonsense counts as not there."""
+    moment, _, ident = request.GET.get("after", "").partition("~")
+    try:
+        at = datetime.fromisoformat(moment)
+    except ValueError:
+        return None
+    return (at, ident) if at.tzinfo is not None and ident else None
+
+
+def _address(**said: str) -> str:
+    return urlencode([(name, value) for name, value in said.items() if value and (name, value) != ("period", "28d")])
+
+
+def _who(request: HttpRequest) -> dict[str, Any]:
+    """The choices of the filter form."""
+    org = request.org  # type: ignore[attr-defined]
+    people = sorted(((str(m.user_id), m.name or m.email) for m in member_infos(org.id)), key=lambda p: p[1].casefold())
+    projects = sorted(((str(key), name) for key, name in project_names(org.id).items()), key=lambda p: p[1].casefold())
+    return {"people": people, "projects": projects, "periods": PERIODS}
+
+
+def _names(org_id: UUID, bodies: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
+    """Names of the people and projects of some events or sessions; two queries."""
+    found = {}
+    for field, by in (("user_id", "user"), ("project_id", "project")):
+        keys = {body[field] or "" for body in bodies}
+        found[by] = value_names(org_id, by, keys) if keys else {}
+    return found
+
+
+# ---------------------------------------------------------------- sessions
+def _session_filters(request: HttpRequest) -> dict[str, str]:
+    state = request.GET.get("state", "")
+    return {
+        "period": _period(request).key,
+        "user": _id(request, "user"),
+        "project": _id(request, "project"),
+        "state": state if state in _STATES else "",
+    }
+
+
+def _sessions(request: HttpRequest, said: Mapping[str, str], limit: int, *, paged: bool = True) -> list[Any]:
+    period, place = _period(request), _after(request) if paged else None
+    number = int(place[1]) if place and place[1].lstrip("-").isascii() and place[1].lstrip("-").isdigit() else 0
+    return session_list(
+        org_id=request.org.id,  # type: ignore[attr-defined]
+        filters={name: [said[name]] for name in ("user", "project") if said[name]},
+        limit=limit,
+        start=period.start,
+        end=period.end,
+        after=(place[0], max(-(2**63), min(number, 2**63 - 1))) if place else None,
+        states=[said["state"]] if said["state"] else ("active", "ended"),
+        idle=idle_limit(),
+    )
+
+
+@org_page(capability="usage.read", title="Sessions", key="sessions")
+@require_safe
+def sessions_page(request: HttpRequest) -> HttpResponse:
+    """``/o/<slug>/sessions``: what people and agents did in one go, the latest first."""
+    org = request.org  # type: ignore[attr-defined]
+    said = _session_filters(request)
+    found = _sessions(request, said, _PAGE + 1)
+    bodies = [row.body for row in found[:_PAGE]]
+    names = _names(org.id, bodies)
+    for body in bodies:
+        _dress_session(body, names)
+    older = ""
+    if len(found) > _PAGE:
+        last = found[_PAGE - 1]
+        older = _address(**said, after=f"{last.at.isoformat()}~{last.number}")
+    context = _who(request) | {
+        "rows": bodies, "said": said, "period": _period(request), "older": older, "states": _STATES,
+        "later": bool(_after(request)), "address": _address(**said),
+    }  # fmt: skip
+    return render(request, "analytics/sessions.html", context)
+
+
+def _dress_session(body: dict[str, Any], names: Mapping[str, Mapping[str, str]]) -> None:
+    metrics = body["metrics"]
+    body["person"] = names["user"][body["user_id"] or ""]
+    body["project"] = names["project"][body["project_id"] or ""]
+    body["started"] = datetime.fromisoformat(body["started_at"])
+    body["address"] = urlencode({"id": body["session_id"]})
+    body["cost"] = Decimal(metrics["cost_usd"])
+    body["tokens"] = sum(
+        metrics[name] for name in ("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens")
+    )
+
+
+@org_page(capability="usage.read", title="Sessions", key="sessions")
+@require_safe
+def sessions_csv(request: HttpRequest) -> HttpResponse:
+    """``/o/<slug>/sessions.csv``: the sessions of the view, the latest 5,000."""
+    org = request.org  # type: ignore[attr-defined]
+    bodies = [row.body for row in _sessions(request, _session_filters(request), _MOST, paged=False)]
+    names = _names(org.id, bodies)
+    sums = ("events", "calls", "tool_calls", "errors", "input_tokens", "output_tokens", "cache_read_tokens",
+            "cache_creation_tokens", "cost_usd")  # fmt: skip
+    rows = [
+        [body["session_id"], names["user"][body["user_id"] or ""], names["project"][body["project_id"] or ""],
+         body["state"], body["started_at"], body["last_at"], body["duration_ms"], " ".join(body["models"]),
+         *(body["metrics"][name] for name in sums)]
+        for body in bodies
+    ]  # fmt: skip
+    header = ["session_id", "person", "project", "state", "started_at", "last_at", "duration_ms", "models", *sums]
+    return csv_response(f"{org.slug}-sessions", header, rows)
+
+
+@org_page(capability="usage.read", title="Session", key="sessions")
+@require_safe
+def session_page(request: HttpRequest) -> HttpResponse:
+    """``/o/<slug>/session?id=…``: one session against time, and the call that ``event`` names explained.
+
+    The id is a parameter, because a sender may put anything into it, slashes and dots too.
+    """
+    org = request.org  # type: ignore[attr-defined]
+    session_id = _text(request, "id")
+    found = session_get(org_id=org.id, session_id=session_id, idle=idle_limit()) if session_id else None
+    if found is None:
+        raise NotFound("There is no such session")
+    _dress_session(found.body, _names(org.id, [found.body]))
+    place = _after(request)
+    rows = session_events(
+        org_id=org.id, session_id=session_id, start=found.started_at, end=found.at, limit=_STEPS + 1,
+        after=(place[0], UUID(place[1])) if place and _is_uuid(place[1]) else None,
+    )  # fmt: skip
+    drawn = waterfall([row.body for row in rows[:_STEPS]])
+    chosen_id = _id(request, "event")
+    chosen = event_explained(org_id=org.id, event_id=UUID(chosen_id)) if chosen_id else None
+    here = {"id": session_id, **({"after": request.GET["after"]} if place else {})}
+    for step in drawn.steps:
+        step.event["address"] = urlencode(here | {"event": step.event["event_id"]})  # type: ignore[index]
+    more = ""
+    if len(rows) > _STEPS:
+        last = rows[_STEPS - 1]
+        more = urlencode({"id": session_id, "after": f"{last.at.isoformat()}~{last.event_id}"})
+    context = {
+        "session": found.body, "drawn": drawn, "more": more, "paged": bool(place),
+        "chosen": _dress_event(org.id, chosen) if chosen and chosen["session_id"] == session_id else None,
+        "by_model": _by_model(rows[:_STEPS]) if not more and not place else [],
+        "kept": bool(rows),
+    }  # fmt: skip
+    return render(request, "analytics/session.html", context)
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _by_model(rows: list[Any]) -> list[tuple[str, Decimal]]:
+    sums: dict[str, Decimal] = {}
+    for row in rows:
+        if row.body["model"] and row.body["cost_usd"] is not None:
+            sums[row.body["model"]] = sums.get(row.body["model"], Decimal(0)) + Decimal(row.body["cost_usd"])
+    return sorted(sums.items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+# ---------------------------------------------------------------- raw events
+def _event_filters(request: HttpRequest) -> dict[str, str]:
+    kind, status = request.GET.get("type", ""), request.GET.get("status", "")
+    return {
+        "period": _period(request).key,
+        "type": kind if kind in _TYPES else "",
+        "status": status if status in _STATUSES else "",
+        "user": _id(request, "user"),
+        "project": _id(request, "project"),
+        "model": _text(request, "model"),
+        "tool": _text(request, "tool"),
+        "session": _text(request, "session"),
+        "request": _text(request, "request"),
+    }
+
+
+_FIELDS = {
+    "type": "event_type", "status": "status", "user": "user", "project": "project", "model": "model",
+    "tool": "mcp_tool", "session": "session_id", "request": "request_id",
+}  # fmt: skip
+
+
+def _events(request: HttpRequest, said: Mapping[str, str], limit: int, *, paged: bool = True) -> list[Any]:
+    period, place = _period(request), _after(request) if paged else None
+    return event_search(
+        org_id=request.org.id,  # type: ignore[attr-defined]
+        filters={_FIELDS[name]: [value] for name, value in said.items() if name in _FIELDS and value},
+        limit=limit,
+        start=period.start,
+        end=period.end + timedelta(minutes=5),
+        after=(place[0], UUID(place[1])) if place and _is_uuid(place[1]) else None,
+    )
+
+
+@org_page(capability="usage.read", title="Events", key="events")
+@require_safe
+def events_page(request: HttpRequest) -> HttpResponse:
+    """``/o/<slug>/events``: raw events by any field, newest first; ``follow`` shows new ones as they are counted."""
+    org = request.org  # type: ignore[attr-defined]
+    wanted = _text(request, "id")
+    if _is_uuid(wanted):
+        return redirect("event", org.slug, UUID(wanted))
+    said = _event_filters(request)
+    found = _events(request, said, _PAGE + 1)
+    bodies = [row.body for row in found[:_PAGE]]
+    names = _names(org.id, bodies)
+    for body in bodies:
+        body["person"] = names["user"][body["user_id"] or ""]
+        body["project"] = names["project"][body["project_id"] or ""]
+        body["at"] = datetime.fromisoformat(body["timestamp"])
+        body["cost"] = None if body["cost_usd"] is None else Decimal(body["cost_usd"])
+    older = ""
+    if len(found) > _PAGE:
+        last = found[_PAGE - 1]
+        older = _address(**said, after=f"{last.at.isoformat()}~{last.event_id}")
+    filters = {f"filter[{_FIELDS[name]}]": value for name, value in said.items() if name in _FIELDS and value}
+    context = _who(request) | {
+        "rows": bodies, "said": said, "period": _period(request), "older": older, "types": _TYPES,
+        "statuses": _STATUSES, "later": bool(_after(request)), "address": _address(**said), "wanted": wanted,
+        "filtered": bool(filters), "socket": f"/ws/usage/events?{urlencode({'org': org.slug, **filters})}",
+    }  # fmt: skip
+    return render(request, "analytics/events.html", context)
+
+
+@org_page(capability="usage.read", title="Events", key="events")
+@require_safe
+def events_csv(request: HttpRequest) -> HttpResponse:
+    """``/o/<slug>/events.csv``: the events of the view, the newest 5,000."""
+    bodies = [row.body for row in _events(request, _event_filters(request), _MOST, paged=False)]
+    header = [
+        "timestamp", "event_id", "event_type", "status", "model", "user_id", "project_id", "team_id", "key_id",
+        "session_id", "request_id", "mcp_server", "mcp_tool", "input_tokens", "output_tokens",
+        "cache_read_input_tokens", "cache_creation_input_tokens", "latency_ms", "cost_usd", "cost_source", "error_type",
+    ]  # fmt: skip
+    rows = [[body[name] for name in header] for body in bodies]
+    return csv_response(f"{request.org.slug}-events", header, rows)  # type: ignore[attr-defined]
+
+
+@org_page(capability="usage.read", title="Event", key="events")
+@require_safe
+def event_page(request: HttpRequest, event_id: UUID) -> HttpResponse:
+    """``/o/<slug>/events/<id>``: every field of one event, and how its cost came about."""
+    org = request.org  # type: ignore[attr-defined]
+    found = event_explained(org_id=org.id, event_id=event_id)
+    if found is None:
+        raise NotFound("There is no such event, or it is not kept any more")
+    return render(request, "analytics/event.html", {"chosen": _dress_event(org.id, found)})
+
+
+def _dress_event(org_id: UUID, body: dict[str, Any]) -> dict[str, Any]:
+    raw = json.dumps({key: value for key, value in body.items() if key != "cost_explanation"}, indent=2)
+    names = _names(org_id, [body])
+    explanation = body["cost_explanation"]
+    return body | {
+        "raw": raw,
+        "at": datetime.fromisoformat(body["timestamp"]),
+        "person": names["user"][body["user_id"] or ""],
+        "project": names["project"][body["project_id"] or ""],
+        "key": value_names(org_id, "key", [body["key_id"] or ""])[body["key_id"] or ""],
+        "team": value_names(org_id, "team", [body["team_id"] or ""])[body["team_id"] or ""],
+        "session_address": urlencode({"id": body["session_id"] or "", "event": body["event_id"]}),
+        "cost": None if body["cost_usd"] is None else Decimal(body["cost_usd"]),
+        "lines": [line | {"words": line["kind"].replace("_", " ").capitalize()} for line in explanation["lines"]],
+        "price": explanation["price"],
+        "note": explanation["note"],
+    }
