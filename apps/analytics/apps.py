@@ -10,7 +10,7 @@ class AnalyticsConfig(AppConfig):
         from apps.core.registry import NavItem, nav
 
         nav.register(NavItem("usage", "Usage", "usage", "chart-bar", order=20, capability="usage.read"))
-        nav.register(NavItem("costs", "Costs", "costs", "receipt-dollar", order=30, capability="usage.read"))
-        nav.register(NavItem("sessions", "Sessions", "sessions", "messages", order=40, capability="usage.read"))
-        nav.register(NavItem("events", "Events", "events", "list-details", order=50, capability="usage.read"))
+        nav.register(NavItem("costs", "Costs", "costs", "receipt-dollar", order=26, capability="usage.read"))
+        nav.register(NavItem("sessions", "Sessions", "sessions", "messages", order=22, capability="usage.read"))
+        nav.register(NavItem("events", "Events", "events", "list-details", order=24, capability="usage.read"))
         nav.register(NavItem("home", "Home", "home", "layout-dashboard", order=10, capability="org.read"))
