@@ -10,3 +10,4 @@ class AnalyticsConfig(AppConfig):
         from apps.core.registry import NavItem, nav
 
         nav.register(NavItem("home", "Home", "home", "layout-dashboard", order=10, capability="org.read"))
+        nav.register(NavItem("connect", "Connect", "connect", "terminal-2", order=50, capability="project.read"))
