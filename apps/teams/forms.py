@@ -21,7 +21,7 @@ ROLE_WORDS = {
 
 
 class RoleForm(forms.Form):
-    """A role out of those that whoever asks may give."""
+    """A role out of those that whoever asks may give, each with what it may do."""
 
     role = forms.ChoiceField(label="Role")
 
@@ -41,6 +41,11 @@ class AddMemberForm(RoleForm):
         help_text="They must have an account here with this address. They see the organisation at their next visit.",
     )  # fmt: skip
     field_order = ("email", "role")
+
+    def __init__(self, *args: Any, roles: Iterable[str], **kwargs: Any) -> None:
+        super().__init__(*args, roles=roles, **kwargs)
+        # What each may do stands beside the form.
+        self.fields["role"].choices = [(role, role.capitalize()) for role in roles]  # type: ignore[attr-defined]
 
 
 class TeamForm(forms.Form):
