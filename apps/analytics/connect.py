@@ -47,6 +47,7 @@ def connect(request: HttpRequest) -> HttpResponse:
         if not take_once(request):
             return redirect(f"{request.path}?project={project.slug}")
         made = _make(request, project, form)
+        form = form if made is None else KeyNameForm()
     context = _context(request, project, made)
     context |= {
         "projects": sorted(rows, key=lambda row: row.name.lower()),
