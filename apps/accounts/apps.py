@@ -9,5 +9,10 @@ class AccountsConfig(AppConfig):
         from apps.accounts import events  # noqa: F401 - registers what this app publishes and records
         from apps.accounts.permissions import RolePermissions
         from apps.core import ports
+        from apps.core.registry import NavItem, nav, settings_tabs
 
         ports.permissions.set(RolePermissions())
+        place = NavItem("settings", "Settings", "settings", "settings", "Records", order=900, capability="org.read")
+        nav.register(place)
+        tab = NavItem("general", "General", "settings", "building", order=10, capability="org.read")
+        settings_tabs.register(tab)

@@ -32,10 +32,15 @@ class MembershipInfo:
 
 @dataclass(frozen=True, slots=True)
 class MemberInfo:
-    """A member with their name and address."""
+    """A member with their name and address; ``last_login`` is their last sign-in anywhere, None where none is known."""
 
     user_id: UUID
     email: str
     name: str
     role: str
     joined_at: datetime
+    last_login: datetime | None = None
+
+    @property
+    def label(self) -> str:
+        return self.name or self.email

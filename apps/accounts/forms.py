@@ -1,10 +1,11 @@
 """Forms of organisations."""
 
+from typing import Any
 from zoneinfo import available_timezones
 
 from django import forms
 
-__all__ = ["OrganizationForm"]
+__all__ = ["DeleteForm", "OrganizationForm", "SettingsForm"]
 
 
 def _zones() -> list[tuple[str, str]]:
@@ -26,3 +27,38 @@ class OrganizationForm(forms.Form):
         help_text="Days and months are cut by it.",
         widget=forms.Select(attrs={"data-guess-zone": ""}),
     )
+
+
+class SettingsForm(forms.Form):
+    """What of an organisation its admins may change here."""
+
+    name = forms.CharField(label="Name", max_length=120, widget=forms.TextInput(attrs={"autocomplete": "organization"}))
+    timezone = forms.ChoiceField(
+        label="Time zone", help_text="Days and months are cut by it. Days counted before a change keep their borders."
+    )
+
+    def __init__(self, *args: Any, present: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        zones = _zones()
+        # The API takes any IANA name; one that is not offered must not be lost by saving something else.
+        other = [] if any(zone == present for zone, _ in zones) else [(present, present)]
+        self.fields["timezone"].choices = [*other, *zones]  # type: ignore[attr-defined]
+
+
+class DeleteForm(forms.Form):
+    """The word that says that somebody means it: the organisation's short name."""
+
+    confirm = forms.CharField(
+        max_length=60, widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"})
+    )
+
+    def __init__(self, *args: Any, slug: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.slug = slug
+        self.fields["confirm"].label = f"Type {slug} to confirm"
+
+    def clean_confirm(self) -> str:
+        typed: str = self.cleaned_data["confirm"]
+        if typed != self.slug:
+            raise forms.ValidationError("This is not the short name of the organisation.")
+        return typed

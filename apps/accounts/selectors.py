@@ -14,8 +14,10 @@ from apps.identity import selectors as identity
 __all__ = [
     "default_org_id",
     "member_addresses",
+    "member_info",
     "member_infos",
     "member_list",
+    "member_search",
     "membership_get",
     "org_by_name",
     "org_find",
@@ -136,10 +138,27 @@ def member_list(org_id: UUID) -> QuerySet[Membership]:
 
 def member_infos(org_id: UUID) -> list[MemberInfo]:
     """All members, by address."""
-    return [
-        MemberInfo(row.user_id, row.user.email, row.user.name, row.role, row.created_at)
-        for row in member_list(org_id).order_by("user__email")
-    ]
+    return [_member_info(row) for row in member_list(org_id).order_by("user__email")]
+
+
+def member_info(*, org_id: UUID, user_id: UUID) -> MemberInfo:
+    """One member; :class:`NotFound` where they are none."""
+    row = member_list(org_id).filter(user_id=user_id).first()
+    if row is None:
+        raise NotFound()
+    return _member_info(row)
+
+
+def member_search(*, org_id: UUID, text: str, start: int, limit: int) -> tuple[list[MemberInfo], int]:
+    """Members whose name or address holds ``text``, by address: ``limit`` from place ``start`` on; their number."""
+    rows = member_list(org_id)
+    if text:
+        rows = rows.filter(Q(user__email__icontains=text) | Q(user__name__icontains=text))
+    return [_member_info(row) for row in rows.order_by("user__email", "id")[start : start + limit]], rows.count()
+
+
+def _member_info(row: Membership) -> MemberInfo:
+    return MemberInfo(row.user_id, row.user.email, row.user.name, row.role, row.created_at, row.user.last_login)
 
 
 def member_addresses(org_id: UUID) -> list[tuple[UUID, str | None]]:

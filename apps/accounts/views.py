@@ -1,18 +1,20 @@
-"""Where a visit starts: the public page, one's home, a new organisation."""
+"""Where a visit starts (the public page, one's home, a new organisation), and an organisation's general settings."""
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from apps.accounts import selectors, services
-from apps.accounts.forms import OrganizationForm
-from apps.core.errors import MindWeaveError
-from apps.core.web.forms import add_problem
+from apps.accounts.forms import DeleteForm, OrganizationForm, SettingsForm
+from apps.accounts.web import can, org_page
+from apps.core.errors import Conflict, MindWeaveError, PermissionDenied
+from apps.core.web.forms import add_problem, sentence
 from apps.identity.web import user_id_of
 
-__all__ = ["start", "welcome"]
+__all__ = ["settings_delete", "settings_leave", "settings_page", "start", "welcome"]
 
 
 @require_safe
@@ -44,3 +46,66 @@ def welcome(request: HttpRequest) -> HttpResponse:
             return redirect("first_run", org.slug)
     status = 400 if form.errors else 200
     return render(request, "accounts/welcome.html", {"form": form}, status=status)
+
+
+# ---------------------------------------------------------------- settings
+@org_page(capability="org.read", title="Settings", key="settings")
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def settings_page(request: HttpRequest) -> HttpResponse:
+    """``/o/<slug>/settings``: name and time zone, the facts, leaving and deleting."""
+    org = request.org  # type: ignore[attr-defined]
+    initial = {"name": org.name, "timezone": org.timezone}
+    form = SettingsForm(request.POST or None, initial=initial, present=org.timezone)
+    if request.method == "POST":
+        if not can(request, "org.update"):
+            raise PermissionDenied("Your role lacks 'org.update' here")
+        if form.is_valid():
+            try:
+                services.update_organization(org_id=org.id, changes=form.cleaned_data)
+            except MindWeaveError as error:
+                add_problem(form, error)
+            else:
+                messages.success(request, "Saved.")
+                return redirect("settings", org.slug)
+    return _settings(request, form, DeleteForm(slug=org.slug, auto_id="delete_%s"))
+
+
+def _settings(request: HttpRequest, form: SettingsForm, delete: DeleteForm) -> HttpResponse:
+    context = {
+        "tab": "general",
+        "form": form,
+        "delete": delete,
+        "may_update": can(request, "org.update"),
+        "may_delete": can(request, "org.delete"),
+    }
+    status = 400 if form.errors or delete.errors else 200
+    return render(request, "accounts/settings.html", context, status=status)
+
+
+@org_page(capability="org.read", title="Settings", key="settings")
+@require_POST
+def settings_leave(request: HttpRequest) -> HttpResponse:
+    """Leave the organisation; the last owner stays and is told why."""
+    org = request.org  # type: ignore[attr-defined]
+    try:
+        services.remove_member(org_id=org.id, user_id=user_id_of(request), by_user_id=user_id_of(request))
+    except Conflict as error:
+        messages.error(request, f"{sentence(error)}. Make somebody else an owner first, or delete the organisation.")
+        return redirect("settings", org.slug)
+    messages.success(request, f"You left {org.name}.")
+    return redirect("start")
+
+
+@org_page(capability="org.delete", title="Settings", key="settings")
+@require_POST
+def settings_delete(request: HttpRequest) -> HttpResponse:
+    """Delete the organisation, once its short name was typed."""
+    org = request.org  # type: ignore[attr-defined]
+    delete = DeleteForm(request.POST, slug=org.slug, auto_id="delete_%s")
+    if not delete.is_valid():
+        form = SettingsForm(initial={"name": org.name, "timezone": org.timezone}, present=org.timezone)
+        return _settings(request, form, delete)
+    services.delete_organization(org_id=org.id)
+    messages.success(request, f"{org.name} is deleted.")
+    return redirect("start")

@@ -1,6 +1,6 @@
 """What every page inside an organisation needs: the right to see it, and the shell around it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -14,7 +14,7 @@ from django.views.decorators.gzip import gzip_page
 from apps.accounts import selectors
 from apps.accounts.permissions import ROLE_CAPABILITIES, capabilities_of
 from apps.core.errors import PermissionDenied
-from apps.core.registry import nav
+from apps.core.registry import NavItem, nav, settings_tabs
 from apps.identity.web import user_id_of
 
 __all__ = ["can", "org_page", "shell"]
@@ -100,6 +100,7 @@ def _shell(request: HttpRequest) -> dict[str, Any]:
     live = can(request, "usage.read")
     return {
         "nav": _sections(org.slug, capabilities_of(role)),
+        "settings": [link for _, link in _links(settings_tabs.all(), org.slug, capabilities_of(role))],
         "orgs": [
             _OrgLink(each.id, each.name, reverse("home", args=[each.slug]))
             for each in selectors.orgs_for_user(user_id_of(request))
@@ -115,12 +116,20 @@ def _shell(request: HttpRequest) -> dict[str, Any]:
 def _sections(slug: str, capabilities: frozenset[str]) -> list[_Section]:
     """The places this role may go, grouped in the order of their first item; a place without a page is left out."""
     sections: dict[str, list[_Link]] = {}
-    for item in nav.all():
+    for section, link in _links(nav.all(), slug, capabilities):
+        sections.setdefault(section, []).append(link)
+    return [_Section(title, items) for title, items in sections.items()]
+
+
+def _links(items: Iterable[NavItem], slug: str, capabilities: frozenset[str]) -> list[tuple[str, _Link]]:
+    """Those of the items that this role may open, each with its section."""
+    links = []
+    for item in items:
         if item.capability and item.capability not in capabilities:
             continue
         try:
             url = reverse(item.url_name, args=[slug])
         except NoReverseMatch:
             continue
-        sections.setdefault(item.section, []).append(_Link(item.key, item.label, url, item.icon))
-    return [_Section(title, items) for title, items in sections.items()]
+        links.append((item.section, _Link(item.key, item.label, url, item.icon)))
+    return links

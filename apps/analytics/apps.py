@@ -14,3 +14,4 @@ class AnalyticsConfig(AppConfig):
         nav.register(NavItem("sessions", "Sessions", "sessions", "messages", order=22, capability="usage.read"))
         nav.register(NavItem("events", "Events", "events", "list-details", order=24, capability="usage.read"))
         nav.register(NavItem("home", "Home", "home", "layout-dashboard", order=10, capability="org.read"))
+        nav.register(NavItem("connect", "Connect", "connect", "terminal-2", order=50, capability="project.read"))

@@ -15,6 +15,7 @@ __all__ = ["FirstEvent", "first_event", "has_usage"]
 class FirstEvent:
     """An event as the page shows it; ``latency_ms`` None where it said nothing of it."""
 
+    id: UUID
     at: datetime
     what: str
     source: str
@@ -41,6 +42,7 @@ def first_event(org_id: UUID, project_id: UUID) -> FirstEvent | None:
     event = found[0].body
     named = event["model"] or " ".join(filter(None, (event["mcp_server"], event["mcp_tool"])))
     return FirstEvent(
+        id=found[0].event_id,
         at=found[0].at,
         what=f"{event['event_type']}, {named}" if named else event["event_type"],
         source=event["source"] or "",

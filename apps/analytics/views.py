@@ -1,7 +1,6 @@
 """Pages of analytics: Home, and the first run that ends on it."""
 
 from typing import Any
-from uuid import uuid4
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
@@ -16,7 +15,7 @@ from apps.analytics.live import snapshot
 from apps.analytics.period import PERIODS, period_of
 from apps.core.errors import MindWeaveError, NotFound
 from apps.core.registry import home_tiles
-from apps.core.web.forms import add_problem
+from apps.core.web.forms import add_problem, new_once, take_once
 from apps.identity.web import user_id_of
 from apps.projects import selectors as projects
 from apps.projects.contracts import ProjectInfo
@@ -113,7 +112,7 @@ def first_run(request: HttpRequest) -> HttpResponse:
                 return redirect(f"{request.path}?project={project.slug}")
     current = _chosen_project(request)
     if request.method == "POST" and request.POST.get("step") == "key" and current and _may_make_key(request, current):
-        if not _take_once(request):
+        if not take_once(request):
             return redirect(f"{request.path}?project={current.slug}")
         made = create_api_key(
             org_id=org.id,
@@ -129,16 +128,6 @@ def first_run(request: HttpRequest) -> HttpResponse:
 
 def _may_make_key(request: HttpRequest, project: ProjectInfo) -> bool:
     return may_manage_keys(org_id=project.org_id, user_id=user_id_of(request), team_id=project.team_id)
-
-
-def _take_once(request: HttpRequest) -> bool:
-    """Whether this sending of the key form is its first."""
-    taken = request.session.get("keys_made", [])
-    once = request.POST.get("once", "")[:40]
-    if not once or once in taken:
-        return False
-    request.session["keys_made"] = [*taken, once][-20:]
-    return True
 
 
 def _chosen_project(request: HttpRequest) -> ProjectInfo | None:
@@ -166,7 +155,7 @@ def _first_run_context(
         "project": project,
         "made": made,
         "key": made[0] if made else (working[0] if working else None),
-        "once": uuid4().hex,
+        "once": new_once(),
         "event": event,
         "snippets": snippets(base_url=public_url(request), token=made[1] if made else None),
         "host": request.get_host(),

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.analytics import costs_views, explorer_views, sessions_views, views
+from apps.analytics import connect, costs_views, explorer_views, sessions_views, views
 
 urlpatterns = [
     path("o/<slug:slug>/", views.home_page, name="home"),
@@ -18,6 +18,8 @@ urlpatterns = [
     path("o/<slug:slug>/events.csv", sessions_views.events_csv, name="events_csv"),
     path("o/<slug:slug>/events/<uuid:event_id>", sessions_views.event_page, name="event"),
     path("o/<slug:slug>/live", views.live, name="live"),
+    path("o/<slug:slug>/connect", connect.connect, name="connect"),
+    path("o/<slug:slug>/connect/<slug:project_slug>/event", connect.connect_event, name="connect_event"),
     path("o/<slug:slug>/welcome", views.first_run, name="first_run"),
     path("o/<slug:slug>/welcome/<slug:project_slug>/first-event", views.first_event_page, name="first_event"),
 ]

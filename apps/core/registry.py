@@ -1,10 +1,10 @@
-"""What apps add to the shell of the web UI: places in the navigation and tiles on Home."""
+"""What apps add to the shell of the web UI: places in the navigation, tabs of the settings, tiles on Home."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-__all__ = ["HomeTile", "NavItem", "Registry", "home_tiles", "nav"]
+__all__ = ["HomeTile", "NavItem", "Registry", "home_tiles", "nav", "settings_tabs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,4 +51,5 @@ class Registry(Generic[R]):
 
 
 nav: Registry[NavItem] = Registry()
+settings_tabs: Registry[NavItem] = Registry()
 home_tiles: Registry[HomeTile] = Registry()

@@ -9,7 +9,7 @@ from django import forms
 from apps.core.clock import now
 from apps.projects.contracts import SCOPES
 
-__all__ = ["KeyForm", "ProjectForm"]
+__all__ = ["KeyForm", "KeyNameForm", "ProjectForm"]
 
 SCOPE_WORDS = {
     "ingest": "Send usage",
@@ -61,3 +61,14 @@ class KeyForm(forms.Form):
         """When the key ends, by the life that was chosen."""
         days = self.cleaned_data["days"]
         return now() + timedelta(days=int(days)) if days else None
+
+
+class KeyNameForm(forms.Form):
+    """A new key that sends, by its name alone."""
+
+    name = forms.CharField(
+        label="Name of the key",
+        max_length=120,
+        help_text="What or who uses it, such as “laptop”.",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )

@@ -21,6 +21,13 @@ _KINDS = (
     ),
     ("curl", "curl", "Sends one call, stamped now."),
     ("python", "Python", "Needs nothing but Python 3.11: replace the numbers by those of your client's answer."),
+    ("typescript", "TypeScript", "Needs nothing but Node 20: replace the numbers by those of your client's answer."),
+    (
+        "collector",
+        "OpenTelemetry Collector",
+        "For a Collector that your clients send to already: join the exporter to its pipelines. Spans and logs of the "
+        "GenAI conventions and of Claude Code are read, the rest is left.",
+    ),
 )
 
 

@@ -11,8 +11,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.accounts.web import can, org_page
 from apps.core.clock import now
-from apps.core.errors import MindWeaveError, NotFound, PermissionDenied
-from apps.core.web.forms import add_problem
+from apps.core.errors import Conflict, MindWeaveError, NotFound, PermissionDenied
+from apps.core.web.forms import add_problem, new_once, sentence, take_once
 from apps.identity.selectors import users_by_ids
 from apps.identity.web import user_id_of
 from apps.projects import selectors, services
@@ -22,7 +22,7 @@ from apps.projects.permissions import may_manage_keys
 from apps.projects.snippets import public_url, snippets
 from apps.teams.selectors import team_names
 
-__all__ = ["key_revoke", "project_page", "projects_page"]
+__all__ = ["key_revoke", "key_rotate", "project_page", "projects_page"]
 
 
 @org_page(capability="project.read", title="Projects", key="projects")
@@ -90,6 +90,17 @@ def project_page(request: HttpRequest, project_slug: str) -> HttpResponse:
         if form.is_valid():
             made = _make_key(request, project, form)
             form = form if made is None else KeyForm()
+    return _project(request, project, form, made)
+
+
+def _project(
+    request: HttpRequest,
+    project: ProjectInfo,
+    form: KeyForm,
+    made: tuple[ApiKeyInfo, str] | None,
+    replaced: ApiKeyInfo | None = None,
+) -> HttpResponse:
+    org = request.org  # type: ignore[attr-defined]
     keys = [selectors.key_info(key) for key in selectors.key_list(org_id=org.id, project_id=project.id)]
     people = users_by_ids({key.owner_id for key in keys if key.owner_id})
     refused = selectors.key_rejections(org.id, ids=[key.id for key in keys])
@@ -99,6 +110,9 @@ def project_page(request: HttpRequest, project_slug: str) -> HttpResponse:
         "form": form,
         "rows": [_key_row(key, people, refused) for key in keys],
         "made": made,
+        "replaced": replaced,
+        "once": new_once(),
+        "overlap_hours": int(services.ROTATION_OVERLAP.total_seconds()) // 3600,
         "snippets": snippets(base_url=public_url(request), token=made[1] if made else None),
         "may_manage": project.archived_at is None
         and may_manage_keys(org_id=org.id, user_id=user_id_of(request), team_id=project.team_id),
@@ -151,3 +165,23 @@ def key_revoke(request: HttpRequest, project_slug: str, key_id: UUID) -> HttpRes
     services.revoke_api_key(org_id=org.id, project_id=project.id, key_id=key_id, by_user_id=user_id_of(request))
     messages.success(request, "The key is revoked. Whatever still uses it is refused from now on.")
     return redirect("project", org.slug, project.slug)
+
+
+@org_page(capability="key.manage", title="Keys", key="projects")
+@never_cache
+@require_POST
+def key_rotate(request: HttpRequest, project_slug: str, key_id: UUID) -> HttpResponse:
+    """Replace a key: the new one is in this answer only, the old one goes on for a day. Sent again, makes no other."""
+    org = request.org  # type: ignore[attr-defined]
+    project = _by_slug(org.id, project_slug)
+    if not take_once(request):
+        return redirect("project", org.slug, project.slug)
+    try:
+        made = services.rotate_api_key(
+            org_id=org.id, project_id=project.id, key_id=key_id, by_user_id=user_id_of(request)
+        )
+    except Conflict as error:
+        messages.error(request, f"{sentence(error)}.")
+        return redirect("project", org.slug, project.slug)
+    old = selectors.key_list(org_id=org.id, project_id=project.id).get(pk=key_id)
+    return _project(request, project, KeyForm(), made, selectors.key_info(old))

@@ -6,4 +6,11 @@ class TeamsConfig(AppConfig):
     label = "teams"
 
     def ready(self) -> None:
+        from apps.core.registry import NavItem, settings_tabs
         from apps.teams import events  # noqa: F401 - registers what this app publishes and records
+
+        for tab in (
+            NavItem("members", "Members", "members", "users", order=20, capability="member.read"),
+            NavItem("teams", "Teams", "teams", "user", order=30, capability="team.read"),
+        ):
+            settings_tabs.register(tab)

@@ -1,8 +1,9 @@
 """Reads of teams."""
 
+from collections.abc import Iterable
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 
 from apps.core.errors import NotFound
 from apps.core.tenancy import org_scope, system_scope
@@ -19,6 +20,8 @@ __all__ = [
     "team_list",
     "team_members",
     "team_names",
+    "team_sizes",
+    "teams_of",
 ]
 
 
@@ -60,6 +63,22 @@ def team_members(*, org_id: UUID, team_id: UUID) -> QuerySet[TeamMembership]:
     with org_scope(org_id):
         rows: QuerySet[TeamMembership] = TeamMembership.objects.select_related("user").filter(team_id=team_id)
     return rows
+
+
+def team_sizes(org_id: UUID) -> dict[UUID, int]:
+    """Team → how many are in it; teams without anybody are left out."""
+    with org_scope(org_id):
+        return dict(TeamMembership.objects.order_by().values_list("team_id").annotate(Count("id")))
+
+
+def teams_of(org_id: UUID, user_ids: Iterable[UUID]) -> dict[UUID, list[tuple[UUID, str, bool]]]:
+    """Person → id, name and whether it is their primary one, of each of their teams; the primary one first."""
+    with org_scope(org_id):
+        rows = TeamMembership.objects.filter(user_id__in=list(user_ids)).order_by("-is_primary", "team__name")
+        found: dict[UUID, list[tuple[UUID, str, bool]]] = {}
+        for user_id, team_id, name, primary in rows.values_list("user_id", "team_id", "team__name", "is_primary"):
+            found.setdefault(user_id, []).append((team_id, name, primary))
+    return found
 
 
 def is_team_member(*, org_id: UUID, team_id: UUID, user_id: UUID) -> bool:

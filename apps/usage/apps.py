@@ -9,6 +9,7 @@ class UsageConfig(AppConfig):
     def ready(self) -> None:
         from apps.core.health import register_check
         from apps.core.metrics import register_collector
+        from apps.core.registry import NavItem, settings_tabs
         from apps.usage import audit_actions, events, subscriptions
         from apps.usage.api import describe, describe_otlp
         from apps.usage.telemetry import collect_engine
@@ -21,3 +22,8 @@ class UsageConfig(AppConfig):
         describe_otlp.register()
         register_collector("usage.engine", collect_engine)
         register_check("usage_drain", drain_health)
+        for tab in (
+            NavItem("tags", "Tags", "tags", "folder", order=40, capability="usage.read"),
+            NavItem("prices", "Prices", "prices", "chart-bar", order=50, capability="price.read"),
+        ):
+            settings_tabs.register(tab)

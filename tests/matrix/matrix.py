@@ -70,6 +70,18 @@ def page_project(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
     return {"slug": cast.org.slug, "project_slug": cast.project.slug}
 
 
+def page_member(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"slug": cast.org.slug, "user_id": cast.dora.id}
+
+
+def page_team(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"slug": cast.org.slug, "team_slug": cast.team.slug}
+
+
+def page_key(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {**page_project(cast, made), "key_id": made["key"].id}
+
+
 def nothing(name: str) -> Callable[[Cast, dict[str, Any]], dict[str, Any]]:
     """A path to something that does not exist."""
     return lambda cast, made: {name: "01a209e4-215f-7371-be17-514d2bfae41c"}
@@ -167,6 +179,41 @@ ROWS = (
     Row(
         "POST", "key_revoke", KEYS, page=True, ok=-1,
         path=lambda c, m: {"slug": c.org.slug, "project_slug": c.project.slug, "key_id": m["key"].id},
+    ),
+    Row("POST", "key_rotate", KEYS, page=True, ok=-1, path=page_key, body={"once": "a"}),
+    Row("GET", "connect", READERS, page=True, path=slug),
+    Row("POST", "connect", KEYS, page=True, path=slug, ok=-1, body={"name": "laptop", "once": "a"}),
+    Row("GET", "connect_event", READERS, page=True, path=page_project, ok=-1),
+    # --- settings
+    Row("GET", "settings", ALL, page=True, path=slug),
+    Row("POST", "settings", ADMINS, page=True, path=slug, ok=-1, body={"name": "Renamed", "timezone": "UTC"}),
+    Row("POST", "settings_leave", ALL, page=True, path=slug, ok=-1),
+    Row("POST", "settings_delete", ("owner",), page=True, path=slug, ok=-1, body={"confirm": "wonder-looms"}),
+    Row("GET", "members", READERS, page=True, path=slug),
+    Row("POST", "members", ADMINS, page=True, path=slug, ok=-1, body={"email": "x@example.com", "role": "viewer"}),
+    Row("GET", "member", READERS, page=True, path=page_member),
+    Row("POST", "member", ADMINS, page=True, path=page_member, ok=-1, body={"role": "developer"}),
+    Row("POST", "member_remove", ADMINS, page=True, path=page_member, ok=-1),
+    Row("GET", "teams", READERS, page=True, path=slug),
+    Row("POST", "teams", ADMINS, page=True, path=slug, ok=-1, body={"name": "Warp", "once": "a"}),
+    Row("GET", "team", READERS, page=True, path=page_team),
+    Row("POST", "team", ADMINS, page=True, path=page_team, ok=-1, body={"name": "Weft"}),
+    Row("POST", "team_delete", ADMINS, page=True, path=page_team, ok=-1),
+    Row("POST", "team_member_add", ADMINS, page=True, path=page_team, ok=-1),
+    Row(
+        "POST", "team_member_remove", ADMINS, page=True, ok=-1,
+        path=lambda c, m: {"slug": c.org.slug, "team_slug": c.team.slug, "user_id": c.bob.id},
+    ),
+    Row("GET", "tags", ALL, page=True, path=slug),
+    Row("POST", "tags", ADMINS, page=True, path=slug, ok=-1, body={"key": "cost_center"}),
+    Row(
+        "POST", "tag_remove", ADMINS, page=True, path=slug, ok=-1, body={"key": "region"},
+    ),
+    Row("GET", "prices", ALL, page=True, path=slug),
+    Row("POST", "prices", ADMINS, page=True, path=slug, ok=-1, body={"model": "x"}),
+    Row(
+        "POST", "price_end", ADMINS, page=True, ok=-1,
+        path=lambda c, m: {"slug": c.org.slug, "price_id": m["price"]},
     ),
 )  # fmt: skip
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,7 +11,10 @@ import pytest
 from django.db import transaction
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
+from apps.core.clock import now
 from apps.projects.services import revoke_api_key
+from apps.usage.pricing.book import TOKEN_KINDS
+from apps.usage.services import price_set, register_tag_key
 from tests.cast import Api, Cast, make_key, rights_of
 from tests.matrix.matrix import ALL, EXCUSED, ROWS, Row
 
@@ -57,7 +62,12 @@ def made(cast: Cast) -> dict[str, Any]:
     bare, bare_token = make_key(cast, scopes=("gateway",))
     dead, dead_token = make_key(cast, scopes=("ingest", "read", "admin"))
     revoke_api_key(org_id=cast.org.id, project_id=cast.project.id, key_id=dead.id)
-    return {"key": key, "full": token, "bare": bare_token, "dead": dead_token, "bare_key": bare}
+    register_tag_key(org_id=cast.org.id, key="region")
+    price = price_set(
+        model="house-model", org_id=cast.org.id, valid_from=now() - timedelta(days=1), source="contract",
+        units=dict.fromkeys(TOKEN_KINDS, Decimal(1)),
+    )  # fmt: skip
+    return {"price": price, "key": key, "full": token, "bare": bare_token, "dead": dead_token, "bare_key": bare}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)

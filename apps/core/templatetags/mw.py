@@ -187,6 +187,12 @@ def here(context: Context, **changes: Any) -> str:
     return f"{request.path}?{urlencode(sorted(query.items()))}" if query else str(request.path)
 
 
+@register.simple_tag
+def url_query(**values: Any) -> str:
+    """``name=value`` for an address, whatever the value holds."""
+    return urlencode(values)
+
+
 @register.filter
 def exact_money(value: Any) -> str:
     """US dollars with every digit: for a bill explained."""

@@ -1,0 +1,273 @@
+"""Settings: members and teams. The pages of members stand here because they show teams, which accounts cannot know."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
+
+from apps.accounts import selectors as accounts
+from apps.accounts import services as members
+from apps.accounts.permissions import ROLE_CAPABILITIES, outranks
+from apps.accounts.web import can, org_page
+from apps.core.errors import Conflict, MindWeaveError, NotFound, PermissionDenied
+from apps.core.web.forms import add_problem, new_once, sentence, take_once
+from apps.identity import selectors as identity
+from apps.identity.web import user_id_of
+from apps.teams import selectors, services
+from apps.teams.contracts import TeamInfo
+from apps.teams.forms import ROLE_WORDS, AddMemberForm, AddToTeamForm, RoleForm, TeamForm
+
+__all__ = [
+    "member_page",
+    "member_remove",
+    "members_page",
+    "team_delete",
+    "team_member_add",
+    "team_member_remove",
+    "team_page",
+    "teams_page",
+]
+
+_PAGE = 25
+# What a person may be given where nothing else was chosen.
+_COMMON_ROLE = "developer"
+
+
+def _require(request: HttpRequest, capability: str) -> None:
+    if not can(request, capability):
+        raise PermissionDenied(f"Your role lacks {capability!r} here")
+
+
+def _roles_to_give(request: HttpRequest) -> list[str]:
+    own = request.membership.role  # type: ignore[attr-defined]
+    return [role for role in ROLE_CAPABILITIES if outranks(own, role)]
+
+
+# ---------------------------------------------------------------- members
+@org_page(capability="member.read", title="Members", key="settings")
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def members_page(request: HttpRequest) -> HttpResponse:
+    """``/o/<slug>/settings/members``: who belongs to the organisation, and a form that adds somebody."""
+    org = request.org  # type: ignore[attr-defined]
+    form = AddMemberForm(request.POST or None, roles=_roles_to_give(request), initial={"role": _COMMON_ROLE})
+    if request.method == "POST":
+        _require(request, "member.manage")
+        if form.is_valid() and _add_member(request, form):
+            return redirect("members", org.slug)
+    text = request.GET.get("q", "").replace("\0", "").strip()[:100]
+    asked = request.GET.get("page", "1")
+    page = int(asked) if asked.isascii() and asked.isdecimal() and len(asked) < 7 else 1
+    page = max(page, 1)
+    rows, total = accounts.member_search(org_id=org.id, text=text, start=(page - 1) * _PAGE, limit=_PAGE)
+    in_teams = selectors.teams_of(org.id, [row.user_id for row in rows])
+    context = {
+        "tab": "members",
+        "form": form,
+        "text": text,
+        "rows": [{"member": row, "teams": in_teams.get(row.user_id, [])} for row in rows],
+        "total": total,
+        "first": (page - 1) * _PAGE + 1,
+        "last": (page - 1) * _PAGE + len(rows),
+        "before": page - 1 if page > 1 else None,
+        "after": page + 1 if page * _PAGE < total else None,
+        "roles": ROLE_WORDS,
+        "may_manage": can(request, "member.manage"),
+        "me": user_id_of(request),
+    }
+    return render(request, "teams/members.html", context, status=400 if form.errors else 200)
+
+
+def _add_member(request: HttpRequest, form: AddMemberForm) -> bool:
+    org = request.org  # type: ignore[attr-defined]
+    email, role = form.cleaned_data["email"], form.cleaned_data["role"]
+    person = identity.user_by_email(email)
+    if person is None:
+        form.add_error(
+            "email", "Nobody has an account with this address. Ask them to sign up with it first; then add them here."
+        )
+        return False
+    try:
+        members.add_member(org_id=org.id, user_id=person.id, role=role, by_user_id=user_id_of(request))
+    except Conflict as error:
+        form.add_error("email", f"{sentence(error)}.")
+        return False
+    messages.success(request, f"{person.label} is now {role} here.")
+    return True
+
+
+@org_page(capability="member.read", title="Member", key="settings")
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def member_page(request: HttpRequest, user_id: UUID) -> HttpResponse:
+    """``/o/<slug>/settings/members/<id>``: one person; a form for their role, and the end of their membership."""
+    org = request.org  # type: ignore[attr-defined]
+    member = accounts.member_info(org_id=org.id, user_id=user_id)
+    own = request.membership.role  # type: ignore[attr-defined]
+    form = RoleForm(request.POST or None, roles=_roles_to_give(request), initial={"role": member.role})
+    if request.method == "POST":
+        _require(request, "member.manage")
+        if form.is_valid():
+            role = form.cleaned_data["role"]
+            try:
+                members.change_member_role(org_id=org.id, user_id=user_id, role=role, by_user_id=user_id_of(request))
+            except Conflict as error:
+                add_problem(form, error)
+            else:
+                messages.success(request, f"{member.label} is now {role} here.")
+                return redirect("member", org.slug, user_id)
+    context = {
+        "tab": "members",
+        "member": member,
+        "teams": selectors.teams_of(org.id, [user_id]).get(user_id, []),
+        "form": form,
+        "words": ROLE_WORDS[member.role],
+        "may_manage": can(request, "member.manage") and outranks(own, member.role),
+        "is_me": user_id == user_id_of(request),
+    }
+    return render(request, "teams/member.html", context, status=400 if form.errors else 200)
+
+
+@org_page(capability="member.manage", title="Members", key="settings")
+@require_POST
+def member_remove(request: HttpRequest, user_id: UUID) -> HttpResponse:
+    """Remove a member; who wants to leave does so in the general settings."""
+    org = request.org  # type: ignore[attr-defined]
+    if user_id == user_id_of(request):
+        messages.error(request, "To leave, use “Leave” in the general settings.")
+        return redirect("member", org.slug, user_id)
+    member = accounts.member_info(org_id=org.id, user_id=user_id)
+    try:
+        members.remove_member(org_id=org.id, user_id=user_id, by_user_id=user_id_of(request))
+    except Conflict as error:
+        messages.error(request, f"{sentence(error)}.")
+        return redirect("member", org.slug, user_id)
+    messages.success(request, f"{member.label} was removed.")
+    return redirect("members", org.slug)
+
+
+# ---------------------------------------------------------------- teams
+@org_page(capability="team.read", title="Teams", key="settings")
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def teams_page(request: HttpRequest) -> HttpResponse:
+    """``/o/<slug>/settings/teams``: the teams, and a form for a new one."""
+    org = request.org  # type: ignore[attr-defined]
+    teams = [selectors.team_info(row) for row in selectors.team_list(org.id).order_by("name", "id")]
+    names = {team.id: team.name for team in teams}
+    form = TeamForm(request.POST or None, teams=names)
+    if request.method == "POST":
+        _require(request, "team.manage")
+        if form.is_valid():
+            # A form that is sent twice makes one team: two teams may have the same name.
+            if not take_once(request):
+                return redirect("teams", org.slug)
+            try:
+                made = services.create_team(org_id=org.id, **form.cleaned_data)
+            except MindWeaveError as error:
+                add_problem(form, error)
+            else:
+                messages.success(request, f"Team {made.name} was made.")
+                return redirect("team", org.slug, made.slug)
+    sizes = selectors.team_sizes(org.id)
+    context = {
+        "tab": "teams",
+        "form": form,
+        "once": new_once(),
+        "rows": [
+            {
+                "team": team,
+                "above": names.get(team.parent_id) if team.parent_id else None,
+                "size": sizes.get(team.id, 0),
+            }
+            for team in teams
+        ],
+        "may_manage": can(request, "team.manage"),
+    }
+    return render(request, "teams/list.html", context, status=400 if form.errors else 200)
+
+
+def _by_slug(org_id: UUID, slug: str) -> TeamInfo:
+    team = selectors.team_list(org_id).filter(slug=slug).first()
+    if team is None:
+        raise NotFound()
+    return selectors.team_info(team)
+
+
+@org_page(capability="team.read", title="Team", key="settings")
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def team_page(request: HttpRequest, team_slug: str) -> HttpResponse:
+    """``/o/<slug>/settings/teams/<team>``: who is in it; forms for its name, its members and its end."""
+    org = request.org  # type: ignore[attr-defined]
+    team = _by_slug(org.id, team_slug)
+    names = selectors.team_names(org.id)
+    others = {id_: name for id_, name in names.items() if id_ != team.id}
+    form = TeamForm(request.POST or None, teams=others, initial={"name": team.name, "parent_id": team.parent_id})
+    if request.method == "POST":
+        _require(request, "team.manage")
+        if form.is_valid():
+            try:
+                services.update_team(org_id=org.id, team_id=team.id, changes=form.cleaned_data)
+            except MindWeaveError as error:
+                add_problem(form, error)
+            else:
+                messages.success(request, "Saved.")
+                return redirect("team", org.slug, team.slug)
+    rows = selectors.team_members(org_id=org.id, team_id=team.id).order_by("user__email")
+    people = [
+        {"id": row.user_id, "email": row.user.email, "name": row.user.name, "primary": row.is_primary} for row in rows
+    ]
+    may_manage = can(request, "team.manage")
+    context: dict[str, Any] = {
+        "tab": "teams",
+        "team": team,
+        "above": names.get(team.parent_id) if team.parent_id else None,
+        "form": form,
+        "people": people,
+        "may_manage": may_manage,
+    }
+    if may_manage:
+        within = {person["id"] for person in people}
+        outside = [one for one in accounts.member_infos(org.id) if one.user_id not in within]
+        context["add"] = AddToTeamForm(people=outside) if outside else None
+    return render(request, "teams/detail.html", context, status=400 if form.errors else 200)
+
+
+@org_page(capability="team.manage", title="Teams", key="settings")
+@require_POST
+def team_delete(request: HttpRequest, team_slug: str) -> HttpResponse:
+    """Delete a team; usage that was counted for it stays."""
+    org = request.org  # type: ignore[attr-defined]
+    team = _by_slug(org.id, team_slug)
+    services.delete_team(org_id=org.id, team_id=team.id)
+    messages.success(request, f"Team {team.name} was deleted.")
+    return redirect("teams", org.slug)
+
+
+@org_page(capability="team.manage", title="Teams", key="settings")
+@require_POST
+def team_member_add(request: HttpRequest, team_slug: str) -> HttpResponse:
+    """Put a member into a team; again is harmless."""
+    org = request.org  # type: ignore[attr-defined]
+    team = _by_slug(org.id, team_slug)
+    form = AddToTeamForm(request.POST, people=accounts.member_infos(org.id))
+    if form.is_valid():
+        services.add_team_member(org_id=org.id, team_id=team.id, user_id=form.cleaned_data["user_id"])
+    else:
+        messages.error(request, "Choose a member of the organisation.")
+    return redirect("team", org.slug, team.slug)
+
+
+@org_page(capability="team.manage", title="Teams", key="settings")
+@require_POST
+def team_member_remove(request: HttpRequest, team_slug: str, user_id: UUID) -> HttpResponse:
+    """Take somebody out of a team."""
+    org = request.org  # type: ignore[attr-defined]
+    team = _by_slug(org.id, team_slug)
+    services.remove_team_member(org_id=org.id, team_id=team.id, user_id=user_id)
+    return redirect("team", org.slug, team.slug)
