@@ -70,6 +70,10 @@ def page_project(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
     return {"slug": cast.org.slug, "project_slug": cast.project.slug}
 
 
+def page_event(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"slug": cast.org.slug, "event_id": "01a209e4-215f-7371-be17-514d2bfae41c"}
+
+
 def page_member(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
     return {"slug": cast.org.slug, "user_id": cast.dora.id}
 
@@ -169,6 +173,16 @@ ROWS = (
     # --- pages of an organisation
     Row("GET", "home", ALL, page=True, path=slug),
     Row("GET", "home_csv", ALL, page=True, path=lambda c, m: {"slug": c.org.slug, "panel": "days"}),
+    Row("GET", "usage", ALL, page=True, path=slug),
+    Row("GET", "usage_csv", ALL, page=True, path=slug),
+    Row("GET", "costs", ALL, page=True, path=slug),
+    Row("GET", "costs_csv", ALL, page=True, path=lambda c, m: {"slug": c.org.slug, "part": "models"}),
+    Row("GET", "sessions", ALL, page=True, path=slug),
+    Row("GET", "sessions_csv", ALL, page=True, path=slug),
+    Row("GET", "session", ALL, 404, page=True, path=slug),
+    Row("GET", "events", ALL, page=True, path=slug),
+    Row("GET", "events_csv", ALL, page=True, path=slug),
+    Row("GET", "event", ALL, 404, page=True, path=page_event),
     Row("GET", "live", ALL, page=True, path=slug),
     Row("GET", "first_run", ALL, page=True, path=slug, ok=-1),
     Row("GET", "first_event", ALL, page=True, path=page_project, ok=-1),
