@@ -92,15 +92,19 @@ def _context(request: HttpRequest, project: ProjectInfo | None, made: Made | Non
         return {"project": None}
     rows = projects.key_list(org_id=project.org_id, project_id=project.id)
     keys = [key for key in map(projects.key_info, rows) if _sends(key)]
-    seen = first_event(project.org_id, project.id)
+    newest = first_event(project.org_id, project.id)
+    # Without scripts the page is asked for again, and says what it had seen when it was opened.
+    again = request.method == "GET" and "seen" in request.GET
+    seen = _seen(request) if again else (newest.id if newest else None)
     return {
+        "event": newest if newest and newest.id != seen else None,
         "project": project,
         "keys": keys,
         "made": made,
         "once": new_once(),
         "snippets": snippets(base_url=public_url(request), token=made[1] if made else None),
-        "seen": seen.id if seen else None,
-        "last": seen,
+        "seen": seen,
+        "last": newest,
         "host": request.get_host(),
     }
 

@@ -144,6 +144,15 @@ def test_only_what_comes_after_the_page_was_opened_is_an_arrival(cast: Cast, sen
     assert "claude-opus-4-5" in body
 
 
+def test_without_scripts_looking_again_shows_what_arrived(cast: Cast, send) -> None:
+    for _ in range(2):
+        page = cast.owner.get(cast.url("connect?project=shuttle")).content.decode()
+        again = html.unescape(re.search(r'href="([^"]+)">Look again', page)[1])
+        assert "Look again" in cast.owner.get(again).content.decode(), "nothing yet"
+        send(event())
+        assert "We saw your event" in cast.owner.get(again).content.decode()
+
+
 def test_the_first_event_of_a_project_is_seen_and_another_projects_is_not(cast: Cast, send) -> None:
     quiet: ProjectInfo = create_project(org_id=cast.org.id, name="Quiet")
     create_api_key(org_id=cast.org.id, project_id=quiet.id, name="k", scopes=["ingest"])
