@@ -12,7 +12,7 @@ from tests.browser.conftest import Open, Product, Visit
 pytestmark = [pytest.mark.chromium, pytest.mark.processes]
 
 PAGES = ["settings", "settings/members", "settings/teams", "settings/tags", "settings/prices", "connect"]
-LOOKS = [("light", 1440), ("dark", 1440), ("light", 1024), ("light", 375), ("dark", 375)]
+LOOKS = [("light", 1440), ("dark", 1024), ("light", 375)]
 
 
 def at_home(visit: Open, state: Any, **options: Any) -> tuple[Visit, str]:

@@ -19,7 +19,7 @@ PAGES = {
     "sessions": "sessions",
     "events": "events",
 }
-LOOKS = [("light", 1440), ("dark", 1440), ("light", 1024), ("light", 375), ("dark", 375)]
+LOOKS = [("light", 1440), ("dark", 1024), ("light", 375)]
 
 
 def at_home(visit: Open, state: Any, **options: Any) -> tuple[Visit, str]:

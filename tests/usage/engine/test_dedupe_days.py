@@ -52,9 +52,7 @@ def test_each_key_counts_once_for_eight_stripes_whatever_happens(
 ) -> None:
     monkeypatch.setattr("apps.usage.drain.dedupe.MERGE_SEGMENTS", 1)
 
-    @hypothesis_settings(
-        max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-    )
+    @hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.lists(steps, min_size=5, max_size=40))
     def check(history: list[tuple[str, object]]) -> None:
         with connection.cursor() as cursor:
