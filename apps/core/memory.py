@@ -11,7 +11,7 @@ __all__ = ["give_back"]
 def _trim() -> Callable[[int], int] | None:
     """``malloc_trim`` of the GNU C library, or None where there is none."""
     try:
-        return ctypes.CDLL(None).malloc_trim  # type: ignore[no-any-return]
+        return ctypes.CDLL(None).malloc_trim
     except (OSError, AttributeError):
         return None
 
