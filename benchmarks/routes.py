@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-__all__ = ["measure"]
+__all__ = ["Caller", "measure", "sign_in"]
 
 ALONE, AT_ONCE, CALLERS = 150, 25, 8
 
@@ -34,7 +34,7 @@ class Caller:
         return answer.status, answer.read(), answer.headers
 
 
-def _sign_in(url: str, facts: dict[str, Any]) -> dict[str, str]:
+def sign_in(url: str, facts: dict[str, Any]) -> dict[str, str]:
     """The cookie of a session, through the login page as a browser would."""
     caller = Caller(url, {})
     _, page, headers = caller("GET", "/login")
@@ -65,7 +65,7 @@ def measure(url: str, facts: dict[str, Any]) -> None:
         "POST", "/auth/login", json.dumps({"email": facts["email"], "password": facts["password"]}).encode()
     )
     access = {"Authorization": f"Bearer {json.loads(answer)['access_token']}", "Content-Type": "application/json"}
-    page = _sign_in(url, facts)
+    page = sign_in(url, facts)
     org, project = facts["org_id"], facts["project_id"]
     _, answer, _ = Caller(url, access)("GET", f"/orgs/{org}")
     slug = json.loads(answer)["slug"]

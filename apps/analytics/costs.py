@@ -111,7 +111,7 @@ def costs(*, org_id: UUID, period: Period) -> Costs:
     if number is not None:
         with connection.cursor() as cursor:
             cursor.execute(
-                _SQL.format(rollups=rollup_sql("day")),
+                _SQL.format(rollups=rollup_sql("day", "what")),
                 {"org": number, "start": period.first, "end": period.end.date()},
             )
             rows = cursor.fetchall()

@@ -105,6 +105,6 @@ def _figures(metrics: Metrics) -> Figures:
         call_errors=metrics.call_errors,
         input_tokens=metrics.input_tokens, output_tokens=metrics.output_tokens,
         cache_read_tokens=metrics.cache_read_tokens, cache_creation_tokens=metrics.cache_creation_tokens,
-        cost=Decimal(metrics.cost_usd), unpriced=metrics.unpriced,
+        cost=Decimal(metrics.cost_nano).scaleb(-9), unpriced=metrics.unpriced,
         p50=metrics.latency_ms_p50, p95=metrics.latency_ms_p95,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import connection
 
 from apps.analytics.period import Period
-from apps.usage.pricing.book import PriceClass, get_book
+from apps.usage.pricing.book import PriceClass, PriceRow, get_book
 from apps.usage.store import org_number, rollup_sql
 
 __all__ = ["cache_savings"]
@@ -32,10 +32,11 @@ def cache_savings(org_id: UUID, period: Period) -> Decimal | None:
     if number is None:
         return None
     book = get_book()
-    saved, known = Fraction(0), False
+    # By the price's place in memory: the book holds them all, and its rows hold what cannot be hashed.
+    sums: dict[tuple[int, PriceClass], tuple[PriceRow, list[int]]] = {}
     with connection.cursor() as cursor:
         cursor.execute(
-            _SQL.format(rollups=rollup_sql("day")),
+            _SQL.format(rollups=rollup_sql("day", "what")),
             {"org": number, "start": period.first, "end": period.end.date()},
         )
         rows = cursor.fetchall()
@@ -44,8 +45,13 @@ def cache_savings(org_id: UUID, period: Period) -> Decimal | None:
         price = book.find(model, noon, org_id)
         if price is None:
             continue
-        plain, _, of_read, of_short, of_long, _ = book.rates_of(price, PriceClass(tier, batch, geo, speed, band))
-        saved += plain * int(read + short_lived + long_lived)
-        saved -= of_read * int(read) + of_short * int(short_lived) + of_long * int(long_lived)
-        known = True
-    return Decimal(round(saved)).scaleb(-9) if known else None
+        price_class = PriceClass(tier, batch, geo, speed, band)
+        _, tokens = sums.setdefault((id(price), price_class), (price, [0, 0, 0]))
+        for kind, count in enumerate((read, short_lived, long_lived)):
+            tokens[kind] += int(count)
+    saved = Fraction(0)
+    for (_, price_class), (price, (read, short_lived, long_lived)) in sums.items():
+        plain, _, of_read, of_short, of_long, _ = book.rates_of(price, price_class)
+        saved += plain * (read + short_lived + long_lived)
+        saved -= of_read * read + of_short * short_lived + of_long * long_lived
+    return Decimal(round(saved)).scaleb(-9) if sums else None

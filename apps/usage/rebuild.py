@@ -16,6 +16,7 @@ from apps.audit.services import record
 from apps.core import clock
 from apps.core.errors import ValidationFailed
 from apps.usage.chunks import Chunk, fetch, micros_of, read_chunks
+from apps.usage.drain.fold import DAY_TABLES
 from apps.usage.drain.rows import DELTA, Events, Sessions, delta_rows
 from apps.usage.drain.write import copy_rows
 
@@ -100,7 +101,11 @@ def rebuild_rollups(*, org_id: UUID, first: date, last: date) -> int:
                 "DELETE FROM usage_delta WHERE org = %(org)s AND minute >= %(start)s AND minute < %(end)s",
                 "DELETE FROM usage_rollup_minute WHERE org = %(org)s AND bucket >= %(start)s AND bucket < %(end)s",
                 "DELETE FROM usage_rollup_quarter WHERE org = %(org)s AND bucket >= %(start)s AND bucket < %(end)s",
-                "DELETE FROM usage_rollup_day WHERE org = %(org)s AND day >= %(first)s AND day <= %(last)s",
+                *(
+                    f"DELETE FROM {table} WHERE org = %(org)s AND day >= %(first)s AND day <= %(last)s"  # noqa: S608
+                    for table in DAY_TABLES
+                ),
+                "UPDATE usage_org SET past_version = past_version + 1 WHERE id = %(org)s",
             ):
                 cursor.execute(statement, times)
         events = 0
@@ -187,6 +192,8 @@ def _rollup_sums(period: _Period, day: date) -> dict[str, dict[str, int]]:
         ("minute", "bucket >= %(start)s AND bucket < %(end)s"),
         ("quarter", "bucket >= %(start)s AND bucket < %(end)s"),
         ("day", "day = %(day)s"),
+        ("day_what", "day = %(day)s"),
+        ("day_who", "day = %(day)s"),
     ):
         rows = fetch(
             f"SELECT {added} FROM (SELECT {_SUMS} FROM usage_rollup_{table} WHERE org = %(org)s AND {condition}"  # noqa: S608

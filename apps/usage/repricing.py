@@ -261,6 +261,7 @@ def _correct(org: int, minute: Ints, who: Ints, what: Ints, cost: Ints, unpriced
             " %s::integer[]) AS d (m, who, what, cost, unpriced) WHERE cost <> 0 OR unpriced <> 0",
             [org, *(row.tolist() for row in keys), costs.tolist(), counts.tolist()],
         )
+        cursor.execute("UPDATE usage_org SET past_version = past_version + 1 WHERE id = %s", [org])
 
 
 def _correct_sessions(org: int, c: dict[str, Any], cost: Ints) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import F
 
 from apps.audit.services import record
 from apps.core import clock
@@ -18,7 +19,7 @@ from apps.usage.ingest.columns import Built, Window, build
 from apps.usage.ingest.committer import committer
 from apps.usage.ingest.decode import MAX_EVENTS
 from apps.usage.ingest.inbox import InboxRow, gauge, insert_again
-from apps.usage.models import Person, TagKey
+from apps.usage.models import Org, Person, TagKey
 from apps.usage.pricing.writes import price_end, price_set
 from apps.usage.telemetry import count_accepted, count_duplicates, count_rejected
 
@@ -153,6 +154,7 @@ def claim_person(*, org_id: UUID, person_id: UUID, user_id: UUID) -> None:
         if person is None:
             raise NotFound("There is no such person")
         Person.objects.filter(id=person_id).update(claimed_by=user_id, claimed_at=clock.now())
+        Org.objects.update(past_version=F("past_version") + 1)
         record(
             action="usage.person_claimed",
             org_id=org_id,

@@ -15,15 +15,38 @@ from django.db import connection
 
 from apps.core import clock
 
-__all__ = ["MEASURES", "Grain", "InboxState", "as_of", "inbox_state", "org_number", "rollup_sql", "session_sql"]
+__all__ = [
+    "MEASURES",
+    "Grain",
+    "InboxState",
+    "OrgState",
+    "Side",
+    "as_of",
+    "inbox_state",
+    "org_number",
+    "org_state",
+    "rollup_sql",
+    "session_sql",
+]
 
 Grain = Literal["minute", "quarter", "day"]
+Side = Literal["both", "what", "who"]
 
 MEASURES = (
     "events", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens",
     "web_searches", "cost_nano", "reported_nano", "unpriced", "latency_count", "latency_ms", "latency_hist",
 )  # fmt: skip
 _COLUMNS = ", ".join(("who", "what", *MEASURES))
+_KEYS: dict[Side, tuple[str, ...]] = {
+    "both": ("who", "what"),
+    "what": ("what",),
+    "who": ("who", "event_type", "status"),
+}
+_DAYS: dict[Side, str] = {
+    "both": "usage_rollup_day",
+    "what": "usage_rollup_day_what",
+    "who": "usage_rollup_day_who",
+}
 
 
 def org_number(org_id: UUID) -> int | None:
@@ -34,21 +57,51 @@ def org_number(org_id: UUID) -> int | None:
     return row[0] if row else None
 
 
-def rollup_sql(grain: Grain) -> str:
+@dataclass(frozen=True, slots=True)
+class OrgState:
+    """What to know before reading: an organisation's surrogate, the version of its past, and :func:`as_of`.
+
+    As long as the version is the same, so are all sums of the days before its yesterday.
+    """
+
+    number: int
+    past: int
+    as_of: datetime
+
+
+def org_state(org_id: UUID) -> OrgState | None:
+    """The state of an organisation, or None where nothing was counted for it yet. Ask before reading."""
+    moment = clock.now()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id, past_version, (SELECT min(received_at) FROM usage_inbox WHERE org_id = %(org)s)"
+            " FROM usage_org WHERE org_id = %(org)s",
+            {"org": org_id},
+        )
+        row = cursor.fetchone()
+    return OrgState(int(row[0]), int(row[1]), min(moment, row[2] or moment)) if row else None
+
+
+def rollup_sql(grain: Grain, side: Side = "both") -> str:
     """A parenthesised subquery of one organisation's sums in ``[start, end)``, columns ``bucket, who, what`` and
     :data:`MEASURES`; several rows may share a key.
 
     Parameters: ``%(org)s`` (its surrogate), ``%(start)s``, ``%(end)s`` (timestamps; for ``day`` dates in the
     organisation's time zone). ``minute`` reaches back 35 days; ``quarter`` and ``day`` for ever. ``start`` and ``end``
     lie on borders of the grain.
+
+    Days are kept by one side, too, a tenth of the rows and less: ``what`` has no column ``who``, and ``who`` has
+    ``event_type, status`` in the place of ``what``.
     """
     if grain == "day":
         zone = "(SELECT timezone FROM usage_org WHERE id = %(org)s)"
+        columns = ", ".join((*_KEYS[side], *MEASURES))
+        kinds = " JOIN usage_what k ON k.id = usage_delta.what" if side == "who" else ""
         return (
-            f"(SELECT day AS bucket, {_COLUMNS} FROM usage_rollup_day"  # noqa: S608
+            f"(SELECT day AS bucket, {columns} FROM {_DAYS[side]}"  # noqa: S608
             " WHERE org = %(org)s AND day >= %(start)s AND day < %(end)s"
             f" UNION ALL SELECT (minute AT TIME ZONE {zone})::date,"
-            f" {_COLUMNS} FROM usage_delta WHERE org = %(org)s"
+            f" {columns} FROM usage_delta{kinds} WHERE org = %(org)s"
             f" AND minute >= (%(start)s::date::timestamp AT TIME ZONE {zone})"
             f" AND minute < (%(end)s::date::timestamp AT TIME ZONE {zone}))"
         )

@@ -66,11 +66,16 @@ class IdSegmentAdmin(ReadOnlyAdmin):
         return rows
 
 
-@admin.register(models.RollupDelta, models.RollupMinute, models.RollupQuarter, models.RollupDay)
+@admin.register(
+    models.RollupDelta, models.RollupMinute, models.RollupQuarter, models.RollupDay, models.RollupDayWhat,
+    models.RollupDayWho,
+)  # fmt: skip
 class RollupAdmin(SumsAdmin):
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
         key = self.model._meta.pk.name
-        return (key, "org", "who", "what", "events", *_TOKENS, "cost_nano", "reported_nano", "unpriced")
+        names = {field.name for field in self.model._meta.fields}
+        by = [name for name in ("who", "what", "event_type", "status") if name in names]
+        return (key, "org", *by, "events", *_TOKENS, "cost_nano", "reported_nano", "unpriced")
 
 
 @admin.register(models.Session)

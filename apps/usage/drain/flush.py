@@ -34,6 +34,8 @@ from apps.usage.texts import kept as kept_texts
 
 __all__ = ["Flush", "InboxItem", "prepare", "session_number"]
 
+# Yesterday began 23 hours ago or earlier, even where a day lost an hour; another one is for a flush over midnight.
+LATE_US = 22 * 3600 * 1_000_000
 # What of a record the rows are made of.
 _COLUMNS = (
     "id", "ts", "cost", "reported", "flags", "stop", "input", "output", "cache_read", "write_5m", "write_1h", "web",
@@ -61,6 +63,7 @@ class Flush:
     new_keys: NewKeys | None = None
     chunks: bytes = b""
     drop_days: list[int] = field(default_factory=list)
+    late_orgs: list[int] = field(default_factory=list)
     deltas: bytes = b""
     session_deltas: bytes = b""
     people: list[tuple[UUID, UUID, str, str]] = field(default_factory=list)
@@ -96,11 +99,18 @@ def prepare(items: list[InboxItem], dims: Dimensions, index: DedupeIndex) -> Flu
             flush.chunks = copied_chunks(kept)
             flush.drop_days = sorted({chunk.drop_day for chunk in kept})
         flush.deltas = delta_rows(events)
+        flush.late_orgs = _late(events)
         flush.session_deltas = session_rows(events, types)
         flush.summaries = summaries(orgs, events, types, dims)
         if flush.unpriced:
             flush.unpriced_models = unpriced_models(orgs, events, types)
     return flush
+
+
+def _late(events: Events) -> list[int]:
+    """The organisations of which an event may lie before their yesterday, in whatever time zone."""
+    late = events.columns["ts"] < round(clock.now().timestamp() * 1_000_000) - LATE_US
+    return np.unique(events.org[late]).tolist() if late.any() else []
 
 
 def _dedupe(

@@ -4,6 +4,7 @@ Each step is one statement or one transaction, so that at any moment an event is
 Sums are inserted, never updated; `compact` later makes one row of those of a closed bucket.
 """
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
 from django.db import connection, transaction
@@ -12,6 +13,7 @@ from apps.core import clock
 from apps.core.partitions import drop_partitions, ensure_partitions
 
 __all__ = [
+    "DAY_TABLES",
     "MINUTE_DAYS",
     "compact_days",
     "compact_quarters",
@@ -22,6 +24,12 @@ __all__ = [
 ]
 
 MINUTE_DAYS = 35
+# The tables of days, and what each sums by.
+DAY_TABLES = {
+    "usage_rollup_day": ("who", "what"),
+    "usage_rollup_day_what": ("what",),
+    "usage_rollup_day_who": ("who", "event_type", "status"),
+}
 GRACE = timedelta(seconds=10)
 BATCH = 100_000
 # Beyond this a histogram that only grew by appending is longer than one that names each bucket once.
@@ -50,10 +58,19 @@ WITH gone AS (
     INSERT INTO usage_rollup_quarter (bucket, org, who, what, {_MEASURES})
     SELECT date_bin('15 minutes', minute, '2000-01-01'), org, who, what, {_SUMS}, {_HIST}
     FROM gone GROUP BY 1, org, who, what
-), days AS (
-    INSERT INTO usage_rollup_day (day, org, who, what, {_MEASURES})
+), days (day, org, who, what, {_MEASURES}) AS MATERIALIZED (
     SELECT (minute AT TIME ZONE o.timezone)::date, org, who, what, {_SUMS}, {_HIST}
     FROM gone JOIN usage_org o ON o.id = gone.org GROUP BY 1, org, who, what
+), whole AS (
+    INSERT INTO usage_rollup_day (day, org, who, what, {_MEASURES})
+    SELECT day, org, who, what, {_MEASURES} FROM days
+), whats AS (
+    INSERT INTO usage_rollup_day_what (day, org, what, {_MEASURES})
+    SELECT day, org, what, {_SUMS}, {_HIST} FROM days GROUP BY day, org, what
+), whos AS (
+    INSERT INTO usage_rollup_day_who (day, org, who, event_type, status, {_MEASURES})
+    SELECT day, org, who, event_type, status, {_SUMS}, {_HIST}
+    FROM days JOIN usage_what t ON t.id = days.what GROUP BY day, org, who, event_type, status
 )
 SELECT count(*) FROM gone
 """  # noqa: S608
@@ -120,24 +137,25 @@ def fold_all() -> None:
 def compact_quarters() -> int:
     """Make one row of each key's rows in the quarter-hours that ended lately; returns how many rows went."""
     end = clock.now() - timedelta(minutes=15)
-    return _compact("usage_rollup_quarter", "bucket", end - timedelta(hours=2), end)
+    return _compact("usage_rollup_quarter", "bucket", ("who", "what"), end - timedelta(hours=2), end)
 
 
 def compact_days() -> int:
-    """The same for today's and yesterday's rows of the day table, which get new ones with every fold."""
+    """The same for today's and yesterday's rows of the day tables, which get new ones with every fold."""
     today = clock.now().date()
-    return _compact("usage_rollup_day", "day", today - timedelta(days=2), today + timedelta(days=2))
+    start, end = today - timedelta(days=2), today + timedelta(days=2)
+    return sum(_compact(table, "day", by, start, end) for table, by in DAY_TABLES.items())
 
 
-def _compact(table: str, column: str, start: date, end: date) -> int:
+def _compact(table: str, column: str, by: Sequence[str], start: date, end: date) -> int:
     """Only keys that have several rows are touched."""
-    key = f"org, {column}, who, what"
+    names = ("org", column, *by)
+    key, same = ", ".join(names), " AND ".join(f"t.{name} = s.{name}" for name in names)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             f"WITH several AS (SELECT {key} FROM {table} WHERE {column} >= %(start)s AND {column} < %(end)s"  # noqa: S608
             f" GROUP BY {key} HAVING count(*) > 1),"
-            f" gone AS (DELETE FROM {table} t USING several s WHERE t.org = s.org AND t.{column} = s.{column}"
-            f" AND t.who = s.who AND t.what = s.what RETURNING t.*),"
+            f" gone AS (DELETE FROM {table} t USING several s WHERE {same} RETURNING t.*),"
             f" back AS (INSERT INTO {table} ({key}, {_MEASURES})"
             f" SELECT {key}, {_SUMS}, CASE WHEN length({_HIST}) > {_LONG_HISTOGRAM}"
             f" THEN usage_hist_compact({_HIST}) ELSE {_HIST} END FROM gone GROUP BY {key} RETURNING 1)"

@@ -51,6 +51,10 @@ def write(flush: Flush, mask: int) -> int | None:
                     " SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[]) ON CONFLICT DO NOTHING",
                     [list(column) for column in zip(*flush.people, strict=True)],
                 )
+            if flush.late_orgs:
+                cursor.execute(
+                    "UPDATE usage_org SET past_version = past_version + 1 WHERE id = ANY(%s)", [flush.late_orgs]
+                )
         if flush.new_keys is not None and len(flush.new_keys.keys):
             segment = insert_segment(mask, flush.new_keys.stripe, 0, flush.new_keys.keys)
         keep(flush.summaries)

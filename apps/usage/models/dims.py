@@ -9,12 +9,16 @@ __all__ = ["Org", "Person", "TagKey", "TagSet", "TagValue", "What", "Who"]
 
 
 class Org(OrgScopedModel):
-    """An organisation's surrogate; ``salt`` keys the mixing of its event ids and never changes."""
+    """An organisation's surrogate; ``salt`` keys the mixing of its event ids and never changes.
+
+    ``past_version`` grows whenever sums of a day before yesterday may have changed.
+    """
 
     id = models.IntegerField(primary_key=True)
     org_id = models.UUIDField(unique=True)
     salt = models.BinaryField()
     timezone = models.TextField()
+    past_version = models.BigIntegerField()
     created_at = models.DateTimeField()
 
     class Meta:

@@ -5,7 +5,16 @@ from django.db import models
 
 from apps.usage.models.base import OrgSurrogateManager
 
-__all__ = ["RollupDay", "RollupDelta", "RollupMinute", "RollupQuarter", "Session", "SessionDelta"]
+__all__ = [
+    "RollupDay",
+    "RollupDayWhat",
+    "RollupDayWho",
+    "RollupDelta",
+    "RollupMinute",
+    "RollupQuarter",
+    "Session",
+    "SessionDelta",
+]
 
 
 class Measures(models.Model):
@@ -15,8 +24,6 @@ class Measures(models.Model):
     """
 
     org = models.IntegerField()
-    who = models.IntegerField()
-    what = models.IntegerField()
     events = models.IntegerField()
     input_tokens = models.BigIntegerField()
     output_tokens = models.BigIntegerField()
@@ -40,7 +47,17 @@ class Measures(models.Model):
         return f"{self.events} events, {self.pk}"
 
 
-class RollupDelta(Measures):
+class BothSides(Measures):
+    """By who and what."""
+
+    who = models.IntegerField()
+    what = models.IntegerField()
+
+    class Meta:
+        abstract = True
+
+
+class RollupDelta(BothSides):
     """Not folded yet: what each flush of the drain appended."""
 
     minute = models.DateTimeField(primary_key=True)
@@ -50,7 +67,7 @@ class RollupDelta(Measures):
         db_table = "usage_delta"
 
 
-class RollupMinute(Measures):
+class RollupMinute(BothSides):
     """By minute, kept 35 days."""
 
     bucket = models.DateTimeField(primary_key=True)
@@ -60,7 +77,7 @@ class RollupMinute(Measures):
         db_table = "usage_rollup_minute"
 
 
-class RollupQuarter(Measures):
+class RollupQuarter(BothSides):
     """By quarter of an hour, kept for ever: any time zone's day is made of them."""
 
     bucket = models.DateTimeField(primary_key=True)
@@ -70,7 +87,7 @@ class RollupQuarter(Measures):
         db_table = "usage_rollup_quarter"
 
 
-class RollupDay(Measures):
+class RollupDay(BothSides):
     """By day in the organisation's time zone, kept for ever."""
 
     day = models.DateField(primary_key=True)
@@ -78,6 +95,30 @@ class RollupDay(Measures):
     class Meta:
         managed = False
         db_table = "usage_rollup_day"
+
+
+class RollupDayWhat(Measures):
+    """The same without who: for questions that name nobody."""
+
+    day = models.DateField(primary_key=True)
+    what = models.IntegerField()
+
+    class Meta:
+        managed = False
+        db_table = "usage_rollup_day_what"
+
+
+class RollupDayWho(Measures):
+    """The same without what, but for what calls and errors are told by."""
+
+    day = models.DateField(primary_key=True)
+    who = models.IntegerField()
+    event_type = models.TextField()
+    status = models.TextField()
+
+    class Meta:
+        managed = False
+        db_table = "usage_rollup_day_who"
 
 
 class SessionMeasures(models.Model):

@@ -1,13 +1,11 @@
 """Sums over the rollups: by time, by any dimension, in any time zone."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
-
-from django.db import connection
 
 from apps.core.clock import now
 from apps.core.errors import ValidationFailed
@@ -15,7 +13,14 @@ from apps.core.money import nano_to_str
 from apps.core.tenancy import org_scope
 from apps.usage import histogram, store
 from apps.usage.models import TagKey
-from apps.usage.selectors.dimensions import DIMENSIONS, dimension_column, dimension_conditions, dimension_joins
+from apps.usage.selectors.dimensions import (
+    DIMENSIONS,
+    WHAT_DIMENSIONS,
+    dimension_column,
+    dimension_conditions,
+    dimension_joins,
+)
+from apps.usage.selectors.past import SUMS, Row, past_rows, rows_of
 
 __all__ = [
     "DIMENSIONS",
@@ -33,10 +38,6 @@ MAX_ROWS = 10_000
 # Minute rows are kept 35 days; a margin of one keeps a query from reading a half-dropped day.
 _MINUTES_KEPT = timedelta(days=34)
 
-_SUMS = (
-    "events", "calls", "tool_calls", "errors", "call_errors", "input_tokens", "output_tokens", "cache_read_tokens",
-    "cache_creation_tokens", "web_searches", "cost_nano", "reported_nano", "unpriced",
-)  # fmt: skip
 _SQL_SUMS = """
     sum(r.events),
     sum(r.events) FILTER (WHERE t.event_type = 'api_call'),
@@ -52,7 +53,7 @@ _SQL_LATENCIES = "string_agg(r.latency_hist, ''::bytea) FILTER (WHERE t.event_ty
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """Sums of one row (docs/definitions.md). ``cost_nano`` is nano-USD; latencies are those of calls, in ms.
+    """Sums of one row (docs/definitions.md), in the order of ``past.SUMS``. ``cost_nano`` is nano-USD; latencies are those of calls, in ms.
 
     ``errors`` are those of calls and tool calls, ``call_errors`` those of calls alone; ``unpriced`` counts events
     without a price.
@@ -103,21 +104,6 @@ class UsageAnswer:
     as_of: datetime
 
 
-@dataclass(slots=True)
-class _Sums:
-    values: list[int] = field(default_factory=lambda: [0] * len(_SUMS))
-    histograms: list[bytes] = field(default_factory=list)
-
-    def add(self, values: Sequence[int], latencies: bytes) -> None:
-        self.values = [a + b for a, b in zip(self.values, values, strict=True)]
-        if latencies:
-            self.histograms.append(latencies)
-
-    def metrics(self) -> Metrics:
-        p50, p95 = histogram.percentiles(b"".join(self.histograms), (0.5, 0.95))
-        return Metrics(**dict(zip(_SUMS, self.values, strict=True)), latency_ms_p50=p50, latency_ms_p95=p95)
-
-
 def tag_keys(org_id: UUID) -> list[str]:
     """The metadata keys that the organisation groups by."""
     with org_scope(org_id):
@@ -144,30 +130,19 @@ def usage_aggregate(
     Raises :class:`ValidationFailed` for what cannot be answered exactly: borders inside a minute, minutes older than 34
     days, more than 10,000 rows.
     """
-    as_of = store.as_of(org_id)
-    org = store.org_number(org_id)
+    org = store.org_state(org_id)
     if org is None or start >= end:
-        return UsageAnswer([], Metrics(), as_of)
+        return UsageAnswer([], Metrics(), store.as_of(org_id))
     zone = ZoneInfo(timezone)
     grain = _grain(start, end, zone, granularity, same_zone=timezone == org_timezone)
-    params: dict[str, Any] = {"org": org, "start": start, "end": end, "tz": timezone}
-    if grain == "day":
-        params |= {"start": start.astimezone(zone).date(), "end": end.astimezone(zone).date()}
-    dimensions = [dimension_column(name, index, params) for index, name in enumerate(group_by)]
-    conditions = dimension_conditions(filters or {}, params)
-    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    bucket = _bucket(grain, granularity)
-    keys = [bucket, *dimensions]
-    latencies = _SQL_LATENCIES if latency else "NULL::bytea"
-    sql = (
-        f"SELECT {', '.join(keys)}, {_SQL_SUMS}, {latencies} FROM {store.rollup_sql(grain)} r "  # noqa: S608 - parts are our own
-        "JOIN usage_who w ON w.id = r.who JOIN usage_what t ON t.id = r.what "
-        f"{dimension_joins((*group_by, *(filters or ())))}"
-        f"{where} GROUP BY {', '.join(str(i + 1) for i in range(len(keys)))} LIMIT {MAX_ROWS + 1}"
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(sql, params)
-        found = cursor.fetchall()
+    params: dict[str, Any] = {"org": org.number, "tz": timezone}
+    sql = _sql(grain, granularity, list(group_by), filters or {}, params, latency=latency)
+    found: list[Row] = []
+    for first, last, past in _parts(start, end, ZoneInfo(org_timezone)):
+        days = grain == "day"
+        params["start"] = first.astimezone(zone).date() if days else first
+        params["end"] = last.astimezone(zone).date() if days else last
+        found += past_rows(sql, params, org.past) if past else rows_of(sql, params)
     if len(found) > MAX_ROWS:
         raise ValidationFailed(
             f"The answer has more than {MAX_ROWS:,} rows",
@@ -175,32 +150,85 @@ def usage_aggregate(
                 {"pointer": "granularity", "detail": "choose a coarser granularity, a shorter period or fewer groups"}
             ],
         )
-    return _answer(found, group_by, zone, as_of)
+    return _answer(_merged(found), group_by, zone, org.as_of)
 
 
-def _answer(found: Iterable[Sequence[Any]], group_by: Sequence[str], zone: ZoneInfo, as_of: datetime) -> UsageAnswer:
-    rows: list[UsageRow] = []
-    totals = _Sums()
-    first = 1 + len(group_by)
+def _sql(
+    grain: store.Grain,
+    granularity: str,
+    group_by: Sequence[str],
+    filters: Mapping[str, Sequence[str]],
+    params: dict[str, Any],
+    *,
+    latency: bool,
+) -> str:
+    dimensions = [dimension_column(name, index, params) for index, name in enumerate(group_by)]
+    conditions = dimension_conditions(filters, params)
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    keys = [_bucket(grain, granularity), *dimensions]
+    names = {*group_by, *filters}
+    side = _side(grain, names)
+    whose = "JOIN usage_who w ON w.id = r.who " if names - set(WHAT_DIMENSIONS) else ""
+    what = (
+        "CROSS JOIN LATERAL (SELECT r.event_type, r.status) AS t "
+        if side == "who"
+        else "JOIN usage_what t ON t.id = r.what "
+    )
+    return (
+        f"SELECT {', '.join(keys)}, {_SQL_SUMS}, {_SQL_LATENCIES if latency else 'NULL::bytea'}"  # noqa: S608 - our own parts
+        f" FROM {store.rollup_sql(grain, side)} r {whose}{what}{dimension_joins((*group_by, *filters))}"
+        f"{where} GROUP BY {', '.join(str(i + 1) for i in range(len(keys)))} LIMIT {MAX_ROWS + 1}"
+    )
+
+
+def _side(grain: store.Grain, names: Set[str]) -> store.Side:
+    """The smallest table of days that knows these dimensions."""
+    if grain != "day":
+        return "both"
+    if names <= set(WHAT_DIMENSIONS):
+        return "what"
+    return "who" if names & set(WHAT_DIMENSIONS) <= {"event_type", "status"} else "both"
+
+
+def _parts(start: datetime, end: datetime, zone: ZoneInfo) -> list[tuple[datetime, datetime, bool]]:
+    """``[start, end)`` cut where the organisation's yesterday began; what lies before is past."""
+    today = now().astimezone(zone).date()
+    cut = datetime.combine(today - timedelta(days=1), time(), zone)
+    if end <= cut:
+        return [(start, end, True)]
+    return [(start, end, False)] if start >= cut else [(start, cut, True), (cut, end, False)]
+
+
+def _merged(found: Iterable[Row]) -> Iterable[Row]:
+    """One row for each key: the past and the present may share a week."""
+    rows: dict[tuple[Any, ...], Row] = {}
     for row in found:
-        values = [int(value or 0) for value in row[first : first + len(_SUMS)]]
-        if not values[0]:
-            continue
-        latencies = bytes(row[-1] or b"")
-        totals.add(values, latencies)
-        p50, p95 = histogram.percentiles(latencies, (0.5, 0.95)) if latencies else (None, None)
-        group = {name: (str(value) if value else None) for name, value in zip(group_by, row[1:first], strict=True)}
-        rows.append(
-            UsageRow(
-                _moment(row[0], zone),
-                group,
-                Metrics(**dict(zip(_SUMS, values, strict=True)), latency_ms_p50=p50, latency_ms_p95=p95),
-            )
+        before = rows.get(row.key)
+        rows[row.key] = row if before is None else before + row
+    return rows.values()
+
+
+def _answer(found: Iterable[Row], group_by: Sequence[str], zone: ZoneInfo, as_of: datetime) -> UsageAnswer:
+    kept = [row for row in found if row.sums[0]]
+    rows = [
+        UsageRow(
+            _moment(row.key[0], zone),
+            {name: (str(value) if value else None) for name, value in zip(group_by, row.key[1:], strict=True)},
+            _metrics(row.sums, row.latencies),
         )
+        for row in kept
+    ]
     rows.sort(
         key=lambda row: (row.start or as_of, -row.metrics.cost_nano, [value or "" for value in row.group.values()])
     )
-    return UsageAnswer(rows, totals.metrics(), as_of)
+    sums = [sum(column) for column in zip(*(row.sums for row in kept), strict=True)] or [0] * len(SUMS)
+    return UsageAnswer(rows, _metrics(sums, b"".join(row.latencies for row in kept)), as_of)
+
+
+def _metrics(sums: Iterable[int], latencies: bytes) -> Metrics:
+    p50, p95 = histogram.percentiles(latencies, (0.5, 0.95)) if latencies else (None, None)
+    values: list[Any] = [*sums, p50, p95]
+    return Metrics(*values)
 
 
 def _moment(value: datetime | date | None, zone: ZoneInfo) -> datetime | None:
