@@ -188,6 +188,7 @@
       });
     });
     if (tabs.length) show(tabs[0]);
+    group.dataset.ready = "";
   }
   all("[data-tabs]").forEach(setUpTabs);
 

@@ -1,6 +1,6 @@
 """Days summed by what alone and by who alone, a tenth of the rows and less; and when the past of an organisation changed.
 
-A question about models reads no people, one about people no models: most pages ask one of the two (decision 0012).
+A question about models reads no people, one about people no models: most pages ask one of the two (decision 0011).
 """
 
 from django.db import migrations, models

@@ -2,7 +2,7 @@
 
 An organisation's past is everything before its yesterday. Whatever changes sums there - late events, imports, new
 prices, a claim, a rebuild - counts up ``usage_org.past_version`` in its own transaction, and the version is part of the
-key: so what is remembered is never older than what could be read (decision 0012).
+key: so what is remembered is never older than what could be read (decision 0011).
 """
 
 from collections.abc import Mapping
