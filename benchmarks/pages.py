@@ -13,7 +13,8 @@ from benchmarks.routes import Caller, sign_in
 __all__ = ["measure_pages"]
 
 PAGES = (
-    "", "?period=90d", "usage", "usage?period=90d&by=user&metric=tokens", "usage?period=90d&by=project&grain=week", "usage?view=heat&metric=calls",
+    "", "?period=90d", "usage", "usage?period=90d&by=user&metric=tokens", "usage?period=90d&by=project&grain=week",
+    "usage?view=heat&metric=calls",
     "costs", "costs?period=90d", "sessions", "events", "projects", "settings/members", "settings/tags",
     "settings/prices", "connect",
 )  # fmt: skip

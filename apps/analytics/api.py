@@ -76,9 +76,12 @@ def _stamp(moment: datetime) -> str:
     return moment.astimezone(ZoneInfo("UTC")).isoformat().replace("+00:00", "Z")
 
 
+_METRICS = tuple(str(name) for name in MetricsSerializer().get_fields())
+
+
 def metrics_body(metrics: Metrics) -> dict[str, Any]:
     """The metrics as JSON carries them."""
-    return {str(name): getattr(metrics, str(name)) for name in MetricsSerializer().get_fields()}
+    return {name: getattr(metrics, name) for name in _METRICS}
 
 
 def usage_body(answer: UsageAnswer, query: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -22,34 +23,36 @@ _KINDS = {"money": figures.money, "short": figures.short, "count": figures.count
 
 
 # ---------------------------------------------------------------- figures
-def _data(value: Any, text: str, exact: str) -> SafeString:
+@lru_cache(maxsize=16_384, typed=True)
+def _data(value: Any, kind: str) -> SafeString:
+    """A number as it is written, its exact value on hover; most of the hundreds in a table are as they were before."""
     plain = f"{figures.number(value):f}"
-    return format_html('<data class="mw-num" value="{}" title="{}">{}</data>', plain, exact, text)
+    exact = figures.exact_money(value) if kind == "money" else figures.count(value)
+    return format_html('<data class="mw-num" value="{}" title="{}">{}</data>', plain, exact, _KINDS[kind](value))
 
 
 @register.filter
 def money(value: Any) -> SafeString:
     """US dollars, short, with every digit on hover."""
-    return _data(value, figures.money(value), figures.exact_money(value))
+    return _data(value, "money")
 
 
 @register.filter
 def short(value: Any) -> SafeString:
     """A count in three digits, exact on hover."""
-    return _data(value, figures.short(value), figures.count(value))
+    return _data(value, "short")
 
 
 @register.filter
 def count(value: Any) -> SafeString:
     """A whole number with thousands marked."""
-    return _data(value, figures.count(value), figures.count(value))
+    return _data(value, "count")
 
 
 @register.filter
 def figure(value: Any, kind: str) -> SafeString:
     """A figure of the kind that a metric names: ``money``, ``short`` or ``count``."""
-    exact = figures.exact_money(value) if kind == "money" else figures.count(value)
-    return _data(value, _KINDS[kind](value), exact)
+    return _data(value, kind)
 
 
 @register.filter
