@@ -354,6 +354,9 @@ SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SILENCED_SYSTEM_CHECKS: list[str] = []
 
+# For how long staff may be in a member's place, at most.
+IMPERSONATION_MINUTES = env_int("MINDWEAVE_IMPERSONATION_MINUTES", 30)
+
 # ------------------------------------------------------------------ metrics, logs and traces
 # prometheus_client reads it when it is imported, and settings come before everything else.
 METRICS_DIR = DATA_DIR / "metrics"

@@ -3,8 +3,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from apps.accounts import services
-from apps.accounts.models import Membership, Organization
-from apps.core.admin import ReadOnlyAdmin, StaffModelAdmin
+from apps.accounts.admin_members import ImpersonationAdmin, MembershipAdmin
+from apps.accounts.models import Organization
+from apps.core.admin import StaffModelAdmin
+
+__all__ = ["ImpersonationAdmin", "MembershipAdmin", "OrganizationAdmin"]
 
 
 @admin.register(Organization)
@@ -26,12 +29,3 @@ class OrganizationAdmin(StaffModelAdmin):
         for org in queryset:
             services.resume_organization(org_id=org.pk, reason=f"resumed by staff ({request.user})")
         self.message_user(request, "Resumed.")
-
-
-@admin.register(Membership)
-class MembershipAdmin(ReadOnlyAdmin):
-    list_display = ("user", "org", "role", "created_at")
-    list_select_related = ("user", "org")
-    list_filter = ("role",)
-    search_fields = ("user__email", "org__name")
-    ordering = ("-created_at",)

@@ -37,5 +37,7 @@ register_actions(
         "member.added": "A person joined the organisation",
         "member.role_changed": "A member's role changed",
         "member.removed": "A member left or was removed",
+        "impersonation.started": "Staff began to see the organisation in a member's place",
+        "impersonation.ended": "Staff no longer sees the organisation in a member's place",
     }
 )

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
@@ -10,6 +11,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from apps.accounts import selectors
+from apps.accounts.impersonation import current_stay
+from apps.accounts.models import Impersonation
 from apps.core import errors
 from apps.core.authentication import user_actor
 from apps.core.context import set_actor
@@ -19,14 +22,27 @@ from apps.identity.web import user_id_of
 
 __all__ = ["OrgMiddleware"]
 
+_SAFE = {"GET", "HEAD", "OPTIONS"}
 _ORG_PATH = re.compile(r"^/o/([^/]+)(?:/|$)")
+
+
+def _take_the_place(request: HttpRequest, stay: Impersonation) -> None:
+    """From here on the request is the member's, with the staff member behind it in every entry of the trail."""
+    staff: Any = request.user
+    member: Any = stay.user
+    member.is_verified = lambda: False
+    request.user = member
+    request.impersonation = stay  # type: ignore[attr-defined]
+    set_actor(replace(user_actor(member, request), impersonator_id=staff.pk))
 
 
 class OrgMiddleware:
     """Names the actor of a signed-in request; under ``/o/<slug>/`` resolves the organisation and opens its scope.
 
     ``request.org`` is the organisation's :class:`~apps.accounts.contracts.OrgInfo` and ``request.membership`` the
-    person's membership. An organisation that is not theirs is 404, as is one that does not exist; a suspended one 403.
+    person's membership. Staff in a member's place (:mod:`apps.accounts.impersonation`) is that member there, and
+    ``request.impersonation`` says so. An organisation that is not theirs is 404, as is one that does not exist; a
+    suspended one 403.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -43,6 +59,13 @@ class OrgMiddleware:
             return self.get_response(request)
         if not signed_in:
             return redirect(f"/login?{urlencode({'next': request.get_full_path()})}")
+        stay = current_stay(request, match[1])
+        if stay is not None:
+            _take_the_place(request, stay)
+            if request.method not in _SAFE and not stay.may_write:
+                return problem_response(
+                    errors.PermissionDenied("This stay reads only", code="impersonation_read_only"), request
+                )
         found = selectors.org_for_web(slug=match[1], user_id=user_id_of(request))
         if found is None:
             return problem_response(errors.NotFound(), request)

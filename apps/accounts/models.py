@@ -4,10 +4,11 @@ from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
-from apps.core.basemodels import TimestampedModel
+from apps.core.basemodels import TimestampedModel, UUIDModel
+from apps.core.clock import now
 from apps.core.tenancy import OrgScopedModel
 
-__all__ = ["Membership", "OrgStatus", "Organization", "Role"]
+__all__ = ["Impersonation", "Membership", "OrgStatus", "Organization", "Role"]
 
 
 class OrgStatus(models.TextChoices):
@@ -65,3 +66,26 @@ class Membership(TimestampedModel, OrgScopedModel):
 
     def __str__(self) -> str:
         return f"{self.user_id} {self.role}"
+
+
+class Impersonation(UUIDModel, OrgScopedModel):
+    """A staff member in the place of a member: from when until when, why, and whether they may write."""
+
+    org = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="+")
+    staff = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    reason = models.CharField(max_length=300)
+    may_write = models.BooleanField(default=False)
+    started_at = models.DateTimeField(default=now)
+    ends_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    end_reason = models.CharField(max_length=20, blank=True)
+
+    class Meta(OrgScopedModel.Meta):
+        indexes = (
+            models.Index(fields=["ends_at"], name="accounts_stay_open", condition=models.Q(ended_at=None)),
+            models.Index(fields=["org", "-started_at"], name="accounts_stay_org"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.staff_id} as {self.user_id} until {self.ends_at:%Y-%m-%d %H:%M}"

@@ -7,14 +7,14 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from apps.accounts import selectors, services
+from apps.accounts import impersonation, selectors, services
 from apps.accounts.forms import DeleteForm, OrganizationForm, SettingsForm
 from apps.accounts.web import can, org_page
-from apps.core.errors import Conflict, MindWeaveError, PermissionDenied
+from apps.core.errors import Conflict, MindWeaveError, NotFound, PermissionDenied
 from apps.core.web.forms import add_problem, sentence
 from apps.identity.web import user_id_of
 
-__all__ = ["settings_delete", "settings_leave", "settings_page", "start", "welcome"]
+__all__ = ["impersonation_end", "settings_delete", "settings_leave", "settings_page", "start", "welcome"]
 
 
 @require_safe
@@ -46,6 +46,17 @@ def welcome(request: HttpRequest) -> HttpResponse:
             return redirect("first_run", org.slug)
     status = 400 if form.errors else 200
     return render(request, "accounts/welcome.html", {"form": form}, status=status)
+
+
+@require_POST
+def impersonation_end(request: HttpRequest) -> HttpResponse:
+    """``/impersonation/end``: staff are themselves again, and back at the organisation's page of the staff admin."""
+    if not request.user.is_authenticated:
+        return redirect("/login")
+    org_id = impersonation.end(request=request)
+    if org_id is None:
+        raise NotFound()
+    return redirect("admin:accounts_organization_change", org_id)
 
 
 # ---------------------------------------------------------------- settings
@@ -83,7 +94,7 @@ def _settings(request: HttpRequest, form: SettingsForm, delete: DeleteForm) -> H
     return render(request, "accounts/settings.html", context, status=status)
 
 
-@org_page(capability="org.read", title="Settings", key="settings")
+@org_page(capability="org.read", title="Settings", key="settings", personal=True)
 @require_POST
 def settings_leave(request: HttpRequest) -> HttpResponse:
     """Leave the organisation; the last owner stays and is told why."""
@@ -97,7 +108,7 @@ def settings_leave(request: HttpRequest) -> HttpResponse:
     return redirect("start")
 
 
-@org_page(capability="org.delete", title="Settings", key="settings")
+@org_page(capability="org.delete", title="Settings", key="settings", personal=True)
 @require_POST
 def settings_delete(request: HttpRequest) -> HttpResponse:
     """Delete the organisation, once its short name was typed."""

@@ -28,10 +28,11 @@ def can(request: HttpRequest, capability: str) -> bool:
     return capability in capabilities_of(request.membership.role)  # type: ignore[attr-defined]
 
 
-def org_page(*, capability: str, title: str, key: str = "") -> Callable[[View], View]:
+def org_page(*, capability: str, title: str, key: str = "", personal: bool = False) -> Callable[[View], View]:
     """A page under ``/o/<slug>/`` for those who hold ``capability``; others get 403 inside the shell. A
     suspended organisation is read-only.
 
+    What is sent to a ``personal`` page nobody may send in another's name: it makes a key, gives rights, or deletes.
     ``title`` names the page where it is refused, ``key`` its place in the navigation. The templates find ``tz``, the
     reader's time zone: their own, else the organisation's.
     """
@@ -44,6 +45,8 @@ def org_page(*, capability: str, title: str, key: str = "") -> Callable[[View], 
                 return _refused(request, capability, title)
             if request.method not in _SAFE and request.org.status != "active":  # type: ignore[attr-defined]
                 raise PermissionDenied("This organisation is suspended", code="org_suspended")
+            if personal and request.method not in _SAFE and hasattr(request, "impersonation"):
+                raise PermissionDenied("Nobody may do this in another's name", code="impersonation_personal")
             return view(request, *args, **kwargs)
 
         inner.capability = capability  # type: ignore[attr-defined]
@@ -108,7 +111,8 @@ def _shell(request: HttpRequest) -> dict[str, Any]:
         "org_note": org.timezone.replace("_", " "),
         "person": user.name or user.email,  # type: ignore[union-attr]
         "role": role.capitalize(),
-        "live_url": f"/ws/live?org={org.slug}" if live else "",
+        # A socket is the staff member's own, whatever place they are in: then pages stand still.
+        "live_url": f"/ws/live?org={org.slug}" if live and not hasattr(request, "impersonation") else "",
         "live_poll_url": reverse("live", args=[org.slug]) if live else "",
     }
 

@@ -26,7 +26,7 @@ __all__ = ["connect", "connect_event"]
 Made = tuple[ApiKeyInfo, str]
 
 
-@org_page(capability="project.read", title="Connect", key="connect")
+@org_page(capability="project.read", title="Connect", key="connect", personal=True)
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def connect(request: HttpRequest) -> HttpResponse:

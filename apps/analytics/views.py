@@ -89,7 +89,7 @@ def live(request: HttpRequest) -> HttpResponse:
 
 
 # ---------------------------------------------------------------- first run
-@org_page(capability="usage.read", title="Get started", key="home")
+@org_page(capability="usage.read", title="Get started", key="home", personal=True)
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def first_run(request: HttpRequest) -> HttpResponse:

@@ -75,7 +75,7 @@ def _state(key: ApiKeyInfo) -> str:
     return "ended" if key.expires_at is not None and key.expires_at <= now() else "works"
 
 
-@org_page(capability="project.read", title="Project", key="projects")
+@org_page(capability="project.read", title="Project", key="projects", personal=True)
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def project_page(request: HttpRequest, project_slug: str) -> HttpResponse:
@@ -167,7 +167,7 @@ def key_revoke(request: HttpRequest, project_slug: str, key_id: UUID) -> HttpRes
     return redirect("project", org.slug, project.slug)
 
 
-@org_page(capability="key.manage", title="Keys", key="projects")
+@org_page(capability="key.manage", title="Keys", key="projects", personal=True)
 @never_cache
 @require_POST
 def key_rotate(request: HttpRequest, project_slug: str, key_id: UUID) -> HttpResponse:

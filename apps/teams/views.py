@@ -48,7 +48,7 @@ def _roles_to_give(request: HttpRequest) -> list[str]:
 
 
 # ---------------------------------------------------------------- members
-@org_page(capability="member.read", title="Members", key="settings")
+@org_page(capability="member.read", title="Members", key="settings", personal=True)
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def members_page(request: HttpRequest) -> HttpResponse:
@@ -100,7 +100,7 @@ def _add_member(request: HttpRequest, form: AddMemberForm) -> bool:
     return True
 
 
-@org_page(capability="member.read", title="Member", key="settings")
+@org_page(capability="member.read", title="Member", key="settings", personal=True)
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def member_page(request: HttpRequest, user_id: UUID) -> HttpResponse:
@@ -132,7 +132,7 @@ def member_page(request: HttpRequest, user_id: UUID) -> HttpResponse:
     return render(request, "teams/member.html", context, status=400 if form.errors else 200)
 
 
-@org_page(capability="member.manage", title="Members", key="settings")
+@org_page(capability="member.manage", title="Members", key="settings", personal=True)
 @require_POST
 def member_remove(request: HttpRequest, user_id: UUID) -> HttpResponse:
     """Remove a member; who wants to leave does so in the general settings."""
@@ -249,7 +249,7 @@ def team_delete(request: HttpRequest, team_slug: str) -> HttpResponse:
     return redirect("teams", org.slug)
 
 
-@org_page(capability="team.manage", title="Teams", key="settings")
+@org_page(capability="team.manage", title="Teams", key="settings", personal=True)
 @require_POST
 def team_member_add(request: HttpRequest, team_slug: str) -> HttpResponse:
     """Put a member into a team; again is harmless."""

@@ -170,6 +170,7 @@ ROWS = (
     Row("GET", "dev_mailbox", public=True, page=True),
     Row("GET", "components", public=True, page=True),
     Row("GET", "welcome", ALL, page=True, org=False, ok=-1),
+    Row("POST", "impersonation_end", ALL, 404, page=True, org=False),
     # --- pages of an organisation
     Row("GET", "home", ALL, page=True, path=slug),
     Row("GET", "home_csv", ALL, page=True, path=lambda c, m: {"slug": c.org.slug, "panel": "days"}),

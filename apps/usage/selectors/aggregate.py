@@ -53,7 +53,9 @@ _SQL_LATENCIES = "string_agg(r.latency_hist, ''::bytea) FILTER (WHERE t.event_ty
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """Sums of one row (docs/definitions.md), in the order of ``past.SUMS``. ``cost_nano`` is nano-USD; latencies are those of calls, in ms.
+    """Sums of one row (docs/definitions.md), in the order of ``past.SUMS``.
+
+    ``cost_nano`` is nano-USD; latencies are those of calls, in ms.
 
     ``errors`` are those of calls and tool calls, ``call_errors`` those of calls alone; ``unpriced`` counts events
     without a price.

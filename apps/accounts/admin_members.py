@@ -1,0 +1,102 @@
+"""Members in the staff admin, and the door through which staff enter an organisation in a member's place."""
+
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin, messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from unfold.decorators import action
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextareaWidget, UnfoldBooleanWidget
+
+from apps.accounts import impersonation
+from apps.accounts.models import Impersonation, Membership
+from apps.core.admin import ReadOnlyAdmin
+from apps.core.errors import MindWeaveError, NotFound
+from apps.core.web.forms import add_problem
+
+__all__ = ["ImpersonationAdmin", "MembershipAdmin"]
+
+
+class EnterForm(forms.Form):
+    """Why, for how long, and whether to write."""
+
+    reason = forms.CharField(
+        min_length=impersonation.LEAST_REASON, max_length=300, widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+        help_text="The organisation's owners read it in their audit trail.",
+    )  # fmt: skip
+    minutes = forms.IntegerField(min_value=1, initial=15, widget=UnfoldAdminIntegerFieldWidget)
+    may_write = forms.BooleanField(
+        required=False, label="Also write", widget=UnfoldBooleanWidget,
+        help_text="Without it pages can only be read. Keys, members and deletion stay out of reach in any case.",
+    )  # fmt: skip
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        most = settings.IMPERSONATION_MINUTES
+        self.fields["minutes"].help_text = f"At most {most}; it can be ended before."
+        self.fields["minutes"].max_value = most  # type: ignore[attr-defined]
+        self.fields["minutes"].initial = min(15, most)
+
+
+@admin.register(Membership)
+class MembershipAdmin(ReadOnlyAdmin):
+    list_display = ("user", "org", "role", "created_at")
+    list_select_related = ("user", "org")
+    list_filter = ("role",)
+    search_fields = ("user__email", "org__name")
+    ordering = ("-created_at",)
+    actions_detail = ("enter",)
+    actions_row = ("enter",)
+
+    @action(description="Enter in their place", url_path="enter")
+    def enter(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
+        """A page that asks for a reason, and then the organisation as this member sees it."""
+        member = Membership.objects.select_related("org", "user").filter(pk=object_id).first()
+        if member is None:
+            raise NotFound()
+        form = EnterForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            try:
+                impersonation.start(request=request, org_id=member.org.pk, user_id=member.user.pk, **form.cleaned_data)
+            except MindWeaveError as error:
+                add_problem(form, error)
+            else:
+                return redirect(f"/o/{member.org.slug}/")
+        context = {
+            **self.admin_site.each_context(request), "title": f"Enter {member.org} as {member.user}",
+            "opts": self.opts, "form": form, "member": member,
+            "back": reverse("admin:accounts_membership_change", args=[member.pk]),
+        }  # fmt: skip
+        return render(request, "staff/enter.html", context, status=400 if form.errors else 200)
+
+
+@admin.register(Impersonation)
+class ImpersonationAdmin(ReadOnlyAdmin):
+    """Who was in whose place, and why."""
+
+    list_display = ("started_at", "staff", "user", "org", "may_write", "ends_at", "ended_at", "end_reason", "reason")
+    list_select_related = ("staff", "user", "org")
+    list_filter = ("may_write",)
+    ordering = ("-started_at",)
+    actions_detail = ("end_now",)
+
+    @action(description="End it now", url_path="end", permissions=["end"])
+    def end_now(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
+        """Let the staff member be themselves again, at once."""
+        if request.method == "POST":
+            impersonation.end_by_staff(stay_id=object_id)
+            messages.success(request, "It has ended.")
+            return redirect("admin:accounts_impersonation_change", object_id)
+        context = {
+            **self.admin_site.each_context(request), "title": "End this stay", "opts": self.opts,
+            "words": "The staff member is themself again with their next click.", "button": "End it now",
+            "back": reverse("admin:accounts_impersonation_change", args=[object_id]),
+        }  # fmt: skip
+        return render(request, "staff/sure.html", context)
+
+    def has_end_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return bool(self.admin_site.has_permission(request))
