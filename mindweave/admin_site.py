@@ -11,15 +11,18 @@ from django.contrib.admin import sites
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.module_loading import autodiscover_modules
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
 from django_otp import login as otp_login
 from unfold.sites import UnfoldAdminSite
 
 from apps.core.errors import MindWeaveError, PermissionDenied
+from apps.core.overview import panels
 from apps.identity import mfa
 from apps.identity.services import valid_second_factor
 
@@ -34,6 +37,7 @@ class StaffSite(UnfoldAdminSite):
     site_header = "MindWeave staff"
     site_title = "MindWeave staff"
     index_title = "Overview"
+    index_template = "staff/overview.html"
 
     def has_permission(self, request: HttpRequest) -> bool:
         user: Any = request.user
@@ -44,6 +48,17 @@ class StaffSite(UnfoldAdminSite):
             path("enrol/", self.enrol, name="enrol"),
             path("verify/", self.verify, name="verify"),
         ]
+
+    @method_decorator(never_cache)
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        """The overview: what every part of the product says of itself, its problems first."""
+        shown = [
+            (each, [(words, reverse(f"admin:{route}_changelist")) for words, route in each.links]) for each in panels()
+        ]
+        problems = [(each.title, problem) for each, _ in shown for problem in each.panel.problems]
+        context = {**(extra_context or {}), "panels": shown, "problems": problems}
+        response: TemplateResponse = super().index(request, context)
+        return response
 
     @method_decorator(never_cache)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -122,6 +137,7 @@ def _install() -> StaffSite:
     # unfold has put a site of its own there: both names must change hands before anybody registers.
     admin.site = sites.site = site
     admin.autodiscover()
+    autodiscover_modules("overview")
     return site
 
 

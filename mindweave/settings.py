@@ -140,6 +140,8 @@ CHANNEL_LAYERS = {
 
 # ------------------------------------------------------------------ Celery
 CELERY_BROKER_URL = celery_redis_url(REDIS_URL, 0)
+# The same as Redis clients take it.
+BROKER_REDIS_URL = redis_url(REDIS_URL, 0)
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
@@ -334,6 +336,9 @@ UNFOLD: dict[str, Any] = {
     "SITE_ICON": lambda request: static("img/mark.svg"),
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("img/mark.svg")}],
     "SHOW_VIEW_ON_SITE": False,
+    "SIDEBAR": {
+        "navigation": "mindweave.admin_navigation.navigation", "show_all_applications": True, "show_search": True,
+    },
     "COLORS": {
         "primary": {
             "50": "#eef3fb", "100": "#e6eefa", "200": "#c9d9f2", "300": "#9fbbe8", "400": "#6a93d6", "500": "#3f72c4",

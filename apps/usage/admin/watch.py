@@ -24,7 +24,7 @@ from apps.usage.selectors.engine import (
 )
 from apps.usage.telemetry import counted
 
-__all__: list[str] = []
+__all__ = ["problems_of"]
 
 TOP = 20
 _COUNTERS = {
@@ -65,7 +65,7 @@ def _page() -> dict[str, Any]:
     unpriced = unpriced_today(top=TOP)
     names = accounts.org_names({UUID(row.org_id) for row in rows} | {UUID(org_id) for org_id, _, _ in unpriced})
     return {
-        "problems": _problems(state),
+        "problems": problems_of(state),
         "figures": [
             ("Events waiting", figures.count(state.events), f"{figures.count(state.batches)} batches"),
             ("Lag", f"{state.lag_seconds:.1f} s", "age of the oldest event that waits"),
@@ -90,7 +90,8 @@ def _page() -> dict[str, Any]:
     }
 
 
-def _problems(state: EngineState) -> list[str]:
+def problems_of(state: EngineState) -> list[str]:
+    """What is wrong with the engine, a sentence each."""
     said = []
     for shard, slots in sorted(state.stalled.items()):
         which = "No drain works on" if shard == NOBODY else f"Shard {shard} is stuck, with"
