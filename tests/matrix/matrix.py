@@ -162,6 +162,7 @@ ROWS = (
     Row("GET", "openapi", public=True),
     Row("GET", "docs", public=True, page=True),
     Row("GET", "guide", public=True, page=True),
+    Row("GET", "guide_bare", public=True, page=True, ok=-1),
     Row("GET", "guide_page", public=True, page=True, path=lambda cast, made: {"slug": "usage"}),
     Row("GET", "guide_image", public=True, page=True, path=lambda cast, made: {"name": "usage.png"}),
     # --- pages outside an organisation

@@ -13,7 +13,7 @@ from apps.core.web.diff import text_diff
 
 COTTON = sorted((settings.BASE_DIR / "templates/cotton").glob("*.html"))
 # Parts of others, or of the shell.
-UNSHOWN = {"mark", "form-errors"}
+UNSHOWN = {"mark", "form-errors", "printed"}
 
 
 def written(source: str, **context: object) -> str:

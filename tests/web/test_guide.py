@@ -98,11 +98,11 @@ def test_search_finds_parts_of_pages_without_scripts(anybody: Client) -> None:
     assert "Nothing has “zebra&lt;script&gt;”" in nothing
 
 
-@pytest.mark.parametrize("text", ["<b>", "%00", "a" * 5000, "* ( [", "&amp;"])
+@pytest.mark.parametrize("text", ["<u>", "\0", "a" * 5000, "* ( [", "&amp;"])
 def test_whatever_is_searched_for_is_only_words(anybody: Client, text: str) -> None:
     answer = anybody.get("/guide/", {"q": text})
     assert answer.status_code == 200
-    assert "<b>" not in answer.content.decode().split("<main", 1)[1].split("</main>")[0]
+    assert "<u>" not in answer.content.decode()
 
 
 @pytest.mark.parametrize(

@@ -88,9 +88,14 @@ def _step(before: Sequence[str], after: Sequence[str], step: tuple[str, int, int
 def _words(old: str, new: str) -> tuple[list[Part], list[Part]]:
     """Both lines in parts, those marked that differ; where less than a third is shared, no word is marked."""
     before, after = _WORD.findall(old), _WORD.findall(new)
+    whole = list(_visible(old, changed=False)), list(_visible(new, changed=False))
+    if max(len(before), len(after)) > _MOST_WORDS:
+        return whole
     matcher = SequenceMatcher(None, before, after, autojunk=False)
-    if max(len(before), len(after)) > _MOST_WORDS or matcher.ratio() < 1 / 3:
-        return list(_visible(old, changed=False)), list(_visible(new, changed=False))
+    shared = sum(len("".join(before[at : at + size]).replace(" ", "")) for at, _, size in matcher.get_matching_blocks())
+    longest = max(len(old.replace(" ", "")), len(new.replace(" ", "")))
+    if shared * 3 < longest:
+        return whole
     left: list[Part] = []
     right: list[Part] = []
     for tag, i1, i2, j1, j2 in matcher.get_opcodes():
