@@ -36,7 +36,7 @@ def problem_response(error: errors.MindWeaveError, request: HttpRequest) -> Http
     """The answer to an error: RFC 9457 ``application/problem+json``, or its HTML page."""
     problem = error.as_problem(correlation_id=current().correlation_id)
     if wants_html(request):
-        response = HttpResponse(_page(problem, request), status=error.status)
+        response = HttpResponse(_page({**problem, "detail": error.detail}, request), status=error.status)
     else:
         response = HttpResponse(orjson.dumps(problem), status=error.status, content_type="application/problem+json")
     for name, value in error.headers.items():
@@ -46,12 +46,15 @@ def problem_response(error: errors.MindWeaveError, request: HttpRequest) -> Http
 
 
 def _page(problem: dict[str, Any], request: HttpRequest) -> str:
-    """The page of a problem: inside its organisation where the reader has got that far, else outside."""
+    """The page of a problem: inside its organisation where the reader has got that far, else outside.
+
+    Its detail is the error's own: what the status means in general is said by the page, in plain words.
+    """
     context = {"problem": problem, "again": _again(request)}
     if getattr(request, "org", None) is not None:
         try:
             return render_to_string("errors/problem_inside.html", context, request=request)
-        except Exception:  # noqa: BLE001 the shell asks the database, which may be what failed
+        except Exception:  # the shell asks the database, which may be what failed
             logger.warning("An error page was shown without its shell", exc_info=True)
             request.org = None  # type: ignore[attr-defined]
     return render_to_string("errors/problem.html", context, request=request)

@@ -84,8 +84,13 @@ def rendered(page: Page) -> markdown.Rendered:
     if kept is None or kept[0] != changed:
         addresses = {each.path: each.url for each in pages().values()}
         text = page.path.read_text(encoding="utf-8")
-        kept = changed, markdown.render(
-            text, link=lambda target: _address(page, target, addresses), picture=lambda source: _picture(page, source)
+        kept = (
+            changed,
+            markdown.render(
+                text,
+                link=lambda target: _address(page, target, addresses),
+                picture=lambda source: _picture(page, source),
+            ),
         )
         _kept[page.path] = kept
     return kept[1]
@@ -140,6 +145,8 @@ def _excerpt(words: str, wanted: list[str]) -> SafeString:
     first = min((at for at in (low.find(word) for word in wanted) if at >= 0), default=0)
     start = low.rfind(" ", 0, max(first - 60, 0)) + 1 if first > 60 else 0
     part = words[start : start + 200]
+    if start + 200 < len(words):
+        part = part.rpartition(" ")[0] or part
     pattern = re.compile("|".join(re.escape(word) for word in sorted(wanted, key=len, reverse=True)), re.IGNORECASE)
     marked, last = [], 0
     for match in pattern.finditer(part):

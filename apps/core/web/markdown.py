@@ -38,7 +38,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A document: its title (the first ``#``, which is not in ``html``), the rest, and its headings with their words."""
+    """A document: its title (the first ``#``, not in ``html``), the rest, and its headings with their words."""
 
     title: str
     html: SafeString

@@ -30,7 +30,11 @@ def components(request: HttpRequest) -> HttpResponse:
         "parts": [(1, 42), (2, 27), (3, 16), (4, 9), (0, 6)],
         "series": range(1, 8),
         "tones": ["", "ok", "warn", "danger"],
-        "choices": [("Cost", "metric=cost", True), ("Calls", "metric=calls", False), ("Tokens", "metric=tokens", False)],
+        "choices": [
+            ("Cost", "metric=cost", True),
+            ("Calls", "metric=calls", False),
+            ("Tokens", "metric=tokens", False),
+        ],
         "kinds": {"": "Anything", "a": "One kind", "b": "Another"},
         "periods": {"28d": "Last 28 days", "90d": "Last 90 days"},
         "chosen": ["gait-planner", "fleet-api"],

@@ -40,7 +40,8 @@ def sample_chart() -> dict[str, Any]:
     days = [f"{day} Nov" for day in range(9, 19)]
     first, second = [12, 18, 17, 22, 9, 4, 14, 21, 25, 6], [5, 7, 9, 6, 2, 1, 8, 9, 7, 2]
     return {
-        "labels": days, "titles": days, "marks": [0, 7], "kind": "money", "partial": True, "ghost": None, "ghost_name": "",
+        "labels": days, "titles": days, "marks": [0, 7], "kind": "money", "partial": True,
+        "ghost": None, "ghost_name": "",
         "series": [{"name": "claude-opus-5-5", "c": 1, "v": first}, {"name": "claude-haiku-4-5", "c": 2, "v": second}],
         "rows": [{"day": day, "values": [one, two]} for day, one, two in zip(days, first, second, strict=True)],
     }  # fmt: skip
