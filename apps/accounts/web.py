@@ -13,6 +13,7 @@ from django.views.decorators.gzip import gzip_page
 
 from apps.accounts import selectors
 from apps.accounts.permissions import ROLE_CAPABILITIES, capabilities_of
+from apps.core.context import current
 from apps.core.errors import PermissionDenied
 from apps.core.registry import NavItem, nav, settings_tabs
 from apps.identity.web import user_id_of
@@ -58,7 +59,13 @@ def org_page(*, capability: str, title: str, key: str = "", personal: bool = Fal
 
 def _refused(request: HttpRequest, capability: str, title: str) -> HttpResponse:
     holders = [role for role, held in ROLE_CAPABILITIES.items() if capability in held]
-    context = {"page_title": title, "holders": holders, "role": request.membership.role}  # type: ignore[attr-defined]
+    context = {
+        "page_title": title,
+        "holders": holders,
+        "role": request.membership.role,  # type: ignore[attr-defined]
+        "may_see_members": can(request, "member.read"),
+        "correlation_id": current().correlation_id,
+    }
     return render(request, "accounts/forbidden.html", context, status=403)
 
 

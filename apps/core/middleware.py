@@ -2,11 +2,13 @@
 
 import ipaddress
 import re
+import sys
 from collections.abc import Callable
 from uuid import UUID
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from opentelemetry.trace import SpanKind
 
 from apps.core import errors
@@ -117,7 +119,12 @@ class ProblemMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request)
+        response = self.get_response(request)
+        # Django's decorators refuse a method with an empty page, which tells a person nothing.
+        if isinstance(response, HttpResponseNotAllowed) and not response.content:
+            error = errors.MethodNotAllowed(headers={"Allow": response.headers["Allow"]})
+            return problem_response(error, request)
+        return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         error = as_mindweave_error(exception)
@@ -151,6 +158,11 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    """The page of a failure; a database that is away is 503, and worth trying again in a moment."""
+    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+        request.org = None  # type: ignore[attr-defined]
+        detail = "The database does not answer. Events that are sent meanwhile are tried again by their senders."
+        return problem_response(errors.Unavailable(detail, retry_after=10), request)
     detail = "The failure has been recorded; name the correlation id when you report it."
     return problem_response(errors.MindWeaveError(detail), request)
 

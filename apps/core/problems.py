@@ -1,6 +1,8 @@
 """Errors as answers: problem+json for programs, a page for people; the same code either way."""
 
+import logging
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
@@ -12,6 +14,8 @@ from apps.core import errors
 from apps.core.context import current
 
 __all__ = ["as_mindweave_error", "pointer_errors", "problem_response", "wants_html"]
+
+logger = logging.getLogger(__name__)
 
 # Paths that speak JSON whatever the Accept header says.
 API_PREFIXES = (
@@ -32,14 +36,38 @@ def problem_response(error: errors.MindWeaveError, request: HttpRequest) -> Http
     """The answer to an error: RFC 9457 ``application/problem+json``, or its HTML page."""
     problem = error.as_problem(correlation_id=current().correlation_id)
     if wants_html(request):
-        body: str | bytes = render_to_string("errors/problem.html", {"problem": problem}, request=request)
-        response = HttpResponse(body, status=error.status)
+        response = HttpResponse(_page({**problem, "detail": error.detail}, request), status=error.status)
     else:
         response = HttpResponse(orjson.dumps(problem), status=error.status, content_type="application/problem+json")
     for name, value in error.headers.items():
         response.headers[name] = value
     response.headers.setdefault("Cache-Control", "no-store")
     return response
+
+
+def _page(problem: dict[str, Any], request: HttpRequest) -> str:
+    """The page of a problem: inside its organisation where the reader has got that far, else outside.
+
+    Its detail is the error's own: what the status means in general is said by the page, in plain words.
+    """
+    context = {"problem": problem, "again": _again(request)}
+    if getattr(request, "org", None) is not None:
+        try:
+            return render_to_string("errors/problem_inside.html", context, request=request)
+        except Exception:  # the shell asks the database, which may be what failed
+            logger.warning("An error page was shown without its shell", exc_info=True)
+            request.org = None  # type: ignore[attr-defined]
+    return render_to_string("errors/problem.html", context, request=request)
+
+
+def _again(request: HttpRequest) -> str:
+    """Where trying again leads: this address, or for a form that was sent, the page of ours that it stood on."""
+    if request.method in {"GET", "HEAD"}:
+        return request.get_full_path()
+    came = urlsplit(request.headers.get("Referer", ""))
+    if came.netloc != request.META.get("HTTP_HOST", "") or not came.path.startswith("/") or came.path[1:2] in "/\\":
+        return ""
+    return f"{came.path}?{came.query}" if came.query else came.path
 
 
 def as_mindweave_error(error: Exception) -> errors.MindWeaveError | None:

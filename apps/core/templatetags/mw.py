@@ -15,7 +15,7 @@ from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from apps.core.clock import now
-from apps.core.web import figures, graphics
+from apps.core.web import diff, figures, graphics
 
 register = template.Library()
 
@@ -210,3 +210,15 @@ def code_words(text: str) -> SafeString:
     if len(parts) % 2 == 0:
         return format_html("{}", text)
     return mark_safe("".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts)))  # noqa: S308
+
+
+@register.simple_tag
+def text_diff(old: str, new: str) -> diff.Diff:
+    """What changed between two texts; see :func:`apps.core.web.diff.text_diff`."""
+    return diff.text_diff(str(old), str(new))
+
+
+@register.simple_tag
+def moment() -> datetime:
+    """This moment, for :func:`when`."""
+    return now()

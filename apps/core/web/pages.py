@@ -8,7 +8,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from apps.core.errors import NotFound
-from apps.core.web.sample import SampleForm, sample_snippets
+from apps.core.web.sample import NEW_TEXT, OLD_TEXT, SampleForm, sample_chart, sample_snippets
 
 __all__ = ["components"]
 
@@ -18,7 +18,7 @@ def components(request: HttpRequest) -> HttpResponse:
     """``/dev/components``: what pages are made of, light and dark; 404 outside development."""
     if not settings.DEVELOPMENT:
         raise NotFound()
-    wrong = SampleForm({"name": "", "scopes": ["read"]})
+    wrong = SampleForm({"name": "", "scopes": ["read"]}, auto_id="wrong_%s")
     context = {
         "form": SampleForm(),
         "wrong": wrong,
@@ -30,5 +30,16 @@ def components(request: HttpRequest) -> HttpResponse:
         "parts": [(1, 42), (2, 27), (3, 16), (4, 9), (0, 6)],
         "series": range(1, 8),
         "tones": ["", "ok", "warn", "danger"],
+        "choices": [
+            ("Cost", "metric=cost", True),
+            ("Calls", "metric=calls", False),
+            ("Tokens", "metric=tokens", False),
+        ],
+        "kinds": {"": "Anything", "a": "One kind", "b": "Another"},
+        "periods": {"28d": "Last 28 days", "90d": "Last 90 days"},
+        "chosen": ["gait-planner", "fleet-api"],
+        "chart": sample_chart(),
+        "old": OLD_TEXT,
+        "new": NEW_TEXT,
     }
     return render(request, "core/components.html", context)
