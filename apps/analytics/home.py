@@ -92,8 +92,9 @@ class DayPanel:
 
 @dataclass(slots=True)
 class Ranked:
-    """A line of a top list."""
+    """A line of a top list; ``key`` is its id, empty for what belongs to none."""
 
+    key: str
     name: str
     url: str
     figures: Figures
@@ -373,6 +374,7 @@ def _top_projects(org_id: UUID, slug: str, rows: Sequence[Row], period: Period, 
     days = _days_of(org_id, period, [key for key in best if key])
     return [
         Ranked(
+            key=key,
             name=known[key].name if key in known else "No project",
             url=f"/o/{slug}/projects/{known[key].slug}" if key in known else "",
             figures=sums[key],
@@ -400,7 +402,7 @@ def _top_people(org_id: UUID, rows: Sequence[Row], total: Figures) -> list[Ranke
     best = _best(sums)
     names = person_names(org_id, [UUID(key) for key in best if key])
     return [
-        Ranked(name=names.get(UUID(key), "Somebody unknown") if key else "No person", url="", figures=sums[key],
+        Ranked(key=key, name=names.get(UUID(key), "Somebody unknown") if key else "No person", url="", figures=sums[key],
                share=_share(sums[key], total))
         for key in best
     ]  # fmt: skip

@@ -152,3 +152,18 @@ def test_the_live_answer_carries_what_the_page_shows(cast: Cast, send: Send) -> 
     assert news["events"]["text"] == "2"
     assert news["ticks"][-1] + news["ticks"][-2] == 2
     assert news["spend"]["exact"] == "$0.003"
+
+
+def test_every_number_leads_to_what_it_is_made_of(cast: Cast, send: Send) -> None:
+    send(event(ago=NOW), event(ago=timedelta(days=3), model="claude-sonnet-4-5"), event(ago=NOW, status="error"))
+    page = cast.owner.get(cast.url(), {"period": "7d"}).content.decode()
+    links = {html.unescape(link) for link in re.findall(r'href="([^"]*/(?:usage|costs)\?[^"]*)"', page)}
+    assert len(links) >= 10
+    assert all("period=7d" in link for link in links)
+    spend = re.search(r'class="mw-hero"><a[^>]*>(<data[^>]*>)', page)
+    assert spend
+    for link in links:
+        answer = cast.owner.get(link)
+        assert answer.status_code == 200, link
+        if "filter" not in link and "metric" not in link and "/usage" in link:
+            assert spend[1] in answer.content.decode(), f"{link} says another sum"
