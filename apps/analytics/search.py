@@ -109,7 +109,8 @@ def _shaped(
         "o_rank": rank,
     }
     named = rows.select_related(None).filter(wanted).annotate(**columns)
-    return named.order_by("o_rank", "o_label").values_list(*columns)[:_EACH]
+    best: QuerySet[Any, Any] = named.order_by("o_rank", "o_label").values_list(*columns)[:_EACH]
+    return best
 
 
 def _found(slug: str, kind: str, found_id: UUID, label: str, note: str, place: str, query: str) -> Found:

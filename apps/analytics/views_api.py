@@ -17,20 +17,20 @@ from apps.core.pagination import paginate
 
 __all__ = ["ViewDetail", "ViewList"]
 
-_NAME = {"min_length": 1, "max_length": 80}
+_NAME_LENGTH = 80
 _QUERY = "The page's query string, such as `period=28d&by=team`; periods stay relative."
 
 
 class NewViewSerializer(StrictSerializer):
     page = serializers.ChoiceField(choices=list(PAGES))
-    name = serializers.CharField(**_NAME)
+    name = serializers.CharField(min_length=1, max_length=_NAME_LENGTH)
     query = serializers.CharField(max_length=LONGEST, allow_blank=True, default="", help_text=_QUERY)
     is_shared = serializers.BooleanField(default=False, help_text="Sharing takes `view.manage`.")
     is_default = serializers.BooleanField(default=False, help_text="For the caller alone.")
 
 
 class ViewChangesSerializer(StrictSerializer):
-    name = serializers.CharField(required=False, **_NAME)
+    name = serializers.CharField(required=False, min_length=1, max_length=_NAME_LENGTH)
     query = serializers.CharField(required=False, max_length=LONGEST, allow_blank=True, help_text=_QUERY)
     is_shared = serializers.BooleanField(required=False)
     is_default = serializers.BooleanField(required=False)

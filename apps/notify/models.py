@@ -64,7 +64,7 @@ class Notification(UUIDModel, OrgScopedModel):
         WARN = "warn"
         DANGER = "danger"
 
-    org_id = models.UUIDField()  # type: ignore[assignment]
+    org_id = models.UUIDField()
     kind = models.TextField()
     tone = models.TextField(choices=Tone.choices, default=Tone.INFO)
     title = models.TextField()
@@ -97,7 +97,7 @@ class Notification(UUIDModel, OrgScopedModel):
 class ReadMark(OrgScopedModel):
     """How far a person has read in an organisation: everything told up to ``read_to`` counts as read."""
 
-    org_id = models.UUIDField()  # type: ignore[assignment]
+    org_id = models.UUIDField()
     user_id = models.UUIDField()
     read_to = models.DateTimeField()
 
@@ -112,7 +112,7 @@ class ReadMark(OrgScopedModel):
 class NotificationRead(OrgScopedModel):
     """One notification behind a person's mark that they have read."""
 
-    org_id = models.UUIDField()  # type: ignore[assignment]
+    org_id = models.UUIDField()
     notification = models.ForeignKey(Notification, on_delete=models.CASCADE, related_name="reads")
     user_id = models.UUIDField()
 

@@ -78,10 +78,10 @@ def mark_all_read(*, org_id: UUID, user_id: UUID, capabilities: frozenset[str], 
     with org_scope(org_id):
         read_to = now()
         if newest_id is not None:
-            shown = visible(user_id=user_id, capabilities=capabilities).filter(pk=newest_id)
-            read_to = shown.values_list("created_at", flat=True).first()
-            if read_to is None:
+            shown = visible(user_id=user_id, capabilities=capabilities).filter(pk=newest_id).first()
+            if shown is None:
                 raise NotFound("There is no such notification, or it is not kept any more")
+            read_to = shown.created_at
         _set_mark(org_id, user_id, read_to)
         NotificationRead.objects.filter(user_id=user_id, notification__created_at__lte=read_to).delete()
 
@@ -103,4 +103,4 @@ def prune_notifications() -> int:
     """Remove notifications after 90 days, with who has read them; returns how many."""
     with system_scope("the retention of every organisation's notifications"):
         _, by_model = Notification.objects.filter(created_at__lt=now() - timedelta(days=KEPT_DAYS)).delete()
-    return by_model.get("notify.Notification", 0)
+    return int(by_model.get("notify.Notification", 0))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db.models import BooleanField, Case, Exists, OuterRef, Q, QuerySet, Subquery, Value, When
@@ -37,7 +38,7 @@ def visible(*, user_id: UUID, capabilities: frozenset[str]) -> QuerySet[Notifica
     return rows
 
 
-def _with_read(rows: QuerySet[Notification], user_id: UUID) -> QuerySet[Notification]:
+def _with_read(rows: QuerySet[Notification], user_id: UUID) -> QuerySet[Any]:
     """``is_read`` for the person: up to their mark, or one by one."""
     mark = Subquery(ReadMark.objects.filter(user_id=user_id).values("read_to")[:1])
     single = Exists(NotificationRead.objects.filter(user_id=user_id, notification_id=OuterRef("pk")))
@@ -72,16 +73,16 @@ def note_page(
         return [_note(row) for row in page.rows], page.next_cursor
 
 
-def _rows(user_id: UUID, capabilities: frozenset[str], only_unread: bool) -> QuerySet[Notification]:
+def _rows(user_id: UUID, capabilities: frozenset[str], only_unread: bool) -> QuerySet[Any]:
     rows = _with_read(visible(user_id=user_id, capabilities=capabilities), user_id)
     return rows.filter(is_read=False) if only_unread else rows
 
 
-def _note(row: Notification) -> Note:
+def _note(row: Any) -> Note:
     from apps.notify.kinds import icons
 
     created_at: datetime = row.created_at
     return Note(
         id=row.pk, kind=row.kind, tone=row.tone, icon=icons.get(row.kind, "bell"), title=row.title, body=row.body,
-        link=row.link, created_at=created_at, is_read=bool(getattr(row, "is_read", False)),
+        link=row.link, created_at=created_at, is_read=row.is_read,
     )  # fmt: skip

@@ -21,7 +21,9 @@ def saved_views(context: Context, page: str) -> dict[str, Any]:
     org, me = request.org, user_id_of(request)
     state = normal_or_none(page, request.META["QUERY_STRING"])
     rows = saved.view_list(org_id=org.id, user_id=me, page=page) if can(request, "view.save") else []
-    items = [{"view": row, "address": address_of(org.slug, row), "current": row.query == state} for row in rows]
+    items: list[dict[str, Any]] = [
+        {"view": row, "address": address_of(org.slug, row), "current": row.query == state} for row in rows
+    ]
     current = next((item["view"] for item in items if item["current"]), None)
     may_manage = can(request, "view.manage")
     changeable = [row for row in rows if row.owner_id == me or may_manage]
