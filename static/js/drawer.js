@@ -10,11 +10,12 @@
   // When an organisation of thousands is told something, its pages do not all ask in the same instant.
   const SPREAD = 1500;
   let onlyUnread = false;
-  let newest = null;
+  let unread = parseInt(badge.textContent, 10) || 0;
   let timer = null;
   let asked = 0;
 
   function show(count, text) {
+    unread = count;
     badge.hidden = !count;
     badge.textContent = text;
     bell.setAttribute("aria-label", `Notifications, ${text} unread`);
@@ -70,11 +71,9 @@
     } catch {
       return; // with the next page
     }
+    // What is for others leaves the number as it is.
+    if (news.count > unread) said.textContent = `New notification: ${news.newest.title}`;
     show(news.count, news.text);
-    if (news.newest && news.newest.id !== newest) {
-      newest = news.newest.id;
-      said.textContent = `New notification: ${news.newest.title}`;
-    }
     if (drawer.open) load();
   }
   document.addEventListener("mw:notifications", () => {
