@@ -92,9 +92,8 @@
     hit.textContent = text.slice(at, at + wanted.length);
     label.replaceChildren(text.slice(0, at), hit, text.slice(at + wanted.length));
   }
-  function filter({ keep = false } = {}) {
+  function filter(before = null) {
     const wanted = input.value.trim().toLowerCase();
-    const before = keep ? visible()[current] : null;
     for (const option of options()) {
       setUp(option);
       option.hidden = !("found" in option.dataset) && Boolean(wanted) && !option.dataset.text.toLowerCase().includes(wanted);
@@ -134,8 +133,10 @@
     asking = null;
     if (input.value.trim() !== text) return;
     const parsed = new DOMParser().parseFromString(html, "text/html");
+    // What was chosen while the answer was on its way stays chosen.
+    const chosen = visible()[current];
     foundBox.replaceChildren(...parsed.body.childNodes);
-    filter({ keep: true });
+    filter(chosen);
   }
   function typed() {
     const text = input.value.trim();
