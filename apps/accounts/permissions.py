@@ -32,16 +32,18 @@ CAPABILITIES: Final[frozenset[str]] = frozenset(
         "settings.manage",
         "billing.read",
         "billing.manage",
+        "view.save",
+        "view.manage",
     }
 )
 _READS: Final = frozenset(
-    {"org.read", "member.read", "team.read", "project.read", "key.read", "usage.read", "price.read"}
+    {"org.read", "member.read", "team.read", "project.read", "key.read", "usage.read", "price.read", "view.save"}
 )
 
 ROLE_CAPABILITIES: Final[dict[str, frozenset[str]]] = {
     "owner": CAPABILITIES,
     "admin": CAPABILITIES - {"org.delete"},
-    "billing": frozenset({"org.read", "usage.read", "price.read", "billing.read", "billing.manage"}),
+    "billing": frozenset({"org.read", "usage.read", "price.read", "billing.read", "billing.manage", "view.save"}),
     "developer": _READS | {"key.manage"},
     "viewer": _READS,
 }

@@ -3,7 +3,8 @@
 from collections.abc import Collection
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Case, F, Q, QuerySet, TextField, Value, When
+from django.db.models.functions import Cast, Concat
 
 from apps.accounts.contracts import MemberInfo, MembershipInfo, OrgInfo
 from apps.accounts.models import Membership, Organization, OrgStatus
@@ -17,6 +18,7 @@ __all__ = [
     "member_info",
     "member_infos",
     "member_list",
+    "member_names",
     "member_search",
     "membership_get",
     "org_by_name",
@@ -155,6 +157,15 @@ def member_search(*, org_id: UUID, text: str, start: int, limit: int) -> tuple[l
     if text:
         rows = rows.filter(Q(user__email__icontains=text) | Q(user__name__icontains=text))
     return [_member_info(row) for row in rows.order_by("user__email", "id")[start : start + limit]], rows.count()
+
+
+def member_names(org_id: UUID) -> QuerySet[Membership]:
+    """Members to be found by name or address: person's id, label, note; see :mod:`apps.analytics.search`."""
+    with org_scope(org_id):
+        rows: QuerySet[Membership] = Membership.objects.all()
+    label = Case(When(user__name="", then=F("user__email")), default=F("user__name"), output_field=TextField())
+    named = rows.annotate(found_id=F("user_id"), label=label, note=Cast("user__email", TextField()))
+    return named.annotate(text=Concat("user__name", Value(" "), "user__email", output_field=TextField()))
 
 
 def _member_info(row: Membership) -> MemberInfo:

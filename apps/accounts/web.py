@@ -1,9 +1,10 @@
 """What every page inside an organisation needs: the right to see it, and the shell around it."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any
+from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -15,10 +16,11 @@ from apps.accounts import selectors
 from apps.accounts.permissions import ROLE_CAPABILITIES, capabilities_of
 from apps.core.context import current
 from apps.core.errors import PermissionDenied
-from apps.core.registry import NavItem, nav, settings_tabs
+from apps.core.registry import NavItem, nav, nav_queries, settings_tabs
 from apps.identity.web import user_id_of
+from apps.notify.selectors import COUNTED_TO, unread_count
 
-__all__ = ["can", "org_page", "shell"]
+__all__ = ["can", "capabilities", "org_page", "shell", "unread_text"]
 
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 View = Callable[..., HttpResponse]
@@ -27,6 +29,11 @@ View = Callable[..., HttpResponse]
 def can(request: HttpRequest, capability: str) -> bool:
     """Whether the reader of this page holds a capability in its organisation; costs no query."""
     return capability in capabilities_of(request.membership.role)  # type: ignore[attr-defined]
+
+
+def capabilities(request: HttpRequest) -> frozenset[str]:
+    """All that the reader of this page may do in its organisation; costs no query."""
+    return capabilities_of(request.membership.role)  # type: ignore[attr-defined]
 
 
 def org_page(*, capability: str, title: str, key: str = "", personal: bool = False) -> Callable[[View], View]:
@@ -76,6 +83,7 @@ class _Link:
     label: str
     url: str
     icon: str
+    shortcut: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +116,15 @@ def _shell(request: HttpRequest) -> dict[str, Any]:
     org, role = request.org, request.membership.role  # type: ignore[attr-defined]
     user = request.user
     live = can(request, "usage.read")
+    unread = unread_count(org_id=org.id, user_id=user_id_of(request), capabilities=capabilities_of(role))
     return {
-        "nav": _sections(org.slug, capabilities_of(role)),
+        "nav": _sections(org, user_id_of(request), capabilities_of(role)),
+        "unread": unread,
+        "unread_text": unread_text(unread),
         "settings": [link for _, link in _links(settings_tabs.all(), org.slug, capabilities_of(role))],
         "orgs": [
             _OrgLink(each.id, each.name, reverse("home", args=[each.slug]))
-            for each in selectors.orgs_for_user(user_id_of(request))
+            for each in ([org] if hasattr(request, "impersonation") else selectors.orgs_for_user(user_id_of(request)))
         ],
         "org_note": org.timezone.replace("_", " "),
         "person": user.name or user.email,  # type: ignore[union-attr]
@@ -124,10 +135,23 @@ def _shell(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def _sections(slug: str, capabilities: frozenset[str]) -> list[_Section]:
-    """The places this role may go, grouped in the order of their first item; a place without a page is left out."""
+def unread_text(count: int) -> str:
+    """The number in the bell."""
+    return "99+" if count >= COUNTED_TO else str(count)
+
+
+def _sections(org: Any, user_id: UUID, capabilities: frozenset[str]) -> list[_Section]:
+    """The places this role may go, grouped in the order of their first item; a place without a page is left out.
+
+    A place opens with what the person has chosen for it.
+    """
+    queries: dict[str, str] = {}
+    for chosen in nav_queries:
+        queries |= chosen(org.id, user_id)
     sections: dict[str, list[_Link]] = {}
-    for section, link in _links(nav.all(), slug, capabilities):
+    for section, link in _links(nav.all(), org.slug, capabilities):
+        if queries.get(link.key):
+            link = replace(link, url=f"{link.url}?{queries[link.key]}")
         sections.setdefault(section, []).append(link)
     return [_Section(title, items) for title, items in sections.items()]
 
@@ -142,5 +166,5 @@ def _links(items: Iterable[NavItem], slug: str, capabilities: frozenset[str]) ->
             url = reverse(item.url_name, args=[slug])
         except NoReverseMatch:
             continue
-        links.append((item.section, _Link(item.key, item.label, url, item.icon)))
+        links.append((item.section, _Link(item.key, item.label, url, item.icon, item.shortcut)))
     return links

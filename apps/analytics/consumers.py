@@ -20,6 +20,7 @@ from django.conf import settings
 from apps.accounts import selectors as accounts
 from apps.accounts.permissions import capabilities_of
 from apps.analytics.live import SNAPSHOT_SECONDS, org_group, snapshot, user_group
+from apps.notify.live import news_group
 
 __all__ = ["LiveConsumer"]
 
@@ -41,7 +42,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
             await self.close(refusal)
             return
         assert self.org_id is not None
-        self.groups_joined = [org_group(self.org_id), user_group(self.scope["user"].pk)]
+        self.groups_joined = [org_group(self.org_id), user_group(self.scope["user"].pk), news_group(self.org_id)]
         for group in self.groups_joined:
             await self.channel_layer.group_add(group, self.channel_name)
         self.moved = asyncio.Event()
@@ -61,6 +62,10 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
     async def usage_moved(self, message: dict[str, Any]) -> None:
         """The organisation's figures moved."""
         self.moved.set()
+
+    async def notify_news(self, message: dict[str, Any]) -> None:
+        """Somebody in the organisation was told something: the page asks whether it is for its reader."""
+        await self.send_json({"kind": "notifications"})
 
     async def access_changed(self, message: dict[str, Any]) -> None:
         """A membership of this person ended."""

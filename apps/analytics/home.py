@@ -402,8 +402,8 @@ def _top_people(org_id: UUID, rows: Sequence[Row], total: Figures) -> list[Ranke
     best = _best(sums)
     names = person_names(org_id, [UUID(key) for key in best if key])
     return [
-        Ranked(key=key, name=names.get(UUID(key), "Somebody unknown") if key else "No person", url="", figures=sums[key],
-               share=_share(sums[key], total))
+        Ranked(key=key, name=names.get(UUID(key), "Somebody unknown") if key else "No person", url="",
+               figures=sums[key], share=_share(sums[key], total))
         for key in best
     ]  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.analytics import connect, costs_views, explorer_views, sessions_views, views
+from apps.analytics import connect, costs_views, explorer_views, saved_views, search_views, sessions_views, views
 
 urlpatterns = [
     path("o/<slug:slug>/", views.home_page, name="home"),
@@ -17,6 +17,11 @@ urlpatterns = [
     path("o/<slug:slug>/events", sessions_views.events_page, name="events"),
     path("o/<slug:slug>/events.csv", sessions_views.events_csv, name="events_csv"),
     path("o/<slug:slug>/events/<uuid:event_id>", sessions_views.event_page, name="event"),
+    path("o/<slug:slug>/views", saved_views.views_page, name="views"),
+    path("o/<slug:slug>/views/<uuid:view_id>", saved_views.view_change, name="view_change"),
+    path("o/<slug:slug>/views/<uuid:view_id>/delete", saved_views.view_delete, name="view_delete"),
+    path("o/<slug:slug>/search", search_views.search_page, name="search"),
+    path("o/<slug:slug>/search/list", search_views.search_list, name="search_list"),
     path("o/<slug:slug>/live", views.live, name="live"),
     path("o/<slug:slug>/connect", connect.connect, name="connect"),
     path("o/<slug:slug>/connect/<slug:project_slug>/event", connect.connect_event, name="connect_event"),

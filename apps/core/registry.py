@@ -3,13 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+from uuid import UUID
 
-__all__ = ["HomeTile", "NavItem", "Registry", "home_tiles", "nav", "settings_tabs"]
+__all__ = ["HomeTile", "NavItem", "Registry", "home_tiles", "nav", "nav_queries", "settings_tabs"]
 
 
 @dataclass(frozen=True, slots=True)
 class NavItem:
-    """One place: ``url_name`` takes the organisation's slug; ``capability`` hides it from those who lack it."""
+    """One place: ``url_name`` takes the organisation's slug; ``capability`` hides it from those who lack it.
+
+    ``shortcut`` is the letter that opens it after ``g``.
+    """
 
     key: str
     label: str
@@ -18,6 +22,7 @@ class NavItem:
     section: str = ""
     order: int = 100
     capability: str | None = None
+    shortcut: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +58,5 @@ class Registry(Generic[R]):
 nav: Registry[NavItem] = Registry()
 settings_tabs: Registry[NavItem] = Registry()
 home_tiles: Registry[HomeTile] = Registry()
+# What a person wants the places of the navigation to open with: (organisation, person) → key of the place → query.
+nav_queries: list[Callable[[UUID, UUID], dict[str, str]]] = []

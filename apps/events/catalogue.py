@@ -41,6 +41,8 @@ CATALOGUE: Final[Mapping[str, tuple[str, ...]]] = {
         "project.*",
         "key.created",
         "key.revoked",
+        "key.rotated",
+        "key.expiring",
         "mcp.server_registered",
         "mcp.server_approved",
         "mcp.server_rejected",

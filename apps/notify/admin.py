@@ -1,13 +1,13 @@
-"""Mail for staff: whether it went out, not what it said."""
+"""For staff: mail, whether it went out, not what it said; and what organisations were told."""
 
 from django.contrib import admin
 from unfold.contrib.filters.admin import RangeDateTimeFilter
 
 from apps.core.admin import ReadOnlyAdmin
 from apps.core.admin_search import IdSearchMixin
-from apps.notify.models import EmailMessage
+from apps.notify.models import EmailMessage, Notification
 
-__all__ = ["EmailMessageAdmin"]
+__all__ = ["EmailMessageAdmin", "NotificationAdmin"]
 
 
 @admin.register(EmailMessage)
@@ -17,4 +17,12 @@ class EmailMessageAdmin(IdSearchMixin, ReadOnlyAdmin):
     search_fields = ("to", "org_id", "correlation_id")
     # A mail may hold a link that signs somebody in.
     exclude = ("text", "html")
+    ordering = ("-created_at", "-id")
+
+
+@admin.register(Notification)
+class NotificationAdmin(IdSearchMixin, ReadOnlyAdmin):
+    list_display = ("created_at", "kind", "tone", "title", "org_id", "capability")
+    list_filter = ("tone", ("created_at", RangeDateTimeFilter))
+    search_fields = ("org_id", "recipient_id", "once")
     ordering = ("-created_at", "-id")

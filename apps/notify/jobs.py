@@ -18,3 +18,9 @@ def sweep() -> int:
 def prune() -> int:
     """Remove mails after a month."""
     return services.prune_emails()
+
+
+@job(name="notify.prune_notifications", cron="41 3 * * *")
+def prune_notifications() -> int:
+    """Remove notifications after 90 days."""
+    return services.prune_notifications()

@@ -1,4 +1,7 @@
-"""Sending mail: rendered and kept in the caller's transaction, sent by a worker after its commit."""
+"""Sending mail: rendered and kept in the caller's transaction, sent by a worker after its commit.
+
+Notifications inside the product are in :mod:`apps.notify.notifications`.
+"""
 
 import logging
 from collections.abc import Mapping
@@ -17,9 +20,20 @@ from apps.core.clock import now
 from apps.core.context import current
 from apps.core.tenancy import system_scope
 from apps.notify.models import EmailMessage
+from apps.notify.notifications import mark_all_read, mark_read, prune_notifications, start_reading, tell
 from apps.scheduler.background import enqueue
 
-__all__ = ["deliver_email", "prune_emails", "send_email", "sweep_emails"]
+__all__ = [
+    "deliver_email",
+    "mark_all_read",
+    "mark_read",
+    "prune_emails",
+    "prune_notifications",
+    "send_email",
+    "start_reading",
+    "sweep_emails",
+    "tell",
+]
 
 logger = logging.getLogger(__name__)
 

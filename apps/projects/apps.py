@@ -7,7 +7,10 @@ class ProjectsConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.core.registry import NavItem, nav
-        from apps.projects import events  # noqa: F401 - registers what this app publishes and records
+        from apps.projects import events, notifications  # noqa: F401 - events registers what this app publishes
 
-        item = NavItem("projects", "Projects and keys", "projects", "folder", order=40, capability="project.read")
+        notifications.register()
+        item = NavItem(
+            "projects", "Projects and keys", "projects", "folder", order=40, capability="project.read", shortcut="p"
+        )
         nav.register(item)

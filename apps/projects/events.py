@@ -7,6 +7,7 @@ from apps.events.registry import EventType, register_type
 
 _ID: dict[str, Any] = {"type": "string", "format": "uuid"}
 _TEXT: dict[str, Any] = {"type": "string"}
+_AT: dict[str, Any] = {"type": "string", "format": "date-time"}
 _CHANGED: dict[str, Any] = {"type": "array", "items": _TEXT}
 
 _TYPES: dict[str, dict[str, dict[str, Any]]] = {
@@ -15,6 +16,8 @@ _TYPES: dict[str, dict[str, dict[str, Any]]] = {
     "project.deleted": {"project_id": _ID},
     "key.created": {"key_id": _ID, "project_id": _ID, "name": _TEXT},
     "key.revoked": {"key_id": _ID, "project_id": _ID},
+    "key.rotated": {"key_id": _ID, "project_id": _ID, "new_key_id": _ID, "ends_at": _AT},
+    "key.expiring": {"key_id": _ID, "project_id": _ID, "expires_at": _AT},
 }
 
 for _name, _properties in _TYPES.items():

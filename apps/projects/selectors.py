@@ -26,6 +26,7 @@ __all__ = [
     "key_list",
     "key_names",
     "key_rejections",
+    "keys_ending",
     "org_of_project",
     "project_get",
     "project_info",
@@ -251,6 +252,13 @@ def key_list(*, org_id: UUID, project_id: UUID | None = None) -> QuerySet[ApiKey
     with org_scope(org_id):
         rows: QuerySet[ApiKey] = ApiKey.objects.select_related("project")
     return rows if project_id is None else rows.filter(project_id=project_id)
+
+
+def keys_ending(start: datetime, end: datetime) -> list[ApiKeyInfo]:
+    """Working keys of every organisation that expire within ``[start, end)``; for the job that tells of them."""
+    with system_scope("the clock looks at every organisation's keys"):
+        rows = ApiKey.objects.filter(expires_at__gte=start, expires_at__lt=end, revoked_at__isnull=True)
+        return [key_info(key) for key in rows.order_by("expires_at", "id")]
 
 
 def key_names(org_id: UUID) -> dict[UUID, str]:

@@ -226,6 +226,12 @@ def rotate_api_key(
         _tell_key(
             old, "key.rotated", before={"expires_at": old.expires_at}, after={"expires_at": ends, "new_key": made[0].id}
         )
+        publish(
+            type="key.rotated", org_id=org_id,
+            data={
+                "key_id": str(old.pk), "project_id": str(project_id), "new_key_id": str(made[0].id), "ends_at": ends,
+            },
+        )  # fmt: skip
         transaction.on_commit(forget_keys)
         return made
 

@@ -10,13 +10,14 @@ class UsageConfig(AppConfig):
         from apps.core.health import register_check
         from apps.core.metrics import register_collector
         from apps.core.registry import NavItem, settings_tabs
-        from apps.usage import audit_actions, events, subscriptions
+        from apps.usage import audit_actions, events, notifications, subscriptions
         from apps.usage.api import describe, describe_otlp
         from apps.usage.telemetry import collect_engine
         from apps.usage.watch import drain_health
 
         events.register()
         subscriptions.register()
+        notifications.register()
         audit_actions.register()
         describe.register()
         describe_otlp.register()

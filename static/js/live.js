@@ -59,11 +59,16 @@
   }
 
   function connect() {
+    const again = wait > 1000;
     const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${path}`);
+    // What was told while there was no socket.
+    if (again) socket.addEventListener("open", () => document.dispatchEvent(new Event("mw:notifications")));
     socket.addEventListener("message", (event) => {
       wait = 1000;
       dot(true);
-      show(JSON.parse(event.data));
+      const message = JSON.parse(event.data);
+      if (message.kind === "notifications") document.dispatchEvent(new Event("mw:notifications"));
+      else show(message);
     });
     socket.addEventListener("close", (event) => {
       dot(false);

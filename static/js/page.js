@@ -59,80 +59,15 @@
     }
   });
 
-  // ---- command palette
-  const palette = one("#cmd");
-  if (palette) {
-    const input = one("input", palette);
-    const options = all("[role=option]", palette);
-    let current = 0;
-    options.forEach((option, index) => {
-      option.id = `cmd-${index}`;
-      option.dataset.text = one(".mw-trunc", option).textContent;
-      option.addEventListener("mousemove", () => mark(visible().indexOf(option)));
-      option.addEventListener("click", () => palette.close());
-    });
-    const visible = () => options.filter((option) => !option.hidden);
-    function mark(index) {
-      const shown = visible();
-      for (const option of options) option.setAttribute("aria-selected", "false");
-      input.removeAttribute("aria-activedescendant");
-      if (!shown.length) return;
-      current = (index + shown.length) % shown.length;
-      shown[current].setAttribute("aria-selected", "true");
-      input.setAttribute("aria-activedescendant", shown[current].id);
-      shown[current].scrollIntoView({ block: "nearest" });
-    }
-    function filter() {
-      const wanted = input.value.trim().toLowerCase();
-      for (const option of options) {
-        const text = option.dataset.text;
-        const at = text.toLowerCase().indexOf(wanted);
-        const label = one(".mw-trunc", option);
-        option.hidden = Boolean(wanted) && !option.textContent.toLowerCase().includes(wanted);
-        label.textContent = text;
-        if (wanted && at >= 0) {
-          const hit = document.createElement("mark");
-          hit.textContent = text.slice(at, at + wanted.length);
-          label.replaceChildren(text.slice(0, at), hit, text.slice(at + wanted.length));
-        }
-      }
-      for (const group of all("[role=group]", palette)) {
-        group.hidden = !all("[role=option]", group).some((option) => !option.hidden);
-      }
-      const found = visible().length;
-      one("[data-cmd-n]").textContent = found ? `${found} ${found === 1 ? "result" : "results"}` : "Nothing found";
-      mark(0);
-    }
-    const open = () => {
-      if (palette.open) return;
-      input.value = "";
-      filter();
-      palette.showModal();
-      input.focus();
-    };
-    one("[data-cmd]")?.addEventListener("click", open);
-    input.addEventListener("input", filter);
-    input.addEventListener("keydown", (event) => {
-      if (event.key === "ArrowDown" || event.key === "ArrowUp") {
-        event.preventDefault();
-        mark(current + (event.key === "ArrowDown" ? 1 : -1));
-      } else if (event.key === "Enter") {
-        event.preventDefault();
-        visible()[current]?.click();
-      }
-    });
-    palette.addEventListener("click", (event) => {
-      if (event.target === palette) palette.close();
-    });
-    document.addEventListener("keydown", (event) => {
-      if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
-        event.preventDefault();
-        open();
-      }
-    });
-  }
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") setNav(false);
+  });
+
+  // ---- dialogs: closed by their cross and by a click beside them
+  document.addEventListener("click", (event) => {
+    const close = event.target.closest("[data-sheet-close], [data-drawer-close]");
+    if (close) close.closest("dialog").close();
+    else if (event.target.matches?.(".mw-sheet, .mw-drawer, .mw-cmd")) event.target.close();
   });
 
   // ---- toasts: good news leaves after 6 s, waits under pointer or focus; trouble stays until dismissed

@@ -29,6 +29,11 @@ EXEMPT = {
     "apps.notify.services.deliver_email": "the mail is the record",
     "apps.notify.services.sweep_emails": "the mail is the record",
     "apps.notify.services.prune_emails": "retention by the clock; the run of its job is kept",
+    "apps.notify.services.tell": "the notification is the record",
+    "apps.notify.services.mark_read": "what a person has read is told by nothing else",
+    "apps.notify.services.mark_all_read": "what a person has read is told by nothing else",
+    "apps.notify.services.start_reading": "what a person has read is told by nothing else",
+    "apps.notify.services.prune_notifications": "retention by the clock; the run of its job is kept",
     "apps.identity.services.prune_sign_ins": "retention by the clock; the run of its job is kept",
     "apps.usage.services.ingest": "the events are the record, kept in the inbox and then raw",
 }

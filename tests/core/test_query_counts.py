@@ -8,6 +8,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -15,6 +16,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from apps.accounts.services import add_member
+from apps.analytics.services import create_view
+from apps.notify.contracts import Draft
+from apps.notify.services import tell
 from apps.projects.services import create_project
 from apps.teams.services import add_team_member, create_team
 from tests.cast import Api, Cast, make_key, make_person
@@ -47,12 +51,16 @@ def more_of_everything(cast: Cast, numbers: range) -> None:
         add_team_member(org_id=cast.org.id, team_id=cast.team.id, user_id=person.id)
         create_project(org_id=cast.org.id, name=f"Project {number}", team_id=team.id)
         make_key(cast, name=f"key {number}", owner_id=person.id)
+        create_view(org_id=cast.org.id, user_id=person.id, page="usage", name=f"View {number}", query="by=team")
+        tell(org_ids=[cast.org.id], kind="test", drafts=[Draft(title=f"News {number}")], event_id=uuid4())
 
 
 @pytest.mark.parametrize("row", READS, ids=lambda row: row.route)
 def test_queries_are_as_pinned_and_more_rows_cost_no_more(row: Row, cast: Cast) -> None:
     key, _ = make_key(cast)
-    api, made = Api(cast.alice), {"key": key}
+    api = Api(cast.alice)
+    view = create_view(org_id=cast.org.id, user_id=cast.alice.id, page="usage", name="Ours", query="", is_shared=True)
+    made = {"key": key, "view": view.id}
     # One of each first: that a list is empty may spare a look at what belongs to its rows.
     more_of_everything(cast, range(1))
     few = queries(api, row, cast, made)

@@ -23,6 +23,7 @@ CROSSING = {
     "apps/events/delivery.py",  # an event of no organisation
     "apps/events/queues.py",  # dead letters of any organisation
     "apps/events/services.py",  # staff replay and discard
+    "apps/notify/notifications.py",  # retention
     "apps/notify/services.py",  # the worker that delivers mail
     "apps/notify/views.py",  # the development mailbox
     "apps/projects/selectors.py",  # a key or a path says which organisation it is of

@@ -70,6 +70,18 @@ def page_project(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
     return {"slug": cast.org.slug, "project_slug": cast.project.slug}
 
 
+def view(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"org_id": cast.org.id, "view_id": made["view"]}
+
+
+def page_view(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"slug": cast.org.slug, "view_id": made["view"]}
+
+
+def page_notification(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"slug": cast.org.slug, "notification_id": made["notification"]}
+
+
 def page_event(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
     return {"slug": cast.org.slug, "event_id": "01a209e4-215f-7371-be17-514d2bfae41c"}
 
@@ -155,6 +167,12 @@ ROWS = (
     Row("POST", "otlp-traces", scope="ingest", body={}),
     Row("GET", "analytics-usage", ALL, scope="read"),
     Row("GET", "org-usage", ALL, scope="read", path=org),
+    # --- saved views (the one that the paths name is the owner's, and shared)
+    Row("GET", "view-list", ALL, scope="read", path=org),
+    Row("POST", "view-list", ALL, 201, path=org, body={"page": "usage", "name": "Mine", "query": "by=team"}),
+    Row("GET", "view-detail", ALL, scope="read", path=view),
+    Row("PATCH", "view-detail", ADMINS, path=view, body={"name": "Renamed"}),
+    Row("DELETE", "view-detail", ADMINS, 204, path=view),
     # --- operations
     Row("GET", "health-live", public=True),
     Row("GET", "health-ready", public=True),
@@ -189,6 +207,18 @@ ROWS = (
     Row("GET", "events_csv", ALL, page=True, path=slug),
     Row("GET", "event", ALL, 404, page=True, path=page_event),
     Row("GET", "live", ALL, page=True, path=slug),
+    Row("GET", "views", ALL, page=True, path=slug),
+    Row("POST", "views", ALL, page=True, path=slug, ok=-1, body={"page": "usage", "name": "Mine"}),
+    Row("POST", "view_change", ADMINS, page=True, path=page_view, ok=-1, body={"name": "Renamed"}),
+    Row("POST", "view_delete", ADMINS, page=True, path=page_view, ok=-1),
+    Row("GET", "search", ALL, page=True, path=slug, query="?q=loom"),
+    Row("GET", "search_list", ALL, page=True, path=slug, query="?q=loom"),
+    Row("GET", "notifications", ALL, page=True, path=slug),
+    Row("GET", "notifications_drawer", ALL, page=True, path=slug),
+    Row("GET", "notifications_unread", ALL, page=True, path=slug),
+    Row("POST", "notifications_read", ALL, page=True, path=slug, ok=-1),
+    Row("POST", "notification_read", ALL, page=True, path=page_notification, ok=-1),
+    Row("GET", "keyboard", ALL, page=True, path=slug),
     Row("GET", "first_run", ALL, page=True, path=slug, ok=-1),
     Row("GET", "first_event", ALL, page=True, path=page_project, ok=-1),
     Row("GET", "projects", READERS, page=True, path=slug),

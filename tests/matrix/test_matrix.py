@@ -6,12 +6,17 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
+from uuid import uuid4
 
 import pytest
 from django.db import transaction
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
+from apps.analytics.services import create_view
 from apps.core.clock import now
+from apps.notify.contracts import Draft
+from apps.notify.selectors import latest_notes
+from apps.notify.services import tell
 from apps.projects.services import revoke_api_key
 from apps.usage.pricing.book import TOKEN_KINDS
 from apps.usage.services import price_set, register_tag_key
@@ -67,7 +72,20 @@ def made(cast: Cast) -> dict[str, Any]:
         model="house-model", org_id=cast.org.id, valid_from=now() - timedelta(days=1), source="contract",
         units=dict.fromkeys(TOKEN_KINDS, Decimal(1)),
     )  # fmt: skip
-    return {"price": price, "key": key, "full": token, "bare": bare_token, "dead": dead_token, "bare_key": bare}
+    view = create_view(org_id=cast.org.id, user_id=cast.alice.id, page="usage", name="Ours", query="", is_shared=True)
+    told = uuid4()
+    tell(org_ids=[cast.org.id], kind="test", drafts=[Draft(title="Something happened")], event_id=told)
+    notification = latest_notes(org_id=cast.org.id, user_id=cast.alice.id, capabilities=frozenset(), limit=1)[0].id
+    return {
+        "view": view.id,
+        "notification": notification,
+        "price": price,
+        "key": key,
+        "full": token,
+        "bare": bare_token,
+        "dead": dead_token,
+        "bare_key": bare,
+    }
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
@@ -155,7 +173,8 @@ def _counts() -> dict[str, int]:
         return {
             model._meta.label: model._default_manager.count()
             for model in apps.get_models()
-            if model._meta.app_label in {"accounts", "teams", "projects", "usage", "events"} and model._meta.managed
+            if model._meta.app_label in {"accounts", "analytics", "notify", "teams", "projects", "usage", "events"}
+            and model._meta.managed
         }
 
 

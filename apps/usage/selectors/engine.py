@@ -6,12 +6,13 @@ All organisations together, for those who look after the engine.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
 
 from apps.core import clock
-from apps.usage.ingest.inbox import SLOTS
+from apps.usage.ingest.inbox import SLOTS, slot_of
 
 __all__ = [
     "NOBODY",
@@ -21,6 +22,7 @@ __all__ = [
     "SlotState",
     "day_counts",
     "engine_state",
+    "orgs_of_slots",
     "partition_counts",
     "stalled",
     "stray_counts",
@@ -204,3 +206,11 @@ def stray_counts(*, most: int = 1000) -> dict[str, int]:
             cursor.execute(f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT %s) AS found", [most])  # noqa: S608
             found[table] = cursor.fetchone()[0]
     return found
+
+
+def orgs_of_slots(slots: Iterable[int]) -> list[UUID]:
+    """The organisations that ever counted something and whose events wait in one of these slots."""
+    wanted = set(slots)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT org_id FROM usage_org")
+        return [org_id for (org_id,) in cursor.fetchall() if slot_of(org_id) in wanted]

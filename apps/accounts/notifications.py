@@ -1,0 +1,72 @@
+"""What members are told about the organisation and its people."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from apps.accounts import selectors
+from apps.events.contracts import Envelope
+from apps.identity import selectors as identity
+from apps.notify.contracts import Draft
+from apps.notify.kinds import Kind, register_kind
+
+__all__ = ["register"]
+
+
+def _who(envelope: Envelope) -> tuple[UUID, str]:
+    user_id = UUID(envelope.data["user_id"])
+    user = identity.user_find(user_id)
+    return user_id, user.label if user else "Somebody"
+
+
+def _joined(envelope: Envelope) -> Iterable[Draft]:
+    user_id, name = _who(envelope)
+    role = envelope.data["role"]
+    yield Draft(
+        title=f"{name} joined", body=f"As {role}.", link=f"settings/members/{user_id}", tone="ok",
+        capability="member.manage", except_id=user_id,
+    )  # fmt: skip
+
+
+def _left(envelope: Envelope) -> Iterable[Draft]:
+    _, name = _who(envelope)
+    yield Draft(
+        title=f"{name} is no longer a member", body=f"They were {envelope.data['role']}. Their usage stays counted.",
+        link="settings/members", capability="member.manage",
+    )  # fmt: skip
+
+
+def _role(envelope: Envelope) -> Iterable[Draft]:
+    user_id, name = _who(envelope)
+    data = envelope.data
+    yield Draft(
+        title=f"{name} is now {data['role']}", body=f"Before: {data['previous_role']}.",
+        link=f"settings/members/{user_id}", capability="member.manage", except_id=user_id,
+    )  # fmt: skip
+    yield Draft(
+        title=f"Your role is now {data['role']}", body=f"Before: {data['previous_role']}.", link="settings",
+        recipient_id=user_id,
+    )  # fmt: skip
+
+
+def _status(envelope: Envelope) -> Iterable[Draft]:
+    """Suspended or resumed; any other change of the organisation is told by the audit trail alone."""
+    if "status" not in envelope.data["changed"] or envelope.org_id is None:
+        return
+    org = selectors.org_find(envelope.org_id)
+    if org is None:
+        return
+    if org.status == "suspended":
+        yield Draft(
+            title="The organisation was suspended", tone="danger",
+            body="Its keys are refused and nothing new is counted until it is resumed.",
+        )  # fmt: skip
+    else:
+        yield Draft(title="The organisation was resumed", tone="ok", body="Its keys work again.")
+
+
+def register() -> None:
+    """Make the kinds known."""
+    register_kind(Kind("member_joined", ("member.added",), "users", _joined))
+    register_kind(Kind("member_left", ("member.removed",), "users", _left))
+    register_kind(Kind("member_role", ("member.role_changed",), "user", _role))
+    register_kind(Kind("org_status", ("org.updated",), "building", _status))

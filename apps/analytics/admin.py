@@ -1,0 +1,17 @@
+"""Saved views for staff: to look at."""
+
+from django.contrib import admin
+
+from apps.analytics.models import SavedView
+from apps.core.admin import ReadOnlyAdmin
+
+__all__ = ["SavedViewAdmin"]
+
+
+@admin.register(SavedView)
+class SavedViewAdmin(ReadOnlyAdmin):
+    list_display = ("name", "page", "org", "owner", "is_shared", "query", "updated_at")
+    list_select_related = ("org", "owner")
+    list_filter = ("page", "is_shared")
+    search_fields = ("name", "org__name", "owner__email")
+    ordering = ("-created_at",)
