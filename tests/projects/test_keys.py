@@ -176,7 +176,9 @@ def test_a_key_is_taken_as_bearer_or_by_its_own_header(cast) -> None:
 
 
 @pytest.mark.parametrize(
-    "token", [new_key(), "mw_", "mw_short", "mw_" + "x" * 5000, "sk-ant-api03-foreign", "mw_\u2603"]
+    "token",
+    [new_key(), "mw_", "mw_short", "mw_" + "x" * 5000, "sk-ant-api03-foreign", "mw_\u2603"],
+    ids=["unknown", "empty", "short", "long", "foreign", "snowman"],
 )
 def test_an_unknown_key_is_refused_with_a_challenge(cast, token) -> None:
     answer = Api().get(f"/projects/{cast.project.id}", X_API_Key=token)
