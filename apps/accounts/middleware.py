@@ -19,6 +19,7 @@ from apps.identity.web import user_id_of
 
 __all__ = ["OrgMiddleware"]
 
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _ORG_PATH = re.compile(r"^/o/([^/]+)(?:/|$)")
 
 
@@ -26,7 +27,8 @@ class OrgMiddleware:
     """Names the actor of a signed-in request; under ``/o/<slug>/`` resolves the organisation and opens its scope.
 
     ``request.org`` is the organisation's :class:`~apps.accounts.contracts.OrgInfo` and ``request.membership`` the
-    person's membership. An organisation that is not theirs is 404, as is one that does not exist; a suspended one 403.
+    person's membership. An organisation that is not theirs is 404, as is one that does not exist. A suspended one can
+    be read; whatever would write is refused (403, ``org_suspended``).
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -46,7 +48,7 @@ class OrgMiddleware:
         found = selectors.org_for_web(slug=match[1], user_id=user_id_of(request))
         if found is None:
             return problem_response(errors.NotFound(), request)
-        if found[0].status != "active":
+        if found[0].status != "active" and request.method not in _READS:
             return problem_response(
                 errors.PermissionDenied("This organisation is suspended", code="org_suspended"), request
             )

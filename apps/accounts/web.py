@@ -13,13 +13,11 @@ from django.views.decorators.gzip import gzip_page
 
 from apps.accounts import selectors
 from apps.accounts.permissions import ROLE_CAPABILITIES, capabilities_of
-from apps.core.errors import PermissionDenied
 from apps.core.registry import NavItem, nav, settings_tabs
 from apps.identity.web import user_id_of
 
 __all__ = ["can", "org_page", "shell"]
 
-_SAFE = {"GET", "HEAD", "OPTIONS"}
 View = Callable[..., HttpResponse]
 
 
@@ -29,8 +27,9 @@ def can(request: HttpRequest, capability: str) -> bool:
 
 
 def org_page(*, capability: str, title: str, key: str = "") -> Callable[[View], View]:
-    """A page under ``/o/<slug>/`` for those who hold ``capability``; others get 403 inside the shell. A
-    suspended organisation is read-only.
+    """A page under ``/o/<slug>/`` for those who hold ``capability``; others get 403 inside the shell.
+
+    Of a suspended organisation only reads come here: the middleware refuses the others.
 
     ``title`` names the page where it is refused, ``key`` its place in the navigation. The templates find ``tz``, the
     reader's time zone: their own, else the organisation's.
@@ -42,8 +41,6 @@ def org_page(*, capability: str, title: str, key: str = "") -> Callable[[View], 
             request.nav_key = key  # type: ignore[attr-defined]
             if not can(request, capability):
                 return _refused(request, capability, title)
-            if request.method not in _SAFE and request.org.status != "active":  # type: ignore[attr-defined]
-                raise PermissionDenied("This organisation is suspended", code="org_suspended")
             return view(request, *args, **kwargs)
 
         inner.capability = capability  # type: ignore[attr-defined]
@@ -97,7 +94,8 @@ def shell(request: HttpRequest) -> dict[str, Any]:
 def _shell(request: HttpRequest) -> dict[str, Any]:
     org, role = request.org, request.membership.role  # type: ignore[attr-defined]
     user = request.user
-    live = can(request, "usage.read")
+    # Nothing new is counted of a suspended organisation, and its socket is refused.
+    live = can(request, "usage.read") and org.status == "active"
     return {
         "nav": _sections(org.slug, capabilities_of(role)),
         "settings": [link for _, link in _links(settings_tabs.all(), org.slug, capabilities_of(role))],
