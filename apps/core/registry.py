@@ -1,10 +1,21 @@
-"""What apps add to the shell of the web UI: places in the navigation, tabs of the settings, tiles on Home."""
+"""What apps add to the web UI: places in the navigation, tabs of the settings, tiles on Home, panels for staff."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+from uuid import UUID
 
-__all__ = ["HomeTile", "NavItem", "Registry", "home_tiles", "nav", "settings_tabs"]
+__all__ = [
+    "HomeTile",
+    "NavItem",
+    "PanelContent",
+    "Registry",
+    "StaffOrgPanel",
+    "home_tiles",
+    "nav",
+    "settings_tabs",
+    "staff_org_panels",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +43,37 @@ class HomeTile:
     capability: str | None = field(default=None)
 
 
-R = TypeVar("R", NavItem, HomeTile)
+@dataclass(frozen=True, slots=True)
+class PanelContent:
+    """What a panel of the staff admin shows: figures (label, value, note), a table, and links (label, address).
+
+    ``empty`` stands in the table's place where it has no rows; ``note`` stands below it.
+    """
+
+    figures: Sequence[tuple[str, str, str]] = ()
+    headers: Sequence[str] = ()
+    rows: Sequence[Sequence[Any]] = ()
+    empty: str = ""
+    note: str = ""
+    links: Sequence[tuple[str, str]] = ()
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """As unfold's table component takes it."""
+        return {"headers": list(self.headers), "rows": [list(row) for row in self.rows]}
+
+
+@dataclass(frozen=True, slots=True)
+class StaffOrgPanel:
+    """A part of an organisation's page in the staff admin: ``content(org_id)`` reads a bounded number of rows."""
+
+    key: str
+    title: str
+    content: Callable[[UUID], PanelContent]
+    order: int = 100
+
+
+R = TypeVar("R", NavItem, HomeTile, StaffOrgPanel)
 
 
 class Registry(Generic[R]):
@@ -53,3 +94,4 @@ class Registry(Generic[R]):
 nav: Registry[NavItem] = Registry()
 settings_tabs: Registry[NavItem] = Registry()
 home_tiles: Registry[HomeTile] = Registry()
+staff_org_panels: Registry[StaffOrgPanel] = Registry()

@@ -308,7 +308,7 @@ def _act(office: Client, path: str, action: str, *ids) -> None:
 def test_actions_call_services_in_the_name_of_the_staff(office, cast, staff) -> None:
     key, _ = make_key(cast)
     _act(office, "projects/apikey", "revoke", key.id)
-    _act(office, "accounts/organization", "suspend", cast.org.id)
+    office.post("/admin/accounts/organization/suspend/", {"id": cast.org.id, "reason": "unpaid"})
     _act(office, "identity/user", "end_sessions", cast.bob.id)
     entries = trail("key.revoked") + trail("org.suspended") + trail("user.session.invalid")
     assert [(entry.actor_kind, entry.actor_id) for entry in entries] == [("staff", staff.pk)] * 3
