@@ -7,7 +7,6 @@ of the others with it.
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -20,7 +19,7 @@ from apps.core import ports
 from apps.core.context import current
 from apps.core.registry import PanelContent, StaffOrgPanel, nav, staff_org_panels
 from apps.core.tenancy import org_scope
-from apps.core.web.figures import count
+from apps.core.web.figures import count, utc_label
 
 __all__ = ["Fact", "Panel", "facts", "members_panel", "panels", "tenant_links"]
 
@@ -51,11 +50,6 @@ class Panel:
     failure: str = ""
 
 
-def moment(at: datetime | None) -> str:
-    """``24 Nov 2026, 10:04 UTC``, or a dash."""
-    return f"{at.day} {at:%b %Y, %H:%M} UTC" if at else "–"
-
-
 # ---------------------------------------------------------------- facts
 def facts(org: Organization) -> list[Fact]:
     """What the organisation is; three queries at most."""
@@ -66,18 +60,18 @@ def facts(org: Organization) -> list[Fact]:
         Fact("Plan", *_plan(org.pk)),
         Fact("Time zone", org.timezone.replace("_", " ")),
         Fact("Raw events kept", f"{org.raw_retention_days} days"),
-        Fact("Created", moment(org.created_at)),
+        Fact("Created", utc_label(org.created_at)),
     ]
 
 
 def _status(org: Organization) -> Fact:
     if org.status == OrgStatus.DELETED:
-        return Fact("Status", "Deleted", moment(org.deleted_at))
+        return Fact("Status", "Deleted", utc_label(org.deleted_at))
     suspended = org.status == OrgStatus.SUSPENDED
     with org_scope(org.pk):
         entries = audit_list(AuditFilter(action="org.suspended" if suspended else "org.resumed"))
         entry = entries.order_by("-occurred_at", "-id").first()
-    since = f"since {moment(entry.occurred_at)}, by {entry.actor_label or entry.actor_kind}" if entry else ""
+    since = f"since {utc_label(entry.occurred_at)}, by {entry.actor_label or entry.actor_kind}" if entry else ""
     note = ": ".join(filter(None, (since, org.status_reason)))
     return Fact("Status", "Suspended" if suspended else "Active", note)
 
@@ -129,7 +123,7 @@ def members_panel(org_id: UUID) -> PanelContent:
     return PanelContent(
         headers=("E-mail address", "Name", "Role", "Joined", "Last signed in"),
         rows=[
-            (row.user.email, row.user.name, row.role, moment(row.created_at), moment(row.user.last_login))
+            (row.user.email, row.user.name, row.role, utc_label(row.created_at), utc_label(row.user.last_login))
             for row in rows[:SHOWN]
         ],
         empty="Nobody belongs to it.",

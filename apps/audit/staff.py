@@ -8,6 +8,7 @@ from apps.audit.contracts import AuditFilter
 from apps.audit.selectors import audit_list
 from apps.core.registry import PanelContent
 from apps.core.tenancy import org_scope
+from apps.core.web.figures import utc_label
 
 __all__ = ["audit_panel"]
 
@@ -22,7 +23,7 @@ def audit_panel(org_id: UUID) -> PanelContent:
         headers=("When", "Action", "By", "What", "Reason"),
         rows=[
             (
-                f"{row.occurred_at:%Y-%m-%d %H:%M:%S} UTC",
+                utc_label(row.occurred_at),
                 row.action,
                 row.actor_label or row.actor_kind,
                 row.target_label or row.target_id,

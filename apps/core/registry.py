@@ -47,20 +47,17 @@ class HomeTile:
 class PanelContent:
     """What a panel of the staff admin shows: figures (label, value, note), a table, and links (label, address).
 
-    ``empty`` stands in the table's place where it has no rows; ``note`` stands below it.
+    ``numbers`` are the places of the columns that hold numbers. ``empty`` stands in the table's place where it has no
+    rows; ``note`` stands below it.
     """
 
     figures: Sequence[tuple[str, str, str]] = ()
     headers: Sequence[str] = ()
     rows: Sequence[Sequence[Any]] = ()
+    numbers: Sequence[int] = ()
     empty: str = ""
     note: str = ""
     links: Sequence[tuple[str, str]] = ()
-
-    @property
-    def table(self) -> dict[str, Any]:
-        """As unfold's table component takes it."""
-        return {"headers": list(self.headers), "rows": [list(row) for row in self.rows]}
 
 
 @dataclass(frozen=True, slots=True)

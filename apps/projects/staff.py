@@ -7,7 +7,7 @@ from django.urls import reverse
 
 from apps.core.clock import now
 from apps.core.registry import PanelContent
-from apps.core.web.figures import count
+from apps.core.web.figures import count, utc_label
 from apps.projects.selectors import project_list
 
 __all__ = ["projects_panel"]
@@ -32,10 +32,11 @@ def projects_panel(org_id: UUID) -> PanelContent:
                 "archived" if row.archived_at else "active",
                 count(0 if row.archived_at else row.keys_made - row.keys_dead),
                 count(row.keys_made),
-                f"{row.last_used:%Y-%m-%d %H:%M} UTC" if row.last_used else "never",
+                utc_label(row.last_used) if row.last_used else "never",
             )
             for row in rows[:SHOWN]
         ],
+        numbers=(2, 3),
         empty="It has no projects.",
         note=f"The first {SHOWN}" if len(rows) > SHOWN else "",
         links=[

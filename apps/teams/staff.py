@@ -21,6 +21,7 @@ def teams_panel(org_id: UUID) -> PanelContent:
     return PanelContent(
         headers=("Team", "Part of", "Members"),
         rows=[(row.name, row.parent.name if row.parent else "–", count(row.people)) for row in rows[:SHOWN]],
+        numbers=(2,),
         empty="It has no teams.",
         note=f"The first {SHOWN}" if len(rows) > SHOWN else "",
         links=[("All teams", f"{reverse('admin:teams_team_changelist')}?org__id__exact={org_id}")],

@@ -13,7 +13,7 @@ from apps.accounts.selectors import org_zone
 from apps.core.clock import now
 from apps.core.money import nano_to_str
 from apps.core.registry import PanelContent
-from apps.core.web.figures import count, day_label, money
+from apps.core.web.figures import count, day_label, money, utc_label
 from apps.usage import store
 from apps.usage.imports.selectors import import_list
 from apps.usage.models import Reprice
@@ -42,6 +42,7 @@ def usage_panel(org_id: UUID) -> PanelContent:
         ],
         headers=("Day", "Events", "Calls", "Errors", "Without a price", "Cost"),
         rows=[_row(day, days.get(day, Metrics())) for day in (today - timedelta(days=n) for n in range(DAYS))],
+        numbers=(1, 2, 3, 4, 5),
         note=f"Days in {zone.key.replace('_', ' ')}",
         links=_lists(org_id, number),
     )
@@ -98,12 +99,12 @@ def work_panel(org_id: UUID) -> PanelContent:
     imports = import_list(org_id=org_id).filter(state__in=UNFINISHED).order_by("-created_at")[:SHOWN]
     open_ = Q(state__in=("queued", "running")) & (Q(org_id=org_id) | Q(org_id__isnull=True))
     rows = [
-        ("Import", row.name, row.state, f"{row.percent:g}%, {count(row.accepted)} counted", _when(row.created_at))
+        ("Import", row.name, row.state, f"{row.percent:g}%, {count(row.accepted)} counted", utc_label(row.created_at))
         for row in imports
     ]
     for row in Reprice.objects.filter(open_).order_by("-created_at")[:SHOWN]:
         far = f"{count(row.looked_at)} events looked at, {count(row.changed)} changed"
-        rows.append(("Repricing", row.model or "all models", row.state, far, _when(row.created_at)))
+        rows.append(("Repricing", row.model or "all models", row.state, far, utc_label(row.created_at)))
     imported, repriced = reverse("admin:usage_import_changelist"), reverse("admin:usage_reprice_changelist")
     return PanelContent(
         headers=("Kind", "What", "State", "How far", "Since"),
@@ -114,7 +115,3 @@ def work_panel(org_id: UUID) -> PanelContent:
             ("All repricings", f"{repriced}?org_id={org_id}"),
         ],
     )
-
-
-def _when(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M} UTC"
