@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from apps.accounts import services, staff
 from apps.accounts.forms import ReasonForm
@@ -186,6 +187,6 @@ def _cannot(orgs: Sequence[Organization], change: _Change) -> str:
 class MembershipAdmin(ReadOnlyAdmin):
     list_display = ("user", "org", "role", "created_at")
     list_select_related = ("user", "org")
-    list_filter = ("role",)
+    list_filter = ("role", ("org", AutocompleteSelectFilter))
     search_fields = ("user__email", "org__name")
     ordering = ("-created_at",)

@@ -236,13 +236,6 @@ def _own_models() -> list:
     return [model for model in staff_site._registry if model.__module__.startswith("apps.")]
 
 
-def test_every_model_of_ours_is_in_the_admin() -> None:
-    from django.apps import apps
-
-    ours = {model for model in apps.get_models() if model.__module__.startswith("apps.")}
-    assert {model._meta.label for model in ours - set(_own_models())} == set()
-
-
 @pytest.fixture
 def office(staff) -> Client:
     client = browser(staff)
