@@ -79,7 +79,8 @@ class OrganizationAdmin(StaffModelAdmin):
         org = self.get_object(request, object_id)
         if org is None or request.method not in ("GET", "HEAD"):
             # Not there, or a write, which it refuses.
-            return super().change_view(request, object_id, form_url, extra_context)
+            response: HttpResponse = super().change_view(request, object_id, form_url, extra_context)
+            return response
         change = {OrgStatus.ACTIVE: SUSPEND, OrgStatus.SUSPENDED: RESUME}.get(OrgStatus(org.status))
         context = {
             "title": org.name,

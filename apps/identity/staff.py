@@ -6,7 +6,7 @@ from django.contrib.auth.hashers import make_password
 from django.db import transaction
 
 from apps.audit.services import record
-from apps.core.errors import Conflict, NotFound, ValidationFailed
+from apps.core.errors import Conflict, FieldError, NotFound, ValidationFailed
 from apps.events.services import publish
 from apps.identity.contracts import UserInfo
 from apps.identity.models import User, normalise_email
@@ -28,7 +28,7 @@ def admit_staff(*, email: str, password: str | None = None, name: str = "") -> U
     user = User.objects.select_for_update().filter(email=email).first()
     if user is None:
         if password is None:
-            problem = {"pointer": "/password", "detail": "Somebody new needs one"}
+            problem: FieldError = {"pointer": "/password", "detail": "Somebody new needs one"}
             raise ValidationFailed("The registration is not valid", errors=[problem])
         return register(email=email, password=password, name=name, is_staff=True, email_verified=True)
     if user.is_staff or not user.is_active:
