@@ -9,6 +9,7 @@ from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import action
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 
@@ -46,7 +47,7 @@ class EnterForm(forms.Form):
 class MembershipAdmin(ReadOnlyAdmin):
     list_display = ("user", "org", "role", "created_at")
     list_select_related = ("user", "org")
-    list_filter = ("role",)
+    list_filter = ("role", ("org", AutocompleteSelectFilter))
     search_fields = ("user__email", "org__name")
     ordering = ("-created_at",)
     actions_detail = ("enter",)

@@ -8,8 +8,9 @@ class AccountsConfig(AppConfig):
     def ready(self) -> None:
         from apps.accounts import events, notifications  # noqa: F401 - events registers what this app publishes
         from apps.accounts.permissions import RolePermissions
+        from apps.accounts.staff import members_panel
         from apps.core import ports
-        from apps.core.registry import NavItem, nav, settings_tabs
+        from apps.core.registry import NavItem, StaffOrgPanel, nav, settings_tabs, staff_org_panels
 
         ports.permissions.set(RolePermissions())
         notifications.register()
@@ -19,3 +20,4 @@ class AccountsConfig(AppConfig):
         nav.register(place)
         tab = NavItem("general", "General", "settings", "building", order=10, capability="org.read")
         settings_tabs.register(tab)
+        staff_org_panels.register(StaffOrgPanel("members", "Members", members_panel, order=20))

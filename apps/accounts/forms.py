@@ -5,7 +5,7 @@ from zoneinfo import available_timezones
 
 from django import forms
 
-__all__ = ["DeleteForm", "OrganizationForm", "SettingsForm"]
+__all__ = ["DeleteForm", "OrganizationForm", "ReasonForm", "SettingsForm"]
 
 
 def _zones() -> list[tuple[str, str]]:
@@ -62,3 +62,15 @@ class DeleteForm(forms.Form):
         if typed != self.slug:
             raise forms.ValidationError("This is not the short name of the organisation.")
         return typed
+
+
+class ReasonForm(forms.Form):
+    """Why staff suspend or resume organisations; what else may be said of it, the service says."""
+
+    reason = forms.CharField(
+        label="Reason",
+        max_length=300,
+        error_messages={"required": "Say why."},
+        help_text="Kept in the audit trail of each organisation, where its admins can read it.",
+        widget=forms.Textarea(attrs={"rows": 3, "maxlength": 300}),
+    )

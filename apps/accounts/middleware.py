@@ -42,7 +42,7 @@ class OrgMiddleware:
     ``request.org`` is the organisation's :class:`~apps.accounts.contracts.OrgInfo` and ``request.membership`` the
     person's membership. Staff in a member's place (:mod:`apps.accounts.impersonation`) is that member there, and
     ``request.impersonation`` says so. An organisation that is not theirs is 404, as is one that does not exist; a
-    suspended one 403.
+    suspended one can be read; whatever would write is refused (403, ``org_suspended``).
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -69,7 +69,7 @@ class OrgMiddleware:
         found = selectors.org_for_web(slug=match[1], user_id=user_id_of(request))
         if found is None:
             return problem_response(errors.NotFound(), request)
-        if found[0].status != "active":
+        if found[0].status != "active" and request.method not in _SAFE:
             return problem_response(
                 errors.PermissionDenied("This organisation is suspended", code="org_suspended"), request
             )

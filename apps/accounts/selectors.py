@@ -28,6 +28,7 @@ __all__ = [
     "org_info",
     "org_list",
     "org_names",
+    "org_zone",
     "orgs_for_user",
     "role_of",
 ]
@@ -68,6 +69,14 @@ def org_by_name(text: str) -> UUID | None:
 def org_names(ids: Collection[UUID]) -> dict[UUID, str]:
     """Names of organisations, deleted ones too; for staff."""
     return dict(Organization.objects.filter(pk__in=ids).values_list("id", "name"))
+
+
+def org_zone(org_id: UUID) -> str:
+    """The time zone of an organisation, a deleted one too; for staff. :class:`NotFound` where there never was one."""
+    found: str | None = Organization.objects.filter(pk=org_id).values_list("timezone", flat=True).first()
+    if found is None:
+        raise NotFound()
+    return found
 
 
 def org_get(org_id: UUID) -> OrgInfo:

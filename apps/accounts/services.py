@@ -1,6 +1,7 @@
 """Writes of organisations and memberships."""
 
 import secrets
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 from zoneinfo import available_timezones
@@ -26,7 +27,9 @@ __all__ = [
     "delete_organization",
     "remove_member",
     "resume_organization",
+    "resume_organizations",
     "suspend_organization",
+    "suspend_organizations",
     "update_organization",
 ]
 
@@ -125,25 +128,54 @@ def delete_organization(*, org_id: UUID) -> None:
     publish(type="org.deleted", org_id=org_id, data={"org_id": str(org_id)})
 
 
-@transaction.atomic
 def suspend_organization(*, org_id: UUID, reason: str) -> None:
-    """Refuse all work of an organisation until it is resumed; for staff."""
-    _set_status(org_id, OrgStatus.SUSPENDED, "org.suspended", reason)
+    """:func:`suspend_organizations` for one; :class:`NotFound` where there is none."""
+    suspend_organizations(org_ids=[org_id], reason=reason)
+
+
+def resume_organization(*, org_id: UUID, reason: str) -> None:
+    """:func:`resume_organizations` for one; :class:`NotFound` where there is none."""
+    resume_organizations(org_ids=[org_id], reason=reason)
 
 
 @transaction.atomic
-def resume_organization(*, org_id: UUID, reason: str) -> None:
-    """Undo a suspension; for staff."""
-    _set_status(org_id, OrgStatus.ACTIVE, "org.resumed", reason)
+def suspend_organizations(*, org_ids: Collection[UUID], reason: str) -> None:
+    """Let organisations only be read, and refuse their keys, until they are resumed; for staff. All of them or none.
+
+    :class:`Conflict` where one is suspended already, :class:`ValidationFailed` without a reason.
+    """
+    _set_status(org_ids, OrgStatus.SUSPENDED, "org.suspended", reason)
 
 
-def _set_status(org_id: UUID, status: OrgStatus, action: str, reason: str) -> None:
-    if not reason.strip():
+@transaction.atomic
+def resume_organizations(*, org_ids: Collection[UUID], reason: str) -> None:
+    """Undo suspensions; for staff. All of them or none; :class:`Conflict` where one is not suspended."""
+    _set_status(org_ids, OrgStatus.ACTIVE, "org.resumed", reason)
+
+
+def _set_status(org_ids: Collection[UUID], status: OrgStatus, action: str, reason: str) -> None:
+    reason = _checked_reason(reason)
+    # In one order, so that two that change the same ones do not wait for each other.
+    orgs = [_locked(org_id) for org_id in sorted(set(org_ids))]
+    if settled := [org.name for org in orgs if org.status == status]:
+        said = "suspended already" if status == OrgStatus.SUSPENDED else "not suspended"
+        names = ", ".join(sorted(settled))
+        raise Conflict(f"{names}: {said}. Nothing was changed.", code=f"already_{status.value}")
+    for org in orgs:
+        Organization.objects.filter(pk=org.pk).update(status=status, status_reason=reason, updated_at=now())
+        _tell(org, action, before={"status": org.status}, after={"status": status.value}, reason=reason)
+        publish(type="org.updated", org_id=org.pk, data={"org_id": str(org.pk), "changed": ["status"]})
+
+
+def _checked_reason(reason: str) -> str:
+    reason = reason.strip()
+    longest = Organization._meta.get_field("status_reason").max_length or 0
+    if not reason:
         raise ValidationFailed("A reason is needed", errors=[{"pointer": "/reason", "detail": "say why"}])
-    org = _locked(org_id)
-    Organization.objects.filter(pk=org_id).update(status=status, status_reason=reason, updated_at=now())
-    _tell(org, action, before={"status": org.status}, after={"status": status.value}, reason=reason)
-    publish(type="org.updated", org_id=org_id, data={"org_id": str(org_id), "changed": ["status"]})
+    if len(reason) > longest:
+        detail = f"{longest} characters at most"
+        raise ValidationFailed("The reason is too long", errors=[{"pointer": "/reason", "detail": detail}])
+    return reason
 
 
 def _tell(org: Organization, action: str, **details: Any) -> None:

@@ -37,8 +37,9 @@ def capabilities(request: HttpRequest) -> frozenset[str]:
 
 
 def org_page(*, capability: str, title: str, key: str = "", personal: bool = False) -> Callable[[View], View]:
-    """A page under ``/o/<slug>/`` for those who hold ``capability``; others get 403 inside the shell. A
-    suspended organisation is read-only.
+    """A page under ``/o/<slug>/`` for those who hold ``capability``; others get 403 inside the shell.
+
+    Of a suspended organisation only reads come here: the middleware refuses the others.
 
     What is sent to a ``personal`` page nobody may send in another's name: it makes a key, gives rights, or deletes.
     ``title`` names the page where it is refused, ``key`` its place in the navigation. The templates find ``tz``, the
@@ -51,8 +52,6 @@ def org_page(*, capability: str, title: str, key: str = "", personal: bool = Fal
             request.nav_key = key  # type: ignore[attr-defined]
             if not can(request, capability):
                 return _refused(request, capability, title)
-            if request.method not in _SAFE and request.org.status != "active":  # type: ignore[attr-defined]
-                raise PermissionDenied("This organisation is suspended", code="org_suspended")
             if personal and request.method not in _SAFE and hasattr(request, "impersonation"):
                 raise PermissionDenied("Nobody may do this in another's name", code="impersonation_personal")
             return view(request, *args, **kwargs)
@@ -115,7 +114,8 @@ def shell(request: HttpRequest) -> dict[str, Any]:
 def _shell(request: HttpRequest) -> dict[str, Any]:
     org, role = request.org, request.membership.role  # type: ignore[attr-defined]
     user = request.user
-    live = can(request, "usage.read")
+    # Nothing new is counted of a suspended organisation, and its socket is refused.
+    live = can(request, "usage.read") and org.status == "active"
     unread = unread_count(org_id=org.id, user_id=user_id_of(request), capabilities=capabilities_of(role))
     return {
         "nav": _sections(org, user_id_of(request), capabilities_of(role)),

@@ -7,6 +7,8 @@ class AuditConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.audit import registry, services
+        from apps.audit.staff import audit_panel
+        from apps.core.registry import StaffOrgPanel, staff_org_panels
         from apps.events import ports
 
         ports.audit.set(services.record)
@@ -18,3 +20,4 @@ class AuditConfig(AppConfig):
                 "bus.subscription_resumed": "Delivery of events to a subscription was taken up again",
             }
         )
+        staff_org_panels.register(StaffOrgPanel("audit", "Last entries of the audit trail", audit_panel, order=60))

@@ -93,4 +93,5 @@ class ReadOnlyInline(TabularInline):
 class IdempotencyRecordAdmin(ReadOnlyAdmin):
     list_display = ("key", "status", "created_at")
     exclude = ("answer", "scope", "body_digest")
+    sortable_by = ()
     ordering = ("-id",)

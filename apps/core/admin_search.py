@@ -1,4 +1,4 @@
-"""The search box of lists that are too long for a search by substrings."""
+"""Lists that are too long to be searched by substrings or sorted by any column."""
 
 from typing import Any
 from uuid import UUID
@@ -12,9 +12,11 @@ __all__ = ["IdSearchMixin"]
 class IdSearchMixin:
     """Looks for the whole term in ``search_fields``, by equality and so by index.
 
-    Django casts ids to text before it compares them, which no index serves.
+    Django casts ids to text before it compares them, which no index serves. Such a list has one order, that of an
+    index: any other would sort the whole table.
     """
 
+    sortable_by: Any = ()
     search_fields: Any = ()
     search_help_text = "A whole id or name"
     model: type[models.Model]

@@ -1,11 +1,22 @@
-"""What apps add to the shell of the web UI: places in the navigation, tabs of the settings, tiles on Home."""
+"""What apps add to the web UI: places in the navigation, tabs of the settings, tiles on Home, panels for staff."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-__all__ = ["HomeTile", "NavItem", "Registry", "home_tiles", "nav", "nav_queries", "settings_tabs"]
+__all__ = [
+    "HomeTile",
+    "NavItem",
+    "PanelContent",
+    "Registry",
+    "StaffOrgPanel",
+    "home_tiles",
+    "nav",
+    "nav_queries",
+    "settings_tabs",
+    "staff_org_panels",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +48,34 @@ class HomeTile:
     capability: str | None = field(default=None)
 
 
-R = TypeVar("R", NavItem, HomeTile)
+@dataclass(frozen=True, slots=True)
+class PanelContent:
+    """What a panel of the staff admin shows: figures (label, value, note), a table, and links (label, address).
+
+    ``numbers`` are the places of the columns that hold numbers. ``empty`` stands in the table's place where it has no
+    rows; ``note`` stands below it.
+    """
+
+    figures: Sequence[tuple[str, str, str]] = ()
+    headers: Sequence[str] = ()
+    rows: Sequence[Sequence[Any]] = ()
+    numbers: Sequence[int] = ()
+    empty: str = ""
+    note: str = ""
+    links: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StaffOrgPanel:
+    """A part of an organisation's page in the staff admin: ``content(org_id)`` reads a bounded number of rows."""
+
+    key: str
+    title: str
+    content: Callable[[UUID], PanelContent]
+    order: int = 100
+
+
+R = TypeVar("R", NavItem, HomeTile, StaffOrgPanel)
 
 
 class Registry(Generic[R]):
@@ -60,3 +98,4 @@ settings_tabs: Registry[NavItem] = Registry()
 home_tiles: Registry[HomeTile] = Registry()
 # What a person wants the places of the navigation to open with: (organisation, person) → key of the place → query.
 nav_queries: list[Callable[[UUID, UUID], dict[str, str]]] = []
+staff_org_panels: Registry[StaffOrgPanel] = Registry()

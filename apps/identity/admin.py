@@ -1,6 +1,7 @@
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from apps.core.admin import ReadOnlyAdmin, StaffModelAdmin
 from apps.identity import mfa, services
@@ -33,8 +34,9 @@ class UserAdmin(StaffModelAdmin):
 class TokenFamilyAdmin(ReadOnlyAdmin):
     list_display = ("id", "user", "created_at", "last_used_at", "expires_at", "ended_at", "end_reason", "ip")
     list_select_related = ("user",)
-    list_filter = ("end_reason",)
+    list_filter = (("ended_at", admin.EmptyFieldListFilter), ("user", AutocompleteSelectFilter))
     search_fields = ("user__email",)
+    sortable_by = ()
     ordering = ("-last_used_at",)
 
 
@@ -43,6 +45,7 @@ class RefreshTokenAdmin(ReadOnlyAdmin):
     list_display = ("id", "family", "created_at", "used_at")
     list_select_related = ("family",)
     exclude = ("digest",)
+    sortable_by = ()
     ordering = ("-id",)
 
 
@@ -50,6 +53,11 @@ class RefreshTokenAdmin(ReadOnlyAdmin):
 class SigningKeyAdmin(ReadOnlyAdmin):
     list_display = ("id", "created_at", "retired_at")
     exclude = ("private_pem",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SigningKey]:
+        """Without the private keys: to show a list is no reason to decrypt them."""
+        rows: QuerySet[SigningKey] = super().get_queryset(request).defer("private_pem")
+        return rows
 
 
 @admin.register(FactorDevice)

@@ -46,6 +46,7 @@ __all__ = [
     "prune_sign_ins",
     "refresh",
     "register",
+    "registration_problems",
     "rotate_signing_key",
     "verify_second_factor",
 ]
@@ -88,7 +89,7 @@ def register(
         enforce(_REGISTER, ip, detail="Too many registrations from your network")
     email = normalise_email(email)
     user = User(email=email, name=name.strip(), is_staff=is_staff, email_verified_at=now() if email_verified else None)
-    if problems := _registration_problems(user, password):
+    if problems := registration_problems(user, password):
         raise ValidationFailed("The registration is not valid", errors=problems)
     user.password = make_password(password)
     try:
@@ -112,7 +113,8 @@ def register(
     return user_info(user)
 
 
-def _registration_problems(user: User, password: str | None) -> list[FieldError]:
+def registration_problems(user: User, password: str | None) -> list[FieldError]:
+    """What speaks against an address and a password, each with where it is wrong."""
     problems: list[FieldError] = []
     try:
         validate_email(user.email)

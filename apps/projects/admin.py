@@ -1,6 +1,7 @@
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from apps.core.admin import ReadOnlyAdmin, StaffModelAdmin
 from apps.projects import services
@@ -11,6 +12,7 @@ from apps.projects.models import ApiKey, Project, RejectedKey
 class ProjectAdmin(ReadOnlyAdmin):
     list_display = ("name", "org", "team", "archived_at", "created_at")
     list_select_related = ("org", "team")
+    list_filter = (("org", AutocompleteSelectFilter),)
     search_fields = ("name", "org__name")
     ordering = ("-created_at",)
 
@@ -19,6 +21,7 @@ class ProjectAdmin(ReadOnlyAdmin):
 class ApiKeyAdmin(StaffModelAdmin):
     list_display = ("name", "prefix", "org", "project", "owner", "expires_at", "revoked_at", "last_used_at")
     list_select_related = ("org", "project", "owner")
+    list_filter = (("org", AutocompleteSelectFilter),)
     search_fields = ("prefix", "name", "org__name")
     exclude = ("digest",)
     ordering = ("-created_at",)
@@ -35,5 +38,5 @@ class ApiKeyAdmin(StaffModelAdmin):
 class RejectedKeyAdmin(ReadOnlyAdmin):
     list_display = ("key", "org", "reason", "count", "last_at", "last_ip")
     list_select_related = ("key", "org")
-    list_filter = ("reason",)
+    list_filter = (("org", AutocompleteSelectFilter),)
     ordering = ("-last_at",)

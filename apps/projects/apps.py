@@ -6,11 +6,13 @@ class ProjectsConfig(AppConfig):
     label = "projects"
 
     def ready(self) -> None:
-        from apps.core.registry import NavItem, nav
+        from apps.core.registry import NavItem, StaffOrgPanel, nav, staff_org_panels
         from apps.projects import events, notifications  # noqa: F401 - events registers what this app publishes
+        from apps.projects.staff import projects_panel
 
         notifications.register()
         item = NavItem(
             "projects", "Projects and keys", "projects", "folder", order=40, capability="project.read", shortcut="p"
         )
         nav.register(item)
+        staff_org_panels.register(StaffOrgPanel("projects", "Projects", projects_panel, order=30))

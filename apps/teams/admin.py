@@ -1,4 +1,5 @@
 from django.contrib import admin
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from apps.core.admin import ReadOnlyAdmin
 from apps.teams.models import Team, TeamMembership
@@ -8,6 +9,7 @@ from apps.teams.models import Team, TeamMembership
 class TeamAdmin(ReadOnlyAdmin):
     list_display = ("name", "org", "parent", "created_at")
     list_select_related = ("org", "parent")
+    list_filter = (("org", AutocompleteSelectFilter),)
     search_fields = ("name", "org__name")
     ordering = ("-created_at",)
 
@@ -16,5 +18,6 @@ class TeamAdmin(ReadOnlyAdmin):
 class TeamMembershipAdmin(ReadOnlyAdmin):
     list_display = ("user", "team", "org", "is_primary", "created_at")
     list_select_related = ("user", "team", "org")
+    list_filter = (("org", AutocompleteSelectFilter), ("team", AutocompleteSelectFilter))
     search_fields = ("user__email", "team__name", "org__name")
     ordering = ("-created_at",)

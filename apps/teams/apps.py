@@ -6,11 +6,13 @@ class TeamsConfig(AppConfig):
     label = "teams"
 
     def ready(self) -> None:
-        from apps.core.registry import NavItem, settings_tabs
+        from apps.core.registry import NavItem, StaffOrgPanel, settings_tabs, staff_org_panels
         from apps.teams import events  # noqa: F401 - registers what this app publishes and records
+        from apps.teams.staff import teams_panel
 
         for tab in (
             NavItem("members", "Members", "members", "users", order=20, capability="member.read"),
             NavItem("teams", "Teams", "teams", "user", order=30, capability="team.read"),
         ):
             settings_tabs.register(tab)
+        staff_org_panels.register(StaffOrgPanel("teams", "Teams", teams_panel, order=40))

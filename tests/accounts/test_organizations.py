@@ -4,7 +4,7 @@ import pytest
 
 from apps.accounts import selectors, services
 from apps.accounts.models import Membership, Organization
-from apps.core.errors import Conflict, ValidationFailed
+from apps.core.errors import Conflict, NotFound, ValidationFailed
 from apps.core.ids import uuid7
 from apps.core.tenancy import TenancyError, org_scope
 from apps.projects.selectors import forget_keys, key_authenticate
@@ -113,7 +113,7 @@ def test_a_deleted_organisation_is_gone_for_everybody_and_its_keys_are_dead(cast
         assert Membership.objects.count() == 5, "its data stay until they are erased"
 
 
-def test_a_suspended_organisation_lets_nobody_in_until_it_is_resumed(cast) -> None:
+def test_a_suspended_organisation_refuses_api_and_keys_until_it_is_resumed(cast) -> None:
     _, token = make_key(cast)
     with pytest.raises(ValidationFailed):
         services.suspend_organization(org_id=cast.org.id, reason=" ")
@@ -121,12 +121,40 @@ def test_a_suspended_organisation_lets_nobody_in_until_it_is_resumed(cast) -> No
     forget_keys()
     refused = Api(cast.alice).get(f"/orgs/{cast.org.id}")
     assert (refused.status_code, refused.json()["code"]) == (403, "org_suspended")
-    assert Api(cast.alice).client.get("/o/wonder-looms/projects").status_code == 403
     assert key_authenticate(token) is None
     services.resume_organization(org_id=cast.org.id, reason="paid")
     forget_keys()
     assert Api(cast.alice).get(f"/orgs/{cast.org.id}").status_code == 200
     assert key_authenticate(token) is not None
+    assert [entry.reason for entry in trail("org.suspended") + trail("org.resumed")] == ["unpaid", "paid"]
+
+
+def test_pages_of_a_suspended_organisation_are_read_and_every_write_is_refused(cast) -> None:
+    services.suspend_organization(org_id=cast.org.id, reason="unpaid")
+    client = Api(cast.alice).client
+    page = client.get("/o/wonder-looms/projects")
+    assert page.status_code == 200
+    assert "stays readable" in page.content.decode()
+    assert "/ws/live" not in page.content.decode()
+    assert client.head("/o/wonder-looms/projects").status_code == 200
+    for method in ("post", "put", "patch", "delete"):
+        refused = getattr(client, method)("/o/wonder-looms/projects", headers={"accept": "application/json"})
+        assert (refused.status_code, refused.json()["code"]) == (403, "org_suspended"), method
+
+
+def test_suspending_twice_says_so_and_changes_nothing(cast) -> None:
+    services.suspend_organization(org_id=cast.org.id, reason="unpaid")
+    with pytest.raises(Conflict, match="Wonder Looms: suspended already"):
+        services.suspend_organizations(org_ids=[cast.elsewhere.id, cast.org.id], reason="again")
+    assert selectors.org_get(cast.elsewhere.id).status == "active", "all of them or none"
+    services.resume_organization(org_id=cast.org.id, reason="paid")
+    with pytest.raises(Conflict, match="not suspended"):
+        services.resume_organization(org_id=cast.org.id, reason="paid")
+    with pytest.raises(NotFound):
+        services.suspend_organizations(org_ids=[cast.org.id, cast.alice.id], reason="unpaid")
+    with pytest.raises(ValidationFailed):
+        services.suspend_organization(org_id=cast.org.id, reason="x" * 301)
+    assert selectors.org_get(cast.org.id).status == "active"
     assert [entry.reason for entry in trail("org.suspended") + trail("org.resumed")] == ["unpaid", "paid"]
 
 

@@ -36,6 +36,7 @@ class Product:
     org_id: str
     project_id: str
     api_key: str
+    home: str
 
     def send(self, key: str, **fields: Any) -> int:
         """One event, as any client sends it."""
@@ -76,7 +77,7 @@ def product() -> Iterator[Product]:
         if not line:
             process.wait(20)
             raise AssertionError(f"the product did not start: {process.stderr.read() if process.stderr else ''}")
-        facts = json.loads(line)
+        facts = json.loads(line) | {"home": home}
         yield Product(**{name: facts[name] for name in Product.__dataclass_fields__})
     finally:
         process.terminate()

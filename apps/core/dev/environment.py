@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from apps.core.dev.servers import run_dir_for
 
-__all__ = ["Place", "enter", "place", "stop_word"]
+__all__ = ["Place", "enter", "place", "stop_word", "was_entered"]
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -42,11 +42,18 @@ def place() -> Place:
     return _entered
 
 
+def was_entered() -> bool:
+    """Whether the instance that the environment names was started before, and has servers of its own."""
+    return not _given("DATABASE_URL") and (_data_dir() / "secrets.json").exists()
+
+
+def _data_dir() -> Path:
+    return ROOT / (os.environ.get("MINDWEAVE_DATA_DIR") or "var")
+
+
 def _look() -> Place:
     """The instance that the environment names (``MINDWEAVE_DATA_DIR``, by default ``var``); makes its directories."""
-    data_dir = Path(os.environ.get("MINDWEAVE_DATA_DIR") or "var")
-    if not data_dir.is_absolute():
-        data_dir = ROOT / data_dir
+    data_dir = _data_dir()
     data_dir.mkdir(parents=True, exist_ok=True)
     (data_dir / "log").mkdir(exist_ok=True)
     return Place(

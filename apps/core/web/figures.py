@@ -8,7 +8,18 @@ from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-__all__ = ["change", "count", "day_label", "duration", "exact_money", "money", "number", "percent", "short"]
+__all__ = [
+    "change",
+    "count",
+    "day_label",
+    "duration",
+    "exact_money",
+    "money",
+    "number",
+    "percent",
+    "short",
+    "utc_label",
+]
 
 Figure = Decimal | int | float | str
 
@@ -110,3 +121,8 @@ def change(now: Any, before: Any) -> Decimal | None:
 def day_label(day: date | datetime, *, year: bool = False) -> str:
     """``9 Nov``, or ``9 Nov 2026``."""
     return f"{day.day} {day:%b %Y}" if year else f"{day.day} {day:%b}"
+
+
+def utc_label(at: datetime | None) -> str:
+    """``24 Nov 2026, 10:04 UTC`` of an aware moment in UTC; a dash for None."""
+    return f"{day_label(at, year=True)}, {at:%H:%M} UTC" if at else "–"

@@ -18,6 +18,7 @@ class SumsAdmin(ReadOnlyAdmin):
     """Rows that add up have no identity, so there is no page for a single one."""
 
     list_display_links = None
+    sortable_by = ()
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
         return ("-org", f"-{self.model._meta.pk.name}")
@@ -33,6 +34,7 @@ class OrgAdmin(ReadOnlyAdmin):
 
 @admin.register(models.InboxBatch)
 class InboxBatchAdmin(ReadOnlyAdmin):
+    sortable_by = ()
     list_display = ("id", "slot", "org_id", "received_at", "events")
     exclude = ("frames",)
     ordering = ("id",)
@@ -44,6 +46,7 @@ class InboxBatchAdmin(ReadOnlyAdmin):
 
 @admin.register(models.EventChunk)
 class EventChunkAdmin(ReadOnlyAdmin):
+    sortable_by = ()
     list_display = ("id", "org", "events", "first_at", "last_at", "drop_on")
     exclude = ("scan", "facts", "texts")
     ordering = ("-org", "-last_at")
@@ -57,6 +60,7 @@ class EventChunkAdmin(ReadOnlyAdmin):
 
 @admin.register(models.IdSegment)
 class IdSegmentAdmin(ReadOnlyAdmin):
+    sortable_by = ()
     list_display = ("id", "stripe", "level", "slots", "ids", "created_at")
     exclude = ("keys",)
     ordering = ("-id",)
@@ -80,6 +84,7 @@ class RollupAdmin(SumsAdmin):
 
 @admin.register(models.Session)
 class SessionAdmin(ReadOnlyAdmin):
+    sortable_by = ()
     list_display = (
         "session_id",
         "org",
@@ -101,6 +106,7 @@ class SessionDeltaAdmin(SumsAdmin):
 
 @admin.register(models.Who)
 class WhoAdmin(ReadOnlyAdmin):
+    sortable_by = ()
     list_display = ("id", "org", "project_id", "team_id", "person_id", "key_id", "tagset")
     ordering = ("-id",)
 
@@ -124,18 +130,21 @@ class TagKeyAdmin(ReadOnlyAdmin):
 
 @admin.register(models.TagValue)
 class TagValueAdmin(ReadOnlyAdmin):
+    sortable_by = ()
     list_display = ("key", "value", "org_id")
     ordering = ("-id",)
 
 
 @admin.register(models.TagSet)
 class TagSetAdmin(ReadOnlyAdmin):
+    sortable_by = ()
     list_display = ("id", "org", "tags")
     ordering = ("-id",)
 
 
 @admin.register(models.Summary)
 class SummaryAdmin(ReadOnlyAdmin):
+    sortable_by = ()
     list_display = ("id", "org_id", "data")
     ordering = ("id",)
 
