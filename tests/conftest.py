@@ -115,3 +115,9 @@ def _list_prices(request: pytest.FixtureRequest) -> None:
         Price.objects.bulk_create([Price(**fields) for fields in list_prices()])
         PriceBookVersion.objects.update_or_create(pk=1, defaults={"version": time.time_ns()})
     forget_book()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Workers have servers of their own; a settings module in the environment is read before they name them."""
+    os.environ.pop("DJANGO_SETTINGS_MODULE", None)

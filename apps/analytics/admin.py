@@ -2,10 +2,10 @@
 
 from django.contrib import admin
 
-from apps.analytics.models import SavedView
+from apps.analytics.models import SavedView, ViewDefault
 from apps.core.admin import ReadOnlyAdmin
 
-__all__ = ["SavedViewAdmin"]
+__all__ = ["SavedViewAdmin", "ViewDefaultAdmin"]
 
 
 @admin.register(SavedView)
@@ -15,3 +15,12 @@ class SavedViewAdmin(ReadOnlyAdmin):
     list_filter = ("page", "is_shared")
     search_fields = ("name", "org__name", "owner__email")
     ordering = ("-created_at",)
+
+
+@admin.register(ViewDefault)
+class ViewDefaultAdmin(ReadOnlyAdmin):
+    list_display = ("page", "org", "user", "view")
+    list_select_related = ("org", "user", "view")
+    list_filter = ("page",)
+    search_fields = ("org__name", "user__email")
+    ordering = ("-id",)

@@ -7,9 +7,9 @@ from unfold.contrib.filters.admin import RangeDateTimeFilter
 
 from apps.core.admin import ReadOnlyAdmin
 from apps.core.admin_search import IdSearchMixin
-from apps.notify.models import EmailMessage, Notification
+from apps.notify.models import EmailMessage, Notification, NotificationRead, ReadMark
 
-__all__ = ["EmailMessageAdmin", "NotificationAdmin"]
+__all__ = ["EmailMessageAdmin", "NotificationAdmin", "NotificationReadAdmin", "ReadMarkAdmin"]
 
 
 @admin.register(EmailMessage)
@@ -33,3 +33,18 @@ class NotificationAdmin(IdSearchMixin, ReadOnlyAdmin):
     list_filter = ("tone", ("created_at", RangeDateTimeFilter))
     search_fields = ("org_id", "recipient_id", "once")
     ordering = ("-created_at", "-id")
+
+
+@admin.register(ReadMark)
+class ReadMarkAdmin(IdSearchMixin, ReadOnlyAdmin):
+    list_display = ("org_id", "user_id", "read_to")
+    search_fields = ("org_id", "user_id")
+    ordering = ("-id",)
+
+
+@admin.register(NotificationRead)
+class NotificationReadAdmin(IdSearchMixin, ReadOnlyAdmin):
+    list_display = ("org_id", "user_id", "notification")
+    list_select_related = ("notification",)
+    search_fields = ("org_id", "user_id")
+    ordering = ("-id",)

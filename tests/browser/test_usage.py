@@ -89,7 +89,7 @@ def test_the_tail_shows_what_arrives_and_stops(product: Product, visit: Open, si
     page = one.page
     one.go(org + "events?model=claude-haiku-4-5")
     page.get_by_role("button", name="Follow").click()
-    expect(page.get_by_role("status")).to_have_text("Following")
+    expect(page.locator("[data-follow-state]")).to_have_text("Following")
     product.send(product.api_key, session_id="seen-in-the-tail")
     product.send(product.api_key, session_id="another-model", model="claude-sonnet-4-5")
     expect(page.locator("[data-follow-rows]")).to_contain_text("seen-in-the-tail", timeout=20_000)
@@ -97,7 +97,7 @@ def test_the_tail_shows_what_arrives_and_stops(product: Product, visit: Open, si
     assert one.axe() == []
     one.keep("events-following")
     page.get_by_role("button", name="Stop").click()
-    expect(page.get_by_role("status")).to_have_text("Stopped")
+    expect(page.locator("[data-follow-state]")).to_have_text("Stopped")
     page.locator("[data-follow-rows] a").first.click()
     expect(page.get_by_role("heading", name="What it cost")).to_be_visible()
 

@@ -25,6 +25,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from apps.accounts.services import add_member, create_organization
+from apps.analytics.services import create_view
 from apps.core import openapi
 from apps.core.clock import now
 from apps.projects.services import create_api_key, create_project
@@ -93,9 +94,11 @@ def place(cast: Cast, number: int) -> tuple[dict[str, dict[str, str]], dict[str,
     project = create_project(org_id=org.id, name="Weaver", team_id=team.id)
     key, _ = create_api_key(org_id=org.id, project_id=project.id, name="to change", scopes=("ingest",))
     _, token = create_api_key(org_id=org.id, project_id=project.id, name="to use", scopes=KEY_SCOPES)
+    view = create_view(org_id=org.id, user_id=cast.alice.id, page="usage", name="By person", query="by=user")
     login = Api().post("/auth/login", {"email": cast.alice.email, "password": PASSWORD}).json()
     known = {
         "org_id": org.id, "team_id": team.id, "project_id": project.id, "key_id": key.id, "user_id": cast.dora.id,
+        "view_id": view.id,
         "owner_id": cast.dora.id, "email": cast.charlie.email, "password": PASSWORD, "timestamp": now().isoformat(),
     }  # fmt: skip
     who = {
