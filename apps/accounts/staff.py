@@ -11,6 +11,8 @@ from uuid import UUID
 
 from django.db import connection, transaction
 from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from apps.accounts.models import Membership, Organization, OrgStatus
 from apps.audit.contracts import AuditFilter
@@ -115,6 +117,14 @@ def _panel(panel: StaffOrgPanel, org_id: UUID) -> Panel:
     return Panel(panel.key, panel.title, content)
 
 
+def _member_link(row: Membership) -> SafeString:
+    """To the page from which staff may enter in their place."""
+    return format_html(
+        '<a class="font-medium text-primary-600 dark:text-primary-500" href="{}">{}</a>',
+        reverse("admin:accounts_membership_change", args=[row.pk]), row.user.email,
+    )  # fmt: skip
+
+
 def members_panel(org_id: UUID) -> PanelContent:
     """The first members by address, with their roles, and how many there are."""
     with org_scope(org_id):
@@ -123,7 +133,7 @@ def members_panel(org_id: UUID) -> PanelContent:
     return PanelContent(
         headers=("E-mail address", "Name", "Role", "Joined", "Last signed in"),
         rows=[
-            (row.user.email, row.user.name, row.role, utc_label(row.created_at), utc_label(row.user.last_login))
+            (_member_link(row), row.user.name, row.role, utc_label(row.created_at), utc_label(row.user.last_login))
             for row in rows[:SHOWN]
         ],
         empty="Nobody belongs to it.",

@@ -96,3 +96,29 @@ def test_an_organisation_is_suspended_with_a_reason_and_resumed(
     one.complaints[:] = [each for each in one.complaints if "400" not in each]
     theirs.go("/")
     expect(theirs.page.get_by_text("This organisation is suspended")).to_have_count(0)
+
+
+def test_staff_enter_in_a_members_place_and_every_page_says_so(product: Product, visit: Open, staff: Any) -> None:
+    one = visit(state=staff)
+    page = one.page
+    one.go(f"/admin/accounts/organization/{product.org_id}/change/")
+    page.get_by_role("region", name="Members").get_by_role("link").first.click()
+    page.get_by_role("link", name="Enter in their place").click()
+    assert one.axe() == []
+    one.keep("staff-enter")
+    page.get_by_role("button", name="Enter", exact=True).click()
+    expect(page.get_by_text("This field is required")).to_be_visible()
+    page.get_by_label("Reason").fill("Ticket 4711: their costs look wrong")
+    page.get_by_role("button", name="Enter", exact=True).click()
+    page.wait_for_url("**/o/**")
+    banner = page.get_by_role("region", name="In somebody's place")
+    for theme, width in LOOKS:
+        page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+        page.set_viewport_size({"width": width, "height": 900})
+        page.reload()
+        expect(banner).to_contain_text("Ticket 4711")
+        assert one.overflow() <= 0
+        assert one.axe() == []
+        one.keep(f"stay-{theme}-{width}")
+    banner.get_by_role("button", name="End now").click()
+    page.wait_for_url(f"**/admin/accounts/organization/{product.org_id}/change/")
