@@ -18,6 +18,7 @@ PORT = "apps.events.ports.audit"
 
 # What keeps its own record, and where.
 EXEMPT = {
+    "apps.identity.services.registration_problems": "looks and changes nothing",
     "apps.audit.services.maintain": "makes partitions: no one's data changes",
     "apps.events.services.publish": "the event is the record, kept in the outbox",
     "apps.events.services.publish_many": "the event is the record, kept in the outbox",
