@@ -21,6 +21,7 @@ from apps.core.web.figures import change, day_label
 from apps.projects.selectors import key_names, project_names
 from apps.teams.selectors import team_names
 from apps.usage.selectors import DIMENSIONS, tag_keys
+from apps.usage.store import OrgState, org_state
 
 __all__ = [
     "GRAINS",
@@ -301,8 +302,9 @@ def group_words(by: str) -> str:
 def explore(*, org_id: UUID, query: Query, everything: bool = False) -> Explorer:
     """Read the view; ``everything`` puts all lines on one page (downloads). The number of queries never grows."""
     period = query.period
-    groups, total = _read(org_id, query, period, by=query.by, latency=True)
-    then = _then(org_id, query) if query.compare else None
+    state = org_state(org_id)
+    groups, total = _read(org_id, query, period, by=query.by, latency=True, state=state)
+    then = _then(org_id, query, state) if query.compare else None
     sums = {row.group or "": row.figures for row in groups}
     amount = _amount(total, query.metric)
     lines = [
@@ -325,15 +327,15 @@ def explore(*, org_id: UUID, query: Query, everything: bool = False) -> Explorer
     ordered = _sorted(lines, query.sort)
     shown = ordered if everything else ordered[(query.page - 1) * _PAGE : query.page * _PAGE]
     buckets = _buckets(period, query.grain)
-    heat = _heat(org_id, query) if query.view == "heat" else None
+    heat = _heat(org_id, query, state) if query.view == "heat" else None
     ghost = None
     if heat is None:
         coloured = by_amount[:_SERIES]
-        _fill(org_id, query, {line.key: line for line in [*coloured, *shown]}, buckets)
+        _fill(org_id, query, {line.key: line for line in [*coloured, *shown]}, buckets, state)
         series = _series(org_id, query, coloured, len(lines), buckets)
         if then and query.grain != "month":
             earlier = period.earlier()
-            rows, _ = _read(org_id, query, earlier, granularity=query.grain)
+            rows, _ = _read(org_id, query, earlier, granularity=query.grain, state=state)
             ghost = _spread(rows, _buckets(earlier, query.grain), query)[: len(buckets)]
             ghost += [0] * (len(buckets) - len(ghost))
     else:
@@ -358,7 +360,7 @@ class _Then:
     before: dict[str, Decimal | int]
 
 
-def _then(org_id: UUID, query: Query) -> _Then | None:
+def _then(org_id: UUID, query: Query, state: OrgState | None) -> _Then | None:
     """What the view is compared with; None where history does not reach that far, or no day is complete."""
     period, earlier = query.period, query.period.earlier()
     if period.partial:
@@ -367,12 +369,12 @@ def _then(org_id: UUID, query: Query) -> _Then | None:
         day = timedelta(days=1)
         period, earlier = replace(period, last=period.last - day), replace(earlier, last=earlier.last - day)
     first = replace(earlier, last=min(earlier.last, earlier.first + timedelta(days=_REACH_DAYS - 1)))
-    _, reached = read(org_id, start=first.start, end=first.end, timezone=first.zone.key)
+    _, reached = read(org_id, start=first.start, end=first.end, timezone=first.zone.key, state=state)
     if not reached.events:
         return None
     amounts = []
     for part in (period, earlier):
-        rows, _ = _read(org_id, query, part, by=query.by)
+        rows, _ = _read(org_id, query, part, by=query.by, state=state)
         amounts.append({row.group or "": _amount(row.figures, query.metric) for row in rows})
     return _Then(*amounts)
 
@@ -457,12 +459,14 @@ def _spread(rows: Iterable[Row], buckets: Sequence[datetime], query: Query) -> l
     return values
 
 
-def _fill(org_id: UUID, query: Query, lines: Mapping[str, Line], buckets: Sequence[datetime]) -> None:
+def _fill(
+    org_id: UUID, query: Query, lines: Mapping[str, Line], buckets: Sequence[datetime], state: OrgState | None
+) -> None:
     """The values of some lines by bucket, in one query."""
     rows, _ = (
         read(
             org_id, start=query.period.start, end=query.period.end, timezone=query.period.zone.key,
-            granularity=query.grain, by=query.by, filters={**query.filters, query.by: tuple(lines)},
+            granularity=query.grain, by=query.by, filters={**query.filters, query.by: tuple(lines)}, state=state,
         )
         if lines
         else ([], None)
@@ -498,9 +502,9 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _LEVELS = 8
 
 
-def _heat(org_id: UUID, query: Query) -> Heat:
+def _heat(org_id: UUID, query: Query, state: OrgState | None) -> Heat:
     """Sums by weekday and hour of the organisation's clock."""
-    rows, _ = _read(org_id, query, query.period, granularity="hour")
+    rows, _ = _read(org_id, query, query.period, granularity="hour", state=state)
     sums: list[list[Decimal | int]] = [[0] * 24 for _ in _DAYS]
     for row in rows:
         if row.start is not None:

@@ -14,6 +14,7 @@ from apps.analytics.reads import Figures, Row, read
 from apps.analytics.savings import cache_savings
 from apps.core.web.figures import change, day_label
 from apps.projects.selectors import project_list
+from apps.usage.store import OrgState, org_state
 
 __all__ = ["METRICS", "DayPanel", "Home", "ModelLine", "Ranked", "home", "home_days"]
 
@@ -233,13 +234,15 @@ class Home:
 
 def home(*, org_id: UUID, slug: str, period: Period, metric: str = "spend") -> Home:
     """Read everything for Home; ``metric`` chooses what the stacked panel shows."""
-    by_model, _ = _read(org_id, period, granularity="day", by="model")
-    by_day, total = _read(org_id, period, granularity="day", latency=True)
+    state = org_state(org_id)
+    by_model, _ = _read(org_id, period, granularity="day", by="model", state=state)
+    by_day, total = _read(org_id, period, granularity="day", latency=True, state=state)
     days = _by_day(by_day, period)
-    earlier = _earlier(org_id, period)
-    people, _ = _read(org_id, period, by="user")
-    projects, _ = _read(org_id, period, by="project")
-    models = _ranking(by_model)
+    earlier = _earlier(org_id, period, state)
+    people, _ = _read(org_id, period, by="user", state=state)
+    projects, _ = _read(org_id, period, by="project", state=state)
+    sums = _sums(by_model)
+    models = _ranking(sums)
     return Home(
         period=period,
         total=total,
@@ -248,12 +251,12 @@ def home(*, org_id: UUID, slug: str, period: Period, metric: str = "spend") -> H
         panel=DayPanel(
             metric, period, _series(by_model, models, period, metric), _of(earlier, metric) if earlier else None
         ),
-        projects=_top_projects(org_id, slug, projects, period, total),
+        projects=_top_projects(org_id, slug, projects, period, total, state),
         saved=cache_savings(org_id, period),
         people=_top_people(org_id, people, total),
         people_active=sum(1 for row in people if row.group),
         members=member_list(org_id).count(),
-        by_model=_model_lines(by_model, models),
+        by_model=_model_lines(sums, models),
         comparable=earlier is not None,
         before=[figures.cost for figures in earlier] if earlier else None,
     )
@@ -263,7 +266,7 @@ def home_days(*, org_id: UUID, period: Period, metric: str) -> DayPanel:
     """The stacked panel alone."""
     by_model, _ = _read(org_id, period, granularity="day", by="model")
     earlier = _earlier(org_id, period)
-    series = _series(by_model, _ranking(by_model), period, metric)
+    series = _series(by_model, _ranking(_sums(by_model)), period, metric)
     return DayPanel(metric, period, series, _of(earlier, metric) if earlier else None)
 
 
@@ -276,6 +279,7 @@ def _read(
     by: str = "",
     only: Sequence[str] = (),
     latency: bool = False,
+    state: OrgState | None = None,
 ) -> tuple[list[Row], Figures]:
     return read(
         org_id,
@@ -286,6 +290,7 @@ def _read(
         by=by,
         only=only,
         latency=latency,
+        state=state,
     )
 
 
@@ -299,10 +304,10 @@ def _by_day(rows: Iterable[Row], period: Period) -> list[Figures]:
     return [found.get(day, Figures()) for day in period.days]
 
 
-def _earlier(org_id: UUID, period: Period) -> list[Figures] | None:
+def _earlier(org_id: UUID, period: Period, state: OrgState | None = None) -> list[Figures] | None:
     """Four weeks earlier by day, or None where history does not reach that far."""
     before = period.earlier()
-    rows, _ = _read(org_id, before, granularity="day")
+    rows, _ = _read(org_id, before, granularity="day", state=state)
     days = _by_day(rows, before)
     return days if any(figures.events for figures in days[:_REACH_DAYS]) else None
 
@@ -311,21 +316,23 @@ def _of(days: Sequence[Figures], metric: str) -> list[Decimal | int]:
     return [figures.metric(metric) for figures in days]
 
 
-def _ranking(rows: Iterable[Row]) -> dict[str, int]:
-    """Model → colour, by spend and then calls; those after the seventh share grey. The same on the whole page."""
+def _sums(rows: Iterable[Row]) -> dict[str, Figures]:
+    """Group → its sums over all days, without what belongs to none."""
     sums: dict[str, Figures] = {}
     for row in rows:
         if row.group:
-            sums[row.group] = sums.get(row.group, Figures()) + row.figures
+            before = sums.get(row.group)
+            sums[row.group] = row.figures if before is None else before + row.figures
+    return sums
+
+
+def _ranking(sums: Mapping[str, Figures]) -> dict[str, int]:
+    """Model → colour, by spend and then calls; those after the seventh share grey. The same on the whole page."""
     order = sorted(sums, key=lambda name: (-sums[name].cost, -sums[name].calls, name))
     return {name: index + 1 if index < _SERIES else 0 for index, name in enumerate(order)}
 
 
-def _model_lines(rows: Iterable[Row], colours: Mapping[str, int]) -> list[ModelLine]:
-    sums: dict[str, Figures] = {}
-    for row in rows:
-        if row.group:
-            sums[row.group] = sums.get(row.group, Figures()) + row.figures
+def _model_lines(sums: Mapping[str, Figures], colours: Mapping[str, int]) -> list[ModelLine]:
     return [ModelLine(name, colour, sums[name]) for name, colour in colours.items() if colour and sums[name].calls]
 
 
@@ -365,13 +372,15 @@ def _axis(period: Period) -> dict[str, Any]:
     }
 
 
-def _top_projects(org_id: UUID, slug: str, rows: Sequence[Row], period: Period, total: Figures) -> list[Ranked]:
+def _top_projects(
+    org_id: UUID, slug: str, rows: Sequence[Row], period: Period, total: Figures, state: OrgState | None
+) -> list[Ranked]:
     sums = {row.group or "": row.figures for row in rows}
     best = _best(sums)
     known = {
         str(project.pk): project for project in project_list(org_id, archived=True).filter(pk__in=filter(None, best))
     }
-    days = _days_of(org_id, period, [key for key in best if key])
+    days = _days_of(org_id, period, [key for key in best if key], state)
     return [
         Ranked(
             key=key,
@@ -385,12 +394,14 @@ def _top_projects(org_id: UUID, slug: str, rows: Sequence[Row], period: Period, 
     ]
 
 
-def _days_of(org_id: UUID, period: Period, project_ids: Sequence[str]) -> dict[str, list[Decimal]]:
+def _days_of(
+    org_id: UUID, period: Period, project_ids: Sequence[str], state: OrgState | None
+) -> dict[str, list[Decimal]]:
     """Spend by day of some projects."""
     if not project_ids:
         return {}
     index = {day: i for i, day in enumerate(period.days)}
-    rows, _ = _read(org_id, period, granularity="day", by="project", only=project_ids)
+    rows, _ = _read(org_id, period, granularity="day", by="project", only=project_ids, state=state)
     days: dict[str, list[Decimal]] = {}
     for row in rows:
         days.setdefault(row.group or "", [Decimal(0)] * len(index))[index[_day(row, period)]] += row.figures.cost
