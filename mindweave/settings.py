@@ -341,7 +341,7 @@ UNFOLD: dict[str, Any] = {
     },
     "COLORS": {
         "primary": {
-            "50": "#eef3fb", "100": "#e6eefa", "200": "#c9d9f2", "300": "#9fbbe8", "400": "#6a93d6", "500": "#3f72c4",
+            "50": "#eef3fb", "100": "#e6eefa", "200": "#c9d9f2", "300": "#9fbbe8", "400": "#6a93d6", "500": "#5284d2",
             "600": "#1f55a8", "700": "#1a488f", "800": "#173c77", "900": "#143362", "950": "#0e2344",
         }
     },
@@ -366,7 +366,7 @@ IMPERSONATION_MINUTES = env_int("MINDWEAVE_IMPERSONATION_MINUTES", 30)
 # prometheus_client reads it when it is imported, and settings come before everything else.
 METRICS_DIR = DATA_DIR / "metrics"
 METRICS_DIR.mkdir(parents=True, exist_ok=True)
-os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(METRICS_DIR))
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(METRICS_DIR)
 name_processes_of_metrics()
 LOG_LEVEL = env_value("LOG_LEVEL", "INFO").upper()
 LOG_FORMAT = env_value("LOG_FORMAT", "console" if DEVELOPMENT else "json")

@@ -111,6 +111,8 @@ def test_staff_enter_in_a_members_place_and_every_page_says_so(product: Product,
     page.get_by_label("Reason").fill("Ticket 4711: their costs look wrong")
     page.get_by_role("button", name="Enter", exact=True).click()
     page.wait_for_url("**/o/**")
+    # A form sent without its reason is answered with 400, which Chromium writes to the console.
+    one.complaints[:] = [each for each in one.complaints if "400" not in each]
     banner = page.get_by_role("region", name="In somebody's place")
     for theme, width in LOOKS:
         page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
