@@ -48,6 +48,7 @@ TRUSTED_PROXY_HOPS = env_int("TRUSTED_PROXY_HOPS", 1)
 MINDWEAVE_APPS = [
     "apps.analytics",
     "apps.usage",
+    "apps.sso",
     "apps.projects",
     "apps.teams",
     "apps.accounts",

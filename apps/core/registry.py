@@ -11,6 +11,7 @@ __all__ = [
     "PanelContent",
     "Registry",
     "StaffOrgPanel",
+    "account_tabs",
     "home_tiles",
     "nav",
     "nav_queries",
@@ -95,6 +96,8 @@ class Registry(Generic[R]):
 
 nav: Registry[NavItem] = Registry()
 settings_tabs: Registry[NavItem] = Registry()
+# Pages of a person's own account; their ``url_name`` takes nothing.
+account_tabs: Registry[NavItem] = Registry()
 home_tiles: Registry[HomeTile] = Registry()
 # What a person wants the places of the navigation to open with: (organisation, person) → key of the place → query.
 nav_queries: list[Callable[[UUID, UUID], dict[str, str]]] = []
