@@ -1,7 +1,6 @@
 """`/orgs/{id}/projects`, `/projects/{id}` and its keys."""
 
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -9,12 +8,12 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.core import errors
-from apps.core.api import ApiView, StrictSerializer
+from apps.core.api import StrictSerializer
 from apps.core.api.fields import name_field, page_of
 from apps.core.pagination import paginate
 from apps.core.tenancy import require_org_id
 from apps.projects import selectors, services
+from apps.projects.access import OfProject, OfProjects
 from apps.projects.contracts import SCOPES, ApiKeyInfo
 
 __all__ = ["KeyDetail", "KeyList", "KeyRotate", "ProjectDetail", "ProjectList"]
@@ -80,7 +79,7 @@ class NewKeyAnswerSerializer(KeySerializer):
     key = serializers.CharField(help_text="The key itself: shown here and never again.")
 
 
-class ProjectList(ApiView):
+class ProjectList(OfProjects):
     capabilities = {"GET": "project.read", "POST": "project.manage"}
     scopes = {"GET": "read"}
 
@@ -89,8 +88,10 @@ class ProjectList(ApiView):
         parameters=[OpenApiParameter("archived", bool, description="`true` adds the archived ones.")],
     )  # fmt: skip
     def get(self, request: Request, org_id: UUID) -> Response:
-        """The projects of an organisation."""
+        """The projects of an organisation; whoever may not see all sees those that they were given rights on."""
         rows = selectors.project_list(org_id, archived=request.query_params.get("archived") == "true")
+        if self.granted is not None:
+            rows = rows.filter(pk__in=self.granted)
         page = paginate(rows, request.query_params, order=("created_at", "id"))
         return Response(page.body(lambda row: ProjectSerializer(row).data))
 
@@ -101,15 +102,7 @@ class ProjectList(ApiView):
         return Response(ProjectSerializer(project).data, status=201)
 
 
-class _OfProject(ApiView):
-    def path_org_id(self, **kwargs: Any) -> UUID | None:
-        org_id = selectors.org_of_project(kwargs["project_id"])
-        if org_id is None:
-            raise errors.NotFound()
-        return org_id
-
-
-class ProjectDetail(_OfProject):
+class ProjectDetail(OfProject):
     capabilities = {"GET": "project.read", "PATCH": "project.manage", "DELETE": "project.manage"}
     scopes = {"GET": "read"}
 
@@ -134,7 +127,7 @@ class ProjectDetail(_OfProject):
         return Response(status=204)
 
 
-class KeyList(_OfProject):
+class KeyList(OfProject):
     capabilities = {"GET": "key.read", "POST": "key.manage"}
 
     @extend_schema(tags=["Keys"], responses={200: page_of(KeySerializer, "KeyPage")})
@@ -153,7 +146,7 @@ class KeyList(_OfProject):
         return _shown_once(*made)
 
 
-class KeyDetail(_OfProject):
+class KeyDetail(OfProject):
     capabilities = {"DELETE": "key.manage"}
 
     @extend_schema(tags=["Keys"], responses={204: OpenApiResponse(description="Revoked")})
@@ -163,7 +156,7 @@ class KeyDetail(_OfProject):
         return Response(status=204)
 
 
-class KeyRotate(_OfProject):
+class KeyRotate(OfProject):
     capabilities = {"POST": "key.manage"}
 
     @extend_schema(tags=["Keys"], request=RotationSerializer, responses={201: NewKeyAnswerSerializer})

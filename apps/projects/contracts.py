@@ -4,8 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-__all__ = ["SCOPES", "ApiKeyInfo", "KeyContext", "ProjectInfo"]
+from apps.accounts.grants import Grantable
 
+__all__ = ["PROJECT_RIGHTS", "SCOPES", "ApiKeyInfo", "KeyContext", "ProjectInfo"]
+
+# What can be given on one project.
+PROJECT_RIGHTS = Grantable("project", ("project.read", "project.manage", "key.read", "key.manage", "usage.read"))
 # What a key may be allowed to do.
 SCOPES = ("ingest", "backfill", "read", "gateway", "evaluate", "admin")
 

@@ -7,8 +7,10 @@ from django.db import models
 from apps.core.basemodels import TimestampedModel
 from apps.core.clock import now
 from apps.core.tenancy import OrgScopedModel
+from apps.projects.contracts import PROJECT_RIGHTS
+from apps.projects.grant_models import ProjectTeamObjectPermission, ProjectUserObjectPermission
 
-__all__ = ["ApiKey", "Project", "RejectedKey"]
+__all__ = ["ApiKey", "Project", "ProjectTeamObjectPermission", "ProjectUserObjectPermission", "RejectedKey"]
 
 
 class Project(TimestampedModel, OrgScopedModel):
@@ -22,6 +24,7 @@ class Project(TimestampedModel, OrgScopedModel):
 
     class Meta(OrgScopedModel.Meta):
         ordering = ("name",)
+        permissions = PROJECT_RIGHTS.model_permissions()
         constraints = (
             models.UniqueConstraint(fields=["org", "slug"], name="projects_project_slug_unique"),
             models.UniqueConstraint(fields=["org", "id"], name="projects_project_org_id"),

@@ -20,6 +20,7 @@ from apps.core.tenancy import org_scope
 from apps.events.services import publish
 from apps.projects import selectors
 from apps.projects.contracts import SCOPES, ApiKeyInfo, ProjectInfo
+from apps.projects.grants import end_project_access, give_project_access
 from apps.projects.models import ApiKey, Project
 from apps.projects.permissions import require_keys
 from apps.projects.selectors import KEY_PURPOSE, forget_keys
@@ -30,6 +31,8 @@ __all__ = [
     "archive_project",
     "create_api_key",
     "create_project",
+    "end_project_access",
+    "give_project_access",
     "revoke_api_key",
     "rotate_api_key",
     "update_project",
@@ -141,7 +144,7 @@ def create_api_key(
     with org_scope(org_id):
         project = _project(project_id)
         require_keys(
-            org_id=org_id, user_id=by_user_id, team_id=project.team_id, scopes=scopes,
+            org_id=org_id, user_id=by_user_id, project_id=project_id, scopes=scopes,
             unlimited=rate_limit_per_minute == 0,
         )  # fmt: skip
         _check_name(name, "key")
@@ -204,7 +207,7 @@ def rotate_api_key(
     with org_scope(org_id):
         old = _key(project_id, key_id)
         require_keys(
-            org_id=org_id, user_id=by_user_id, team_id=old.project.team_id, scopes=old.scopes,
+            org_id=org_id, user_id=by_user_id, project_id=project_id, scopes=old.scopes,
             unlimited=old.rate_limit_per_minute == 0,
         )  # fmt: skip
         if old.revoked_at is not None:
@@ -241,7 +244,7 @@ def revoke_api_key(*, org_id: UUID, project_id: UUID, key_id: UUID, by_user_id: 
     """Revoke a key: dead on every process within a second. Repeating it is harmless."""
     with org_scope(org_id):
         key = _key(project_id, key_id)
-        require_keys(org_id=org_id, user_id=by_user_id, team_id=key.project.team_id)
+        require_keys(org_id=org_id, user_id=by_user_id, project_id=project_id)
         if key.revoked_at is not None:
             return
         ApiKey.objects.filter(pk=key.pk).update(revoked_at=now(), updated_at=now())
