@@ -363,6 +363,10 @@ SILENCED_SYSTEM_CHECKS: list[str] = []
 # For how long staff may be in a member's place, at most.
 IMPERSONATION_MINUTES = env_int("MINDWEAVE_IMPERSONATION_MINUTES", 30)
 
+# ------------------------------------------------------------------ the life of an organisation
+# How long an invitation can be accepted.
+INVITATION_DAYS = env_int("MINDWEAVE_INVITATION_DAYS", 7)
+
 # ------------------------------------------------------------------ metrics, logs and traces
 # prometheus_client reads it when it is imported, and settings come before everything else.
 METRICS_DIR = DATA_DIR / "metrics"

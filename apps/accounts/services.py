@@ -13,6 +13,7 @@ from apps.accounts import selectors
 from apps.accounts.contracts import OrgInfo
 from apps.accounts.models import Membership, Organization, OrgStatus, Role
 from apps.accounts.permissions import outranks
+from apps.accounts.seats import lock_seats, require_seats
 from apps.audit.services import record
 from apps.core.clock import now
 from apps.core.errors import Conflict, FieldError, NotFound, PermissionDenied, ValidationFailed
@@ -194,14 +195,17 @@ def _role_ceiling(org_id: UUID, by_user_id: UUID | None, *roles: str) -> None:
 
 @transaction.atomic
 def add_member(*, org_id: UUID, user_id: UUID, role: str, by_user_id: UUID | None = None) -> None:
-    """Make a person a member; :class:`Conflict` where they are one already."""
+    """Make a person a member; :class:`Conflict` where they are one already, :class:`PermissionDenied` where the plan's
+    seats are taken (``plan_limit_reached``)."""
     _check_role(role)
+    lock_seats(org_id)
     org = _locked(org_id)
     _role_ceiling(org_id, by_user_id, role)
     user = identity.user_get(user_id)
     with org_scope(org_id):
         if Membership.objects.filter(user_id=user_id).exists():
             raise Conflict("They are a member already", code="already_member")
+        require_seats(org_id=org_id, wanted=1)
         Membership.objects.create(org_id=org_id, user_id=user_id, role=role)
         _tell_member(org, "member.added", user_id, user.email, after={"role": role})
         publish(type="member.added", org_id=org_id, data={"org_id": str(org_id), "user_id": str(user_id), "role": role})

@@ -6,9 +6,13 @@ class TeamsConfig(AppConfig):
     label = "teams"
 
     def ready(self) -> None:
+        from apps.accounts.ports import promised_seats
         from apps.core.registry import NavItem, StaffOrgPanel, settings_tabs, staff_org_panels
         from apps.teams import events  # noqa: F401 - registers what this app publishes and records
+        from apps.teams.invitation_selectors import InvitedSeats
         from apps.teams.staff import teams_panel
+
+        promised_seats.set(InvitedSeats())
 
         for tab in (
             NavItem("members", "Members", "members", "users", order=20, capability="member.read"),

@@ -8,7 +8,7 @@ from django import forms
 
 from apps.accounts.contracts import MemberInfo
 
-__all__ = ["ROLE_WORDS", "AddMemberForm", "AddToTeamForm", "RoleForm", "TeamForm"]
+__all__ = ["ROLE_WORDS", "AddToTeamForm", "RoleForm", "TeamForm"]
 
 # What each role may do, in a line.
 ROLE_WORDS = {
@@ -31,21 +31,6 @@ class RoleForm(forms.Form):
             (role, f"{role.capitalize()}: {ROLE_WORDS[role][0].lower()}{ROLE_WORDS[role][1:]}") for role in roles
         ]
         self.fields["role"].choices = choices  # type: ignore[attr-defined]
-
-
-class AddMemberForm(RoleForm):
-    """Somebody who has an account, by their address."""
-
-    email = forms.EmailField(
-        label="E-mail address", max_length=254, widget=forms.EmailInput(attrs={"autocomplete": "off"}),
-        help_text="They must have an account here with this address. They see the organisation at their next visit.",
-    )  # fmt: skip
-    field_order = ("email", "role")
-
-    def __init__(self, *args: Any, roles: Iterable[str], **kwargs: Any) -> None:
-        super().__init__(*args, roles=roles, **kwargs)
-        # What each may do stands beside the form.
-        self.fields["role"].choices = [(role, role.capitalize()) for role in roles]  # type: ignore[attr-defined]
 
 
 class TeamForm(forms.Form):

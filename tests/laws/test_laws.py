@@ -29,6 +29,7 @@ CROSSING = {
     "apps/projects/selectors.py",  # a key or a path says which organisation it is of
     "apps/scheduler/background.py",  # tasks of no organisation
     "apps/scheduler/services.py",  # scheduled jobs
+    "apps/teams/invitation_selectors.py",  # a mail's token says which invitation it is of
     "apps/teams/selectors.py",  # a path says which organisation it is of
     "apps/usage/drain/dims.py",  # the drain
     "apps/usage/management/commands/_arguments.py",  # a command names its organisation
