@@ -222,7 +222,6 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "COMPONENT_SPLIT_PATCH": False,
     "SCHEMA_PATH_PREFIX": "",
     "ENUM_NAME_OVERRIDES": {
-        "RoleEnum": "apps.accounts.models.Role",
         "ImportStateEnum": "apps.usage.models.imports.Import.State",
         "ImportOriginEnum": "apps.usage.models.imports.Import.Origin",
     },

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from apps.accounts import selectors as accounts
-from apps.accounts.giving import require_may_give, role_exists
 from apps.core.errors import FieldError, MindWeaveError, PayloadTooLarge, ValidationFailed
 from apps.core.tenancy import org_scope
 from apps.identity import selectors as identity
 from apps.teams import selectors
 from apps.teams.invitation_selectors import open_invitations
-from apps.teams.invitations import NewInvitation, checked
+from apps.teams.invitations import NewInvitation, checked, require_may_give
 
 __all__ = ["MAX_BYTES", "MAX_LINES", "Line", "decoded", "look_through"]
 
@@ -129,11 +128,11 @@ class _Known:
     def role_problem(self, role: str) -> str:
         if role not in self.roles:
             self.roles[role] = ""
-            if not role_exists(org_id=self.org_id, role=role):
+            if accounts.role_find(org_id=self.org_id, role=role) is None:
                 self.roles[role] = f"There is no role “{role}”"
             else:
                 try:
-                    require_may_give(org_id=self.org_id, by_user_id=self.by_user_id, roles=[role])
+                    require_may_give(org_id=self.org_id, by_user_id=self.by_user_id, role=role)
                 except MindWeaveError as error:
                     self.roles[role] = error.detail
         return self.roles[role]

@@ -6,14 +6,15 @@ from uuid import UUID
 
 from django import forms
 
+from apps.accounts.contracts import RoleInfo
 from apps.teams.invitation_csv import MAX_BYTES, MAX_LINES
 from apps.teams.invitations import MAX_MESSAGE
 
 __all__ = ["AcceptSignupForm", "InviteFileForm", "InviteForm"]
 
 
-def _roles(roles: Iterable[str]) -> list[tuple[str, str]]:
-    return [(role, role.capitalize()) for role in roles]
+def _roles(roles: Iterable[RoleInfo]) -> list[tuple[str, str]]:
+    return [(role.key, role.name) for role in roles]
 
 
 def _message() -> forms.CharField:
@@ -34,7 +35,7 @@ class InviteForm(forms.Form):
     team_id = forms.TypedChoiceField(label="Team", required=False, coerce=UUID, empty_value=None)
     message = _message()
 
-    def __init__(self, *args: Any, roles: Iterable[str], teams: Mapping[UUID, str], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, roles: Iterable[RoleInfo], teams: Mapping[UUID, str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["role"].choices = _roles(roles)  # type: ignore[attr-defined]
         if teams:
@@ -66,7 +67,7 @@ class InviteFileForm(forms.Form):
     role = forms.ChoiceField(label="Role where a line has none")
     message = _message()
 
-    def __init__(self, *args: Any, roles: Iterable[str], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, roles: Iterable[RoleInfo], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["role"].choices = _roles(roles)  # type: ignore[attr-defined]
 

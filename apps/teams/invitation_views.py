@@ -9,8 +9,9 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from apps.accounts.giving import giveable_roles
-from apps.accounts.web import org_page
+from apps.accounts import selectors as accounts
+from apps.accounts.contracts import RoleInfo
+from apps.accounts.web import capabilities, org_page
 from apps.core.errors import MindWeaveError
 from apps.core.web.forms import add_problem, new_once, sentence, take_once
 from apps.identity.web import user_id_of
@@ -20,7 +21,15 @@ from apps.teams.invitation_forms import InviteFileForm, InviteForm
 from apps.teams.invitation_selectors import invitation_info, invitation_list, seats
 from apps.teams.models import Invitation
 
-__all__ = ["invitation_resend", "invitation_revoke", "invitations_page", "invite_form", "invite_many", "invite_one"]
+__all__ = [
+    "invitation_resend",
+    "invitation_revoke",
+    "invitations_page",
+    "invite_form",
+    "invite_many",
+    "invite_one",
+    "roles_to_give",
+]
 
 _PAGE = 50
 # What a person may be given where nothing else was chosen.
@@ -28,20 +37,22 @@ _COMMON_ROLE = "developer"
 _STATES = (("open", "Open"), ("expired", "Expired"), ("accepted", "Accepted"), ("revoked", "Taken back"))
 
 
-def _roles(request: HttpRequest) -> list[str]:
-    return giveable_roles(org_id=request.org.id, own=request.membership.role)  # type: ignore[attr-defined]
+def roles_to_give(request: HttpRequest, roles: list[RoleInfo]) -> list[RoleInfo]:
+    """Those that hold nothing which the reader of the page does not."""
+    held = capabilities(request)
+    return [role for role in roles if role.capabilities <= held]
 
 
-def _initial(roles: list[str]) -> dict[str, str]:
-    return {"role": _COMMON_ROLE} if _COMMON_ROLE in roles else {}
+def _initial(roles: list[RoleInfo]) -> dict[str, str]:
+    return {"role": _COMMON_ROLE} if any(role.key == _COMMON_ROLE for role in roles) else {}
 
 
 # ---------------------------------------------------------------- one
-def invite_form(request: HttpRequest, data: Any = None) -> InviteForm:
-    """The form that asks one person; stands beside the members."""
-    roles = _roles(request)
+def invite_form(request: HttpRequest, roles: list[RoleInfo], data: Any = None) -> InviteForm:
+    """The form that asks one person, with those of the organisation's roles that the reader may give."""
+    giveable = roles_to_give(request, roles)
     teams = selectors.team_names(request.org.id)  # type: ignore[attr-defined]
-    return InviteForm(data, roles=roles, teams=teams, initial=_initial(roles))
+    return InviteForm(data, roles=giveable, teams=teams, initial=_initial(giveable))
 
 
 def invite_one(request: HttpRequest, form: InviteForm) -> bool:
@@ -55,7 +66,9 @@ def invite_one(request: HttpRequest, form: InviteForm) -> bool:
         else:
             add_problem(form, error)
         return False
-    messages.success(request, f"{info.email} was asked to join as {info.role}.")
+    messages.success(
+        request, f"{info.email} was asked to join as {accounts.role_label(org_id=org.id, role=info.role)}."
+    )
     return True
 
 
@@ -70,9 +83,10 @@ def invitations_page(request: HttpRequest) -> HttpResponse:
     page = max(int(asked) if asked.isascii() and asked.isdecimal() and len(asked) < 7 else 1, 1)
     rows = list(invitation_list(org.id).order_by("-created_at", "-id")[(page - 1) * _PAGE : page * _PAGE + 1])
     teams = selectors.team_names(org.id)
+    roles = {role.key: role.name for role in accounts.roles_of_org(org.id)}
     context = {
         "tab": "members",
-        "rows": [_shown(row, teams) for row in rows[:_PAGE]],
+        "rows": [_shown(row, teams, roles) for row in rows[:_PAGE]],
         "before": page - 1 if page > 1 else None,
         "after": page + 1 if len(rows) > _PAGE else None,
         "seats": seats(org.id),
@@ -81,11 +95,12 @@ def invitations_page(request: HttpRequest) -> HttpResponse:
     return render(request, "teams/invitations.html", context)
 
 
-def _shown(row: Invitation, teams: dict[UUID, str]) -> dict[str, Any]:
+def _shown(row: Invitation, teams: dict[UUID, str], roles: dict[str, str]) -> dict[str, Any]:
     info = invitation_info(row)
     by = row.invited_by
     return {
         "info": info,
+        "role": roles.get(info.role, info.role),
         "by": (by.name or by.email) if by else "",
         "teams": [teams[team_id] for team_id in info.team_ids if team_id in teams],
         "can_resend": info.state == "open" or (info.state == "expired" and row.revoked_at is None),
@@ -130,7 +145,7 @@ def invitation_revoke(request: HttpRequest, invitation_id: UUID) -> HttpResponse
 def invite_many(request: HttpRequest) -> HttpResponse:
     """``/o/<slug>/settings/members/invite``: a file, then every line with what is wrong with it, then the mails."""
     org = request.org  # type: ignore[attr-defined]
-    roles = _roles(request)
+    roles = roles_to_give(request, accounts.roles_of_org(org.id))
     form = InviteFileForm(request.POST or None, request.FILES or None, roles=roles, initial=_initial(roles))
     lines: list[Line] = []
     text = ""

@@ -17,7 +17,7 @@ from django.db import transaction
 
 from apps.accounts import selectors as accounts
 from apps.accounts import services as members
-from apps.accounts.giving import require_may_give, role_exists
+from apps.accounts.permissions import may_give
 from apps.accounts.seats import lock_seats, require_seats
 from apps.audit.services import record
 from apps.core import ports
@@ -111,7 +111,7 @@ def invite_members(
 def _invite(org_name: str, wanted: NewInvitation, by_user_id: UUID | None) -> InvitationInfo:
     wanted = checked(wanted)
     org_id = require_org_id()
-    require_may_give(org_id=org_id, by_user_id=by_user_id, roles=[wanted.role])
+    require_may_give(org_id=org_id, by_user_id=by_user_id, role=wanted.role)
     if problem := standing(org_id, wanted.email):
         raise problem
     moment = now()
@@ -145,7 +145,7 @@ def checked(wanted: NewInvitation) -> NewInvitation:
         problems.append({"pointer": "/email", "detail": "This is not an e-mail address"})
     if len(email) > 254:
         problems.append({"pointer": "/email", "detail": "254 characters at most"})
-    if not role_exists(org_id=require_org_id(), role=wanted.role):
+    if accounts.role_find(org_id=require_org_id(), role=wanted.role) is None:
         problems.append({"pointer": "/role", "detail": "There is no such role"})
     if len(message) > MAX_MESSAGE:
         problems.append({"pointer": "/message", "detail": f"{MAX_MESSAGE} characters at most"})
@@ -158,6 +158,12 @@ def checked(wanted: NewInvitation) -> NewInvitation:
     if problems:
         raise ValidationFailed("The invitation is not valid", errors=problems)
     return NewInvitation(email, wanted.role, tuple(dict.fromkeys(wanted.team_ids)), message)
+
+
+def require_may_give(*, org_id: UUID, by_user_id: UUID | None, role: str) -> None:
+    """Nobody gives a role above their own (``role_ceiling``); ``by_user_id`` None is the system."""
+    if by_user_id is not None and not may_give(org_id=org_id, by_user_id=by_user_id, role=role):
+        raise PermissionDenied("This role is above your own", code="role_ceiling")
 
 
 def standing(org_id: UUID, email: str) -> MindWeaveError | None:
@@ -176,8 +182,9 @@ def _end() -> Any:
 
 def _send(row: Invitation, token: str, org_name: str) -> None:
     inviter = identity.user_find(row.invited_by_id) if row.invited_by_id else None
+    role = accounts.role_label(org_id=UUID(str(row.org_id)), role=row.role)
     context = {
-        "org": org_name, "role": row.role, "message": row.message, "token": token, "expires_at": row.expires_at,
+        "org": org_name, "role": role, "message": row.message, "token": token, "expires_at": row.expires_at,
         "inviter": inviter.label if inviter else "", "email": row.email,
     }  # fmt: skip
     send_email(to=row.email, template="invitation", context=context, org_id=UUID(str(row.org_id)))
@@ -200,7 +207,7 @@ def resend_invitation(*, org_id: UUID, invitation_id: UUID, by_user_id: UUID | N
         state = row.state_at(moment)
         if state not in (Invitation.State.OPEN, Invitation.State.EXPIRED) or row.revoked_at is not None:
             raise Conflict("This invitation is closed; make a new one", code="invitation_closed")
-        require_may_give(org_id=org_id, by_user_id=by_user_id, roles=[row.role])
+        require_may_give(org_id=org_id, by_user_id=by_user_id, role=row.role)
         if row.sendings >= MAX_SENDINGS:
             raise Conflict(f"It was sent {row.sendings} times; ask them another way", code="too_many_sendings")
         wait = row.sent_at + _BETWEEN_SENDINGS - moment
@@ -299,9 +306,21 @@ def _check_inviter(row: Invitation) -> None:
     if not ports.permissions.get().check(Actor(kind="user", id=row.invited_by_id), "member.manage", org_id):
         raise void
     try:
-        require_may_give(org_id=org_id, by_user_id=row.invited_by_id, roles=[row.role])
+        require_may_give(org_id=org_id, by_user_id=row.invited_by_id, role=row.role)
     except PermissionDenied as error:
         raise void from error
+
+
+# ---------------------------------------------------------------- roles that go
+def count_of_role(org_id: UUID, role: str) -> int:
+    """How many open invitations name a role."""
+    return open_invitations(org_id).filter(role=role).count()
+
+
+def replace_role(org_id: UUID, role: str, other: str) -> None:
+    """Let invitations that name a role name another: in the transaction that deletes it and tells of it."""
+    with org_scope(org_id):
+        Invitation.objects.filter(role=role, accepted_at=None, revoked_at=None).update(role=other, updated_at=now())
 
 
 # ---------------------------------------------------------------- retention

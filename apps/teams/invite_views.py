@@ -74,7 +74,15 @@ def _page(
     request: HttpRequest, state: str, org: OrgInfo, info: InvitationInfo, *, status: int = 200, **context: object
 ) -> HttpResponse:
     inviter = identity.user_find(info.invited_by_id) if info.invited_by_id else None
-    shown = {"state": state, "org": org, "info": info, "inviter": inviter.label if inviter else "", **context}
+    role = accounts.role_label(org_id=org.id, role=info.role)
+    shown = {
+        "state": state,
+        "org": org,
+        "info": info,
+        "role": role,
+        "inviter": inviter.label if inviter else "",
+        **context,
+    }
     return render(request, "teams/invite.html", shown, status=status)
 
 
