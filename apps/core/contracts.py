@@ -16,8 +16,8 @@ class Actor:
 
     ``org_id`` is the organisation that a key belongs to (None for people: they may have several).
     ``scopes`` are those of an API key; ``impersonator_id`` is the staff member behind a session taken over.
-    ``authenticated_at`` is when the person last showed a credential in this sign-in, and ``methods`` what they showed in
-    it (``password``, ``totp``, ``passkey``…); None and empty where it is not known, and for keys.
+    ``authenticated_at`` is when the person last showed a credential in this sign-in, and ``methods`` what they
+    showed in it (``password``, ``totp``, ``passkey``…); None and empty where it is not known, and for keys.
     """
 
     kind: ActorKind
