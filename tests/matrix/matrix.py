@@ -216,6 +216,8 @@ ROWS = (
     Row("GET", "login_code", public=True, page=True, ok=-1),
     Row("GET", "start", public=True, page=True, ok=-1),
     Row("GET", "logout", public=True, page=True, ok=-1),
+    # --- confirming who one is, and factors
+    Row("GET", "account_confirm", ALL, page=True, org=False),
     Row("GET", "dev_mailbox", public=True, page=True),
     Row("GET", "components", public=True, page=True),
     Row("GET", "invite_link", public=True, page=True, ok=-1, path=lambda cast, made: {"token": "unknown"}),
