@@ -25,6 +25,7 @@ __all__ = [
     "RequestContextMiddleware",
     "SecurityHeadersMiddleware",
     "bad_request",
+    "client_ip_of",
     "forbidden",
     "not_found",
     "server_error",
@@ -55,7 +56,7 @@ class RequestContextMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         correlation_id = _correlation_id(request.headers.get("X-Correlation-Id"))
         traceparent = request.headers.get("traceparent", "")
-        request.client_ip = _client_ip(request)  # type: ignore[attr-defined]
+        request.client_ip = client_ip_of(request)  # type: ignore[attr-defined]
         with (
             bind(
                 correlation_id=correlation_id,
@@ -81,7 +82,7 @@ def _correlation_id(given: str | None) -> str:
     return str(uuid7())
 
 
-def _client_ip(request: HttpRequest) -> str | None:
+def client_ip_of(request: HttpRequest) -> str | None:
     """The peer's address, or what the trusted front says it was: the last hop of X-Forwarded-For.
 
     The front is trusted by ``TRUSTED_PROXY_HOPS``: how many proxies of ours append to the header.
