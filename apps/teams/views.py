@@ -11,15 +11,15 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.accounts import selectors as accounts
 from apps.accounts import services as members
-from apps.accounts.permissions import ROLE_CAPABILITIES, outranks
-from apps.accounts.web import can, org_page
+from apps.accounts.contracts import RoleInfo
+from apps.accounts.web import can, capabilities, org_page
 from apps.core.errors import Conflict, MindWeaveError, NotFound, PermissionDenied
 from apps.core.web.forms import add_problem, new_once, sentence, take_once
 from apps.identity import selectors as identity
 from apps.identity.web import user_id_of
 from apps.teams import selectors, services
 from apps.teams.contracts import TeamInfo
-from apps.teams.forms import ROLE_WORDS, AddMemberForm, AddToTeamForm, RoleForm, TeamForm
+from apps.teams.forms import AddMemberForm, AddToTeamForm, RoleForm, TeamForm
 
 __all__ = [
     "member_page",
@@ -42,9 +42,10 @@ def _require(request: HttpRequest, capability: str) -> None:
         raise PermissionDenied(f"Your role lacks {capability!r} here")
 
 
-def _roles_to_give(request: HttpRequest) -> list[str]:
-    own = request.membership.role  # type: ignore[attr-defined]
-    return [role for role in ROLE_CAPABILITIES if outranks(own, role)]
+def _roles_to_give(request: HttpRequest, roles: list[RoleInfo]) -> list[RoleInfo]:
+    """Those that hold nothing which the reader of the page does not."""
+    held = capabilities(request)
+    return [role for role in roles if role.capabilities <= held]
 
 
 # ---------------------------------------------------------------- members
@@ -54,7 +55,8 @@ def _roles_to_give(request: HttpRequest) -> list[str]:
 def members_page(request: HttpRequest) -> HttpResponse:
     """``/o/<slug>/settings/members``: who belongs to the organisation, and a form that adds somebody."""
     org = request.org  # type: ignore[attr-defined]
-    form = AddMemberForm(request.POST or None, roles=_roles_to_give(request), initial={"role": _COMMON_ROLE})
+    roles = accounts.roles_of_org(org.id)
+    form = AddMemberForm(request.POST or None, roles=_roles_to_give(request, roles), initial={"role": _COMMON_ROLE})
     if request.method == "POST":
         _require(request, "member.manage")
         if form.is_valid() and _add_member(request, form):
@@ -75,7 +77,7 @@ def members_page(request: HttpRequest) -> HttpResponse:
         "last": (page - 1) * _PAGE + len(rows),
         "before": page - 1 if page > 1 else None,
         "after": page + 1 if page * _PAGE < total else None,
-        "roles": ROLE_WORDS,
+        "roles": roles,
         "may_manage": can(request, "member.manage"),
         "me": user_id_of(request),
     }
@@ -96,7 +98,7 @@ def _add_member(request: HttpRequest, form: AddMemberForm) -> bool:
     except Conflict as error:
         form.add_error("email", f"{sentence(error)}.")
         return False
-    messages.success(request, f"{person.label} is now {role} here.")
+    messages.success(request, f"{person.label} is now {accounts.role_label(org_id=org.id, role=role)} here.")
     return True
 
 
@@ -107,8 +109,9 @@ def member_page(request: HttpRequest, user_id: UUID) -> HttpResponse:
     """``/o/<slug>/settings/members/<id>``: one person; a form for their role, and the end of their membership."""
     org = request.org  # type: ignore[attr-defined]
     member = accounts.member_info(org_id=org.id, user_id=user_id)
-    own = request.membership.role  # type: ignore[attr-defined]
-    form = RoleForm(request.POST or None, roles=_roles_to_give(request), initial={"role": member.role})
+    roles = accounts.roles_of_org(org.id)
+    own = next(role for role in roles if role.key == member.role)
+    form = RoleForm(request.POST or None, roles=_roles_to_give(request, roles), initial={"role": member.role})
     if request.method == "POST":
         _require(request, "member.manage")
         if form.is_valid():
@@ -118,15 +121,17 @@ def member_page(request: HttpRequest, user_id: UUID) -> HttpResponse:
             except Conflict as error:
                 add_problem(form, error)
             else:
-                messages.success(request, f"{member.label} is now {role} here.")
+                label = next(each.label for each in roles if each.key == role)
+                messages.success(request, f"{member.label} is now {label} here.")
                 return redirect("member", org.slug, user_id)
     context = {
         "tab": "members",
         "member": member,
         "teams": selectors.teams_of(org.id, [user_id]).get(user_id, []),
         "form": form,
-        "words": ROLE_WORDS[member.role],
-        "may_manage": can(request, "member.manage") and outranks(own, member.role),
+        "words": own.description,
+        "may_manage": can(request, "member.manage") and own.capabilities <= capabilities(request),
+        "givers": [role.label for role in roles if {"member.manage", *own.capabilities} <= role.capabilities],
         "is_me": user_id == user_id_of(request),
     }
     return render(request, "teams/member.html", context, status=400 if form.errors else 200)

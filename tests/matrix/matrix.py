@@ -70,6 +70,10 @@ def page_project(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
     return {"slug": cast.org.slug, "project_slug": cast.project.slug}
 
 
+def role(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"org_id": cast.org.id, "role_id": made["role"]}
+
+
 def view(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
     return {"org_id": cast.org.id, "view_id": made["view"]}
 
@@ -124,6 +128,13 @@ ROWS = (
     Row("PATCH", "member-detail", ADMINS, path=member, body={"role": "developer"}),
     # Anybody may leave: Dora, the viewer, is the member that this path names.
     Row("DELETE", "member-detail", (*ADMINS, "viewer"), 204, path=member),
+    # --- roles
+    Row("GET", "role-list", READERS, scope="read", path=org),
+    Row("POST", "role-list", ADMINS, 201, path=org, body={"name": "Reader", "capabilities": ["usage.read"]}),
+    Row("GET", "role-detail", READERS, scope="read", path=role),
+    Row("PATCH", "role-detail", ADMINS, path=role, body={"name": "Renamed"}),
+    Row("DELETE", "role-detail", ADMINS, 204, path=role),
+    Row("GET", "permission-list", READERS, scope="read", path=org),
     # --- teams
     Row("GET", "team-list", READERS, scope="read", path=org),
     Row("POST", "team-list", ADMINS, 201, path=org, body={"name": "Warp"}),
@@ -197,6 +208,8 @@ ROWS = (
     Row("GET", "login_code", public=True, page=True, ok=-1),
     Row("GET", "start", public=True, page=True, ok=-1),
     Row("GET", "logout", public=True, page=True, ok=-1),
+    # --- confirming who one is, and factors
+    Row("GET", "account_confirm", ALL, page=True, org=False),
     Row("GET", "dev_mailbox", public=True, page=True),
     Row("GET", "components", public=True, page=True),
     Row("GET", "welcome", ALL, page=True, org=False, ok=-1),

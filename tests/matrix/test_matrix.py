@@ -12,6 +12,7 @@ import pytest
 from django.db import transaction
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
+from apps.accounts.services import create_role
 from apps.analytics.services import create_view
 from apps.core.clock import now
 from apps.notify.contracts import Draft
@@ -73,11 +74,13 @@ def made(cast: Cast) -> dict[str, Any]:
         units=dict.fromkeys(TOKEN_KINDS, Decimal(1)),
     )  # fmt: skip
     view = create_view(org_id=cast.org.id, user_id=cast.alice.id, page="usage", name="Ours", query="", is_shared=True)
+    role = create_role(org_id=cast.org.id, name="Auditor", capabilities=["usage.read", "audit.read"])
     told = uuid4()
     tell(org_ids=[cast.org.id], kind="test", drafts=[Draft(title="Something happened")], event_id=told)
     notification = latest_notes(org_id=cast.org.id, user_id=cast.alice.id, capabilities=frozenset(), limit=1)[0].id
     return {
         "view": view.id,
+        "role": role.id,
         "notification": notification,
         "price": price,
         "key": key,

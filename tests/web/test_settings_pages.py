@@ -159,7 +159,7 @@ def test_an_admin_gives_no_role_above_their_own(cast: Cast) -> None:
     assert 'value="owner"' not in page
     assert admin.post(cast.url("settings/members"), {"email": nora.email, "role": "owner"}).status_code == 400
     owner = cast.url(f"settings/members/{cast.olive.id}")
-    assert "given and taken by owners." in text_of(admin.get(owner))
+    assert "given and taken by those who hold all that it does: owner." in text_of(admin.get(owner))
     assert admin.post(owner, {"role": "viewer"}).status_code == 403
     assert admin.post(f"{owner}/remove").status_code == 403
     assert accounts.role_of(org_id=cast.org.id, user_id=cast.olive.id) == "owner"

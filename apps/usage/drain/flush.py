@@ -5,6 +5,7 @@ Everything here is computed before the transaction that writes it, by numpy over
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -80,9 +81,9 @@ def prepare(items: list[InboxItem], dims: Dimensions, index: DedupeIndex) -> Flu
     flush = Flush(items, oldest=min(item.received_at for item in items))
     # Organisations side by side: each one's events then are a slice of every column.
     frames = [
-        (dims.org(item.org_id), frame)
-        for item in sorted(items, key=lambda item: item.org_id.int)
-        for frame in unpack(item.frames)
+        (dims.org(org_id), frame)
+        for org_id, own in groupby(sorted(items, key=lambda item: item.org_id.int), key=lambda item: item.org_id)
+        for frame in unpack(*(item.frames for item in own))
     ]
     dims.bounds.bound(frames)
     orgs = [org for org, _ in frames]
