@@ -38,7 +38,7 @@ def sign_up_invited(*, request: HttpRequest, email: str, name: str, password: st
 
     Raises what :func:`apps.identity.services.register` does, and what the login policy says of the address.
     """
-    if refusal := login_policy.get().password_refusal(email):
+    if refusal := login_policy.get().refusal(email, "password"):
         raise refusal
     person = services.register(email=email, password=password, name=name, ip=client_ip(request), email_verified=True)
     services.login_web(request=request, user=User.objects.get(pk=person.id), method="registration")
