@@ -116,10 +116,11 @@ def require_keys(
 
 
 # ---------------------------------------------------------------- teams
-def check_place(org_id: UUID, team_id: UUID, user_id: UUID, by_user_id: UUID) -> None:
+def check_place(org_id: UUID, team_id: UUID, held: frozenset[str], by_user_id: UUID) -> None:
     """Refuse to put somebody into a team by which they would come to more than whoever puts them there holds.
 
-    By a team come the rights that it was given on projects, and for whoever manages keys those of its projects.
+    By a team come the rights that it was given on projects, and for whoever may manage keys by their role (``held``)
+    those of its projects.
     """
     if "project.manage" in accounts.capabilities_for(org_id=org_id, user_id=by_user_id):
         return
@@ -128,7 +129,7 @@ def check_place(org_id: UUID, team_id: UUID, user_id: UUID, by_user_id: UUID) ->
         given = ProjectTeamObjectPermission.objects.filter(team_id=team_id)
         for project_id, codename in given.values_list("content_object_id", "permission__codename"):
             gained.setdefault(project_id, set()).update(PROJECT_RIGHTS.of_codenames([codename]))
-        if "key.manage" in accounts.capabilities_for(org_id=org_id, user_id=user_id):
+        if "key.manage" in held:
             for project_id in Project.objects.filter(team_id=team_id).values_list("pk", flat=True):
                 gained.setdefault(project_id, set()).add("key.manage")
     for project_id, capabilities in gained.items():

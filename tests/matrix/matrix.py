@@ -117,6 +117,14 @@ def page_key(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
     return {**page_project(cast, made), "key_id": made["key"].id}
 
 
+def invitation(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"org_id": cast.org.id, "invitation_id": made["invitation"]}
+
+
+def page_invitation(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"slug": cast.org.slug, "invitation_id": made["invitation"]}
+
+
 def nothing(name: str) -> Callable[[Cast, dict[str, Any]], dict[str, Any]]:
     """A path to something that does not exist."""
     return lambda cast, made: {name: "01a209e4-215f-7371-be17-514d2bfae41c"}
@@ -158,16 +166,31 @@ ROWS = (
     Row("DELETE", "team-detail", GRANTED_ADMINS, 204, path=team),
     Row("PUT", "team-member", GRANTED_ADMINS, 204, path=team_grant, body={}),
     Row("DELETE", "team-member", GRANTED_ADMINS, 204, path=lambda c, m: {"team_id": c.team.id, "user_id": c.bob.id}),
+    # --- invitations (one was sent a while ago, so that it can be sent again)
+    Row("GET", "invitation-list", ADMINS, path=org),
+    Row("POST", "invitation-list", ADMINS, 201, path=org, body={"email": "new@example.com", "role": "viewer"}),
+    Row("POST", "invitation-file", ADMINS, path=org, body={"csv": "new@example.com,viewer"}),
+    Row("DELETE", "invitation-detail", ADMINS, 204, path=invitation),
+    Row("POST", "invitation-resend", ADMINS, path=invitation),
+    Row("GET", "invitation-token", public=True, ok=404, path=lambda cast, made: {"token": "unknown"}),
+    Row("POST", "invitation-accept", ALL, 404, org=False, path=lambda cast, made: {"token": "unknown"}),
     # --- projects and keys (a developer manages the keys of their team's projects: the cast's project is Bob's team's)
     Row("GET", "project-list", GRANTED_READERS, scope="read", path=org),
     Row("POST", "project-list", ADMINS, 201, path=org, body={"name": "Shuttle"}),
     Row("GET", "project-detail", GRANTED_READERS, scope="read", path=project),
     Row("PATCH", "project-detail", GRANTED_ADMINS, path=project, body={"name": "Renamed"}),
     Row("DELETE", "project-detail", GRANTED_ADMINS, 204, path=project),
+    Row("POST", "project-unarchive", GRANTED_ADMINS, path=project),
+    Row("GET", "project-settings", GRANTED_READERS, scope="read", path=project),
+    Row("PATCH", "project-settings", GRANTED_ADMINS, path=project, body={"outside": "refuse"}),
+    Row("GET", "key-policy", READERS, path=org),
+    Row("PATCH", "key-policy", ADMINS, path=org, body={"max_life_days": 90}),
+    Row("POST", "keys-leaked", public=True, ok=400, body={}),
+    Row("GET", "key-detail", GRANTED_READERS, path=key),
+    Row("PATCH", "key-detail", GRANTED_KEYS, path=key, body={"name": "renamed"}),
     Row("GET", "key-list", GRANTED_READERS, path=project),
     Row("POST", "key-list", GRANTED_KEYS, 201, path=project, body={"name": "ci", "scopes": ["ingest"]}),
     Row("DELETE", "key-detail", GRANTED_KEYS, 204, path=key),
-    # The key that the paths name reads the whole organisation, which whoever was given rights here alone may not.
     Row("POST", "key-rotate", KEYS, 201, path=key, body={}),
     # --- rights on one project and on one team
     Row("GET", "project-grants", GRANTED_ADMINS, path=project),
@@ -223,8 +246,13 @@ ROWS = (
     Row("GET", "login_code", public=True, page=True, ok=-1),
     Row("GET", "start", public=True, page=True, ok=-1),
     Row("GET", "logout", public=True, page=True, ok=-1),
+    # --- confirming who one is, and factors
+    Row("GET", "account_confirm", ALL, page=True, org=False),
     Row("GET", "dev_mailbox", public=True, page=True),
     Row("GET", "components", public=True, page=True),
+    Row("GET", "invite_link", public=True, page=True, ok=-1, path=lambda cast, made: {"token": "unknown"}),
+    Row("GET", "invite", public=True, page=True, ok=404),
+    Row("POST", "invite", public=True, page=True, ok=404),
     Row("GET", "welcome", ALL, page=True, org=False, ok=-1),
     Row("POST", "impersonation_end", ALL, 404, page=True, org=False),
     # --- pages of an organisation
@@ -276,6 +304,11 @@ ROWS = (
     Row("POST", "settings_delete", ("owner",), page=True, path=slug, ok=-1, body={"confirm": "wonder-looms"}),
     Row("GET", "members", READERS, page=True, path=slug),
     Row("POST", "members", ADMINS, page=True, path=slug, ok=-1, body={"email": "x@example.com", "role": "viewer"}),
+    Row("GET", "invitations", ADMINS, page=True, path=slug),
+    Row("GET", "invite_many", ADMINS, page=True, path=slug),
+    Row("POST", "invite_many", ADMINS, page=True, path=slug, ok=-1, body={"csv": "new@example.com", "role": "viewer"}),
+    Row("POST", "invitation_resend", ADMINS, page=True, path=page_invitation, ok=-1),
+    Row("POST", "invitation_revoke", ADMINS, page=True, path=page_invitation, ok=-1),
     Row("GET", "member", READERS, page=True, path=page_member),
     Row("POST", "member", ADMINS, page=True, path=page_member, ok=-1, body={"role": "developer"}),
     Row("POST", "member_remove", ADMINS, page=True, path=page_member, ok=-1),

@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0003_custom_roles"),
         ("auth", "0012_alter_user_first_name_max_length"),
-        ("teams", "0003_members_only"),
+        ("teams", "0004_invitations"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

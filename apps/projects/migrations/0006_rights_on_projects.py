@@ -35,8 +35,8 @@ class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0003_custom_roles"),
         ("auth", "0012_alter_user_first_name_max_length"),
-        ("projects", "0003_key_version"),
-        ("teams", "0004_rights_on_teams"),
+        ("projects", "0005_key_version_of_settings"),
+        ("teams", "0005_rights_on_teams"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
