@@ -187,7 +187,7 @@ ROWS = (
     Row("PATCH", "key-policy", ADMINS, path=org, body={"max_life_days": 90}),
     Row("POST", "keys-leaked", public=True, ok=400, body={}),
     Row("GET", "key-detail", GRANTED_READERS, path=key),
-    Row("PATCH", "key-detail", GRANTED_KEYS, path=key, body={"name": "renamed"}),
+    Row("PATCH", "key-detail", KEYS, path=key, body={"name": "renamed"}),
     Row("GET", "key-list", GRANTED_READERS, path=project),
     Row("POST", "key-list", GRANTED_KEYS, 201, path=project, body={"name": "ci", "scopes": ["ingest"]}),
     Row("DELETE", "key-detail", GRANTED_KEYS, 204, path=key),
