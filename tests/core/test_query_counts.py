@@ -20,7 +20,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from apps.accounts.services import add_member
+from apps.accounts.services import add_member, create_role
 from apps.analytics.services import create_view
 from apps.core.clock import freeze, now
 from apps.notify.contracts import Draft
@@ -76,6 +76,7 @@ def more_of_everything(cast: Cast, numbers: range) -> None:
         add_team_member(org_id=cast.org.id, team_id=cast.team.id, user_id=person.id)
         create_project(org_id=cast.org.id, name=f"Project {number}", team_id=team.id)
         make_key(cast, name=f"key {number}", owner_id=person.id)
+        create_role(org_id=cast.org.id, name=f"Role {number}", capabilities=["usage.read"])
         create_view(org_id=cast.org.id, user_id=person.id, page="usage", name=f"View {number}", query="by=team")
         tell(org_ids=[cast.org.id], kind="test", drafts=[Draft(title=f"News {number}")], event_id=uuid4())
         count(cast, number, person.id)
@@ -113,7 +114,8 @@ def test_queries_are_as_pinned_and_more_rows_cost_no_more(row: Row, cast: Cast) 
     key, _ = make_key(cast)
     api = Api(cast.alice)
     view = create_view(org_id=cast.org.id, user_id=cast.alice.id, page="usage", name="Ours", query="", is_shared=True)
-    made = {"key": key, "view": view.id}
+    role = create_role(org_id=cast.org.id, name="Auditor", capabilities=["usage.read", "audit.read"])
+    made = {"key": key, "view": view.id, "role": role.id}
     # One of each first: that a list is empty may spare a look at what belongs to its rows.
     more_of_everything(cast, range(1))
     few = queries(api, row, cast, made)

@@ -60,9 +60,9 @@ def test_one_command_comes_up_recovers_from_kill_9_and_ends_in_order(make) -> No
     assert (instance.data_dir / SECRETS).read_bytes() == kept
 
     # A child that dies is started again.
-    (front,) = instance.children("front.json")
+    (front,) = instance.children("front.conf")
     os.kill(front, signal.SIGKILL)
-    wait_for(lambda: instance.children("front.json") not in ([], [front]), what="another front")
+    wait_for(lambda: instance.children("front.conf") not in ([], [front]), what="another front")
     wait_for(lambda: _answers(instance), what="an answer")
 
     # A second supervisor on the same data is refused by name.
