@@ -7,7 +7,6 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-import httpx
 import orjson
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from authlib.oidc.core import CodeIDToken
@@ -18,7 +17,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from apps.core.clock import now
-from apps.core.http import OutboundRefused, fetch
+from apps.core.http import HTTPError, OutboundRefused, Response, fetch
 from apps.sso.contracts import Arrival
 from apps.sso.models import Connection
 from apps.sso.selectors import our_addresses
@@ -95,7 +94,7 @@ def _json(url: str, what: str, *, fresh: bool = False, remembered: bool = True, 
         return dict(known)
     try:
         answer = fetch("GET", url, max_bytes=_LARGEST, headers={"Accept": "application/json", **headers})
-    except (OutboundRefused, httpx.HTTPError) as error:
+    except (OutboundRefused, HTTPError) as error:
         raise OidcRefused(f"{what} cannot be read: {error}") from error
     found = _parsed(answer, what)
     if remembered:
@@ -103,7 +102,7 @@ def _json(url: str, what: str, *, fresh: bool = False, remembered: bool = True, 
     return found
 
 
-def _parsed(answer: httpx.Response, what: str) -> dict[str, Any]:
+def _parsed(answer: Response, what: str) -> dict[str, Any]:
     if answer.status_code != 200:
         raise OidcRefused(f"{what}: the provider answered {answer.status_code}{_told_error(answer)}")
     try:
@@ -115,7 +114,7 @@ def _parsed(answer: httpx.Response, what: str) -> dict[str, Any]:
     return found
 
 
-def _told_error(answer: httpx.Response) -> str:
+def _told_error(answer: Response) -> str:
     """The error of OAuth that a refusal carries, as far as it may be repeated."""
     try:
         told = orjson.loads(answer.content)
@@ -174,7 +173,7 @@ def _trade(connection: Connection, provider: Provider, code: str, verifier: str)
         body |= {"client_id": connection.client_id, "client_secret": secret}
     try:
         answer = fetch("POST", provider.token_endpoint, max_bytes=_LARGEST, data=body, headers=headers)
-    except (OutboundRefused, httpx.HTTPError) as error:
+    except (OutboundRefused, HTTPError) as error:
         raise OidcRefused(f"the token endpoint cannot be reached: {error}") from error
     return _parsed(answer, "the token endpoint")
 

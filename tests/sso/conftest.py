@@ -79,9 +79,7 @@ class Scim:
         if method == "GET":
             return self.client.get(f"/scim/v2{path}", body or {}, headers=given)
         raw = b"" if body is None else orjson.dumps(body)
-        return self.client.generic(
-            method, f"/scim/v2{path}", raw, content_type="application/scim+json", headers=given
-        )
+        return self.client.generic(method, f"/scim/v2{path}", raw, content_type="application/scim+json", headers=given)
 
 
 @pytest.fixture

@@ -64,20 +64,24 @@ class SamlIdp:
             + "</saml:Attribute>"
             for name, values in (attributes or {"email": ["ada@example.com"], "displayName": ["Ada"]}).items()
         )
-        audiences = f"<saml:AudienceRestriction><saml:Audience>{escape(audience)}</saml:Audience></saml:AudienceRestriction>"
+        audience = f"<saml:Audience>{escape(audience)}</saml:Audience>"
+        audiences = f"<saml:AudienceRestriction>{audience}</saml:AudienceRestriction>"
         until = "" if ends is None else f' NotOnOrAfter="{_stamp(ends)}"'
-        text = f"""<samlp:Response xmlns:samlp="{NS['samlp']}" xmlns:saml="{NS['saml']}" ID="_r{secrets.token_hex(16)}"
-  Version="2.0" IssueInstant="{_stamp(moment)}" Destination="{changes.get('destination', acs)}"{response_asked}>
+        text = f"""<samlp:Response xmlns:samlp="{NS["samlp"]}" xmlns:saml="{NS["saml"]}" ID="_r{secrets.token_hex(16)}"
+  Version="2.0" IssueInstant="{_stamp(moment)}" Destination="{changes.get("destination", acs)}"{response_asked}>
   <saml:Issuer>{issuer}</saml:Issuer>
-  <samlp:Status><samlp:StatusCode Value="urn:oasis:names:tc:SAML:2.0:status:{changes.get('status', 'Success')}"/></samlp:Status>
-  <saml:Assertion ID="{changes.get('id', '_a' + secrets.token_hex(16))}" Version="2.0" IssueInstant="{_stamp(moment)}">
+  <samlp:Status>
+    <samlp:StatusCode Value="urn:oasis:names:tc:SAML:2.0:status:{changes.get("status", "Success")}"/>
+  </samlp:Status>
+  <saml:Assertion ID="{changes.get("id", "_a" + secrets.token_hex(16))}" Version="2.0" IssueInstant="{_stamp(moment)}">
     <saml:Issuer>{issuer}</saml:Issuer>
-    <saml:Subject><saml:NameID Format="{subject_format}">{changes.get('raw_subject') or escape(subject)}</saml:NameID>
+    <saml:Subject><saml:NameID Format="{subject_format}">{changes.get("raw_subject") or escape(subject)}</saml:NameID>
       <saml:SubjectConfirmation Method="urn:oasis:names:tc:SAML:2.0:cm:bearer"><saml:SubjectConfirmationData
-        Recipient="{changes.get('recipient', acs)}"{until}{asked}/></saml:SubjectConfirmation>
+        Recipient="{changes.get("recipient", acs)}"{until}{asked}/></saml:SubjectConfirmation>
     </saml:Subject>
     <saml:Conditions NotBefore="{_stamp(begins)}" NotOnOrAfter="{_stamp(ends or moment + timedelta(minutes=5))}">{
-      '' if changes.get('no_audience') else audiences}</saml:Conditions>
+            "" if changes.get("no_audience") else audiences
+        }</saml:Conditions>
     <saml:AuthnStatement AuthnInstant="{_stamp(moment)}"><saml:AuthnContext><saml:AuthnContextClassRef
       >urn:oasis:names:tc:SAML:2.0:ac:classes:Password</saml:AuthnContextClassRef></saml:AuthnContext></saml:AuthnStatement>
     <saml:AttributeStatement>{told}</saml:AttributeStatement>
@@ -108,15 +112,18 @@ class SamlIdp:
 
     def metadata(self, *, more: str = "") -> bytes:
         """The provider's own metadata; ``more`` is another certificate, PEM."""
-        bodies = [one.replace("-----BEGIN CERTIFICATE-----", "").replace("-----END CERTIFICATE-----", "").strip()
-                  for one in (self.certificate, more) if one]
+        bodies = [
+            one.replace("-----BEGIN CERTIFICATE-----", "").replace("-----END CERTIFICATE-----", "").strip()
+            for one in (self.certificate, more)
+            if one
+        ]
         keys = "".join(
             f'<md:KeyDescriptor use="signing"><ds:KeyInfo><ds:X509Data><ds:X509Certificate>{body}</ds:X509Certificate>'
             "</ds:X509Data></ds:KeyInfo></md:KeyDescriptor>"
             for body in bodies
         )  # fmt: skip
-        return f"""<md:EntityDescriptor xmlns:md="urn:oasis:names:tc:SAML:2.0:metadata" xmlns:ds="{NS['ds']}"
-  entityID="{self.entity_id}"><md:IDPSSODescriptor protocolSupportEnumeration="{NS['samlp']}">{keys}
+        return f"""<md:EntityDescriptor xmlns:md="urn:oasis:names:tc:SAML:2.0:metadata" xmlns:ds="{NS["ds"]}"
+  entityID="{self.entity_id}"><md:IDPSSODescriptor protocolSupportEnumeration="{NS["samlp"]}">{keys}
   <md:SingleSignOnService Binding="urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST" Location="https://idp.example.com/post"/>
   <md:SingleSignOnService Binding="urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect" Location="https://idp.example.com/sso"/>
   </md:IDPSSODescriptor></md:EntityDescriptor>""".encode()

@@ -46,9 +46,7 @@ class Browser:
 
     def answer(self, request_id: str, **parts: Any) -> Any:
         """Answer a request and follow where it leads with the cookie; the last answer of ours."""
-        posted = self.post(
-            self.idp.answer(acs=self.acs, audience=self.audience, in_response_to=request_id, **parts)
-        )
+        posted = self.post(self.idp.answer(acs=self.acs, audience=self.audience, in_response_to=request_id, **parts))
         return self.client.get(posted["Location"]) if posted.status_code == 303 else posted
 
     @property
@@ -120,9 +118,7 @@ def test_an_encrypted_assertion_is_opened(browser: Browser, saml: Connection, id
     key_template = xmlsec.template.add_encrypted_key(info, xmlsec.constants.TransformRsaOaep)
     xmlsec.template.encrypted_data_ensure_cipher_value(key_template)
     manager = xmlsec.KeysManager()
-    manager.add_key(
-        xmlsec.Key.from_memory(saml.sp_certificate, xmlsec.constants.KeyDataFormatCertPem, None)
-    )
+    manager.add_key(xmlsec.Key.from_memory(saml.sp_certificate, xmlsec.constants.KeyDataFormatCertPem, None))
     context = xmlsec.EncryptionContext(manager)
     context.key = xmlsec.Key.generate(xmlsec.constants.KeyDataAes, 256, xmlsec.constants.KeyDataTypeSession)
     data = context.encrypt_xml(template, assertion)

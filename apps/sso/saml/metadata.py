@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 
-import httpx
 from lxml.etree import LxmlError
 from onelogin.saml2.constants import OneLogin_Saml2_Constants
 from onelogin.saml2.idp_metadata_parser import OneLogin_Saml2_IdPMetadataParser
 from onelogin.saml2.xml_utils import OneLogin_Saml2_XML
 
 from apps.core.errors import ValidationFailed
-from apps.core.http import OutboundRefused, fetch
+from apps.core.http import HTTPError, OutboundRefused, fetch
 from apps.sso.models import Connection
 from apps.sso.saml.certificates import checked_certificates
 from apps.sso.saml.settings import toolkit_settings
@@ -64,7 +63,7 @@ def fetch_metadata(url: str) -> IdpMetadata:
     """:func:`read_metadata` of what stands at an address."""
     try:
         answer = fetch("GET", url, max_bytes=_LARGEST)
-    except (OutboundRefused, httpx.HTTPError) as error:
+    except (OutboundRefused, HTTPError) as error:
         raise _invalid(f"The address cannot be read: {error}") from error
     if answer.status_code != 200:
         raise _invalid(f"The address answered {answer.status_code}")

@@ -92,7 +92,7 @@ class ScimView(ApiView):
         return self.org_id
 
     # ------------------------------------------------------------------ answers
-    def handle_exception(self, exc: Exception) -> HttpResponseBase:
+    def handle_exception(self, exc: Exception) -> HttpResponseBase:  # type: ignore[override]
         error = self._known(exc)
         if error is None:
             raise exc

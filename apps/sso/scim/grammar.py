@@ -87,7 +87,9 @@ def parse_filter(text: str) -> Node:
 def parse_path(text: str) -> Path:
     """The path of a PATCH; :class:`ScimError` ``invalidPath`` where it is none."""
     words = _Words(text, "invalidPath")
-    names, where, sub = words.names(), None, ""
+    names: tuple[str, ...] = words.names()
+    where: Node | None = None
+    sub = ""
     if words.takes("["):
         where = words.either(1)
         words.wants_mark("]")
@@ -95,12 +97,10 @@ def parse_path(text: str) -> Path:
             sub = words.wants("sub")[1:]
     elif len(names) > 1:
         extension = ":" in names[0]
-        if len(names) > (3 if extension else 2):
+        whole = 2 if extension else 1  # how many names the attribute itself has
+        if len(names) > whole + 1:
             raise words.refuse()
-        if not extension:
-            names, sub = names[:1], names[1]
-        elif len(names) == 3:
-            names, sub = names[:2], names[2]
+        names, sub = names[:whole], "".join(names[whole:])
     words.end()
     return Path(names, where, sub)
 

@@ -26,7 +26,7 @@ def apply_patch(document: dict[str, Any], body: Any) -> dict[str, Any]:
     operations = next((value for name, value in body.items() if name.lower() == "operations"), None)
     if not isinstance(operations, list) or not 0 < len(operations) <= _MOST:
         raise ScimError(f"Operations is a list of 1 to {_MOST}", "invalidSyntax")
-    result = _copy(document)
+    result: dict[str, Any] = _copy(document)
     for operation in operations:
         if not isinstance(operation, dict):
             raise ScimError("An operation is an object", "invalidSyntax")

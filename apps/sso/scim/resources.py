@@ -32,7 +32,7 @@ LIST_SCHEMA = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 _LARGEST = 64 * 1024
 # Attributes with a place of their own, or that are ours to say; the others are kept as they come.
 _PLACED = frozenset({"id", "schemas", "meta", "groups", "username", "externalid", "active", "password"})
-_SPELLING = {
+_SPELLING: dict[str, str] = {
     name.lower(): name
     for name in (
         "userName", "externalId", "active", "name", "displayName", "nickName", "profileUrl", "title", "userType",
@@ -82,7 +82,7 @@ def _document(body: Any) -> dict[str, Any]:
         raise ScimError("The body is an object", "invalidSyntax")
     if len(orjson.dumps(body)) > _LARGEST and "members" not in body:
         raise ScimError("A resource has at most 64 KiB", "invalidValue")
-    return {_SPELLING.get(key.lower(), key): _without_nul(value) for key, value in body.items()}
+    return {_SPELLING.get(key.lower()) or str(key): _without_nul(value) for key, value in body.items()}
 
 
 def _without_nul(value: Any) -> Any:

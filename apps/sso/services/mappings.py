@@ -48,7 +48,8 @@ def add_mapping(*, org_id: UUID, group: str, role: str = "", team_id: UUID | Non
         except IntegrityError as error:
             raise Conflict("This is mapped already", code="mapping_exists") from error
         _tell(row, "sso.mapping_added", after={"group": group, "role": role, "team_id": team_id})
-        return row.pk
+        made: UUID = row.pk
+        return made
 
 
 @transaction.atomic

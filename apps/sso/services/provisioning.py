@@ -49,7 +49,8 @@ def create_scim_user(*, org_id: UUID, values: UserValues) -> UUID:
         _tell(row, "scim.user_created", after={"user_name": row.user_name, "is_active": row.is_active})
         if row.is_active:
             _let_in(row)
-        return row.pk
+        made: UUID = row.pk
+        return made
 
 
 @transaction.atomic
