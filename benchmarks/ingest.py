@@ -31,7 +31,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 def _role(command: str) -> str:
     """What a process of the instance is, by its command line."""
     for word, role in (
-        ("postgres: ", "PostgreSQL"), ("/postgres ", "PostgreSQL"), ("redis-server", "Redis"), ("caddy", "front"),
+        ("postgres: ", "PostgreSQL"), ("/postgres ", "PostgreSQL"), ("redis-server", "Redis"), ("nginx", "front"),
         ("mw-drain", "drain"), (" drain", "drain"), (" bus", "bus"), ("mw-bus", "bus"), ("beat", "beat"),
         ("celery", "worker"), ("mw-worker", "worker"),
         ("asgi", "realtime"), ("granian", "web"), ("multiprocessing", "web"), ("wsgi", "web"),

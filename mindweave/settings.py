@@ -222,7 +222,6 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "COMPONENT_SPLIT_PATCH": False,
     "SCHEMA_PATH_PREFIX": "",
     "ENUM_NAME_OVERRIDES": {
-        "RoleEnum": "apps.accounts.models.Role",
         "ImportStateEnum": "apps.usage.models.imports.Import.State",
         "ImportOriginEnum": "apps.usage.models.imports.Import.Origin",
     },
@@ -366,8 +365,14 @@ SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SILENCED_SYSTEM_CHECKS: list[str] = []
 
+# For how many minutes after a credential was shown what is sensitive may be done.
+STEP_UP_MINUTES = env_int("MINDWEAVE_STEP_UP_MINUTES", 15)
 # For how long staff may be in a member's place, at most.
 IMPERSONATION_MINUTES = env_int("MINDWEAVE_IMPERSONATION_MINUTES", 30)
+
+# ------------------------------------------------------------------ the life of an organisation
+# How long an invitation can be accepted.
+INVITATION_DAYS = env_int("MINDWEAVE_INVITATION_DAYS", 7)
 
 # ------------------------------------------------------------------ metrics, logs and traces
 # prometheus_client reads it when it is imported, and settings come before everything else.

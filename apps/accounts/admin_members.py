@@ -6,6 +6,7 @@ from uuid import UUID
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -14,12 +15,12 @@ from unfold.decorators import action
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 
 from apps.accounts import impersonation
-from apps.accounts.models import Impersonation, Membership
+from apps.accounts.models import CustomRole, Impersonation, Membership, Role
 from apps.core.admin import ReadOnlyAdmin
 from apps.core.errors import MindWeaveError, NotFound
 from apps.core.web.forms import add_problem
 
-__all__ = ["ImpersonationAdmin", "MembershipAdmin"]
+__all__ = ["CustomRoleAdmin", "ImpersonationAdmin", "MembershipAdmin"]
 
 
 class EnterForm(forms.Form):
@@ -43,11 +44,40 @@ class EnterForm(forms.Form):
         self.fields["minutes"].initial = min(15, most)
 
 
+class RoleFilter(admin.SimpleListFilter):
+    """The built-in roles, and all that organisations made as one: their words are too many to list."""
+
+    title = "role"
+    parameter_name = "role"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [*Role.choices, ("own", "Made by the organisation")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        chosen = self.value()
+        if chosen == "own":
+            return queryset.exclude(role__in=Role.values)
+        return queryset.filter(role=chosen) if chosen in Role.values else queryset
+
+
+@admin.register(CustomRole)
+class CustomRoleAdmin(ReadOnlyAdmin):
+    list_display = ("name", "key", "org", "number", "created_at", "updated_at")
+    list_select_related = ("org",)
+    list_filter = (("org", AutocompleteSelectFilter),)
+    search_fields = ("name", "key", "org__name")
+    ordering = ("-created_at",)
+
+    @admin.display(description="Permissions")
+    def number(self, role: CustomRole) -> int:
+        return len(role.capabilities)
+
+
 @admin.register(Membership)
 class MembershipAdmin(ReadOnlyAdmin):
     list_display = ("user", "org", "role", "created_at")
     list_select_related = ("user", "org")
-    list_filter = ("role", ("org", AutocompleteSelectFilter))
+    list_filter = (RoleFilter, ("org", AutocompleteSelectFilter))
     search_fields = ("user__email", "org__name")
     ordering = ("-created_at",)
     actions_detail = ("enter",)

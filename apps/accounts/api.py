@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.accounts import selectors, services
-from apps.accounts.models import Membership, Organization, Role
+from apps.accounts.models import Membership, Organization
 from apps.core import errors
 from apps.core.api import ApiView, StrictSerializer
 from apps.core.api.fields import name_field, page_of
@@ -42,20 +42,27 @@ class OrgSerializer(serializers.Serializer):  # type: ignore[type-arg]
     updated_at = serializers.DateTimeField()
 
 
+def role_field() -> serializers.CharField:
+    """A role by its word; which there are, `GET /orgs/{id}/roles` says."""
+    return serializers.CharField(
+        max_length=60, help_text="`owner`, `admin`, `billing`, `developer`, `viewer`, or the key of an own role."
+    )
+
+
 class NewMemberSerializer(StrictSerializer):
     email = serializers.EmailField(max_length=254)
-    role = serializers.ChoiceField(Role.choices)
+    role = role_field()
 
 
 class RoleSerializer(StrictSerializer):
-    role = serializers.ChoiceField(Role.choices)
+    role = role_field()
 
 
 class MemberSerializer(serializers.Serializer):  # type: ignore[type-arg]
     user_id = serializers.UUIDField()
     email = serializers.EmailField(source="user.email")
     name = serializers.CharField(source="user.name")
-    role = serializers.ChoiceField(Role.choices)
+    role = role_field()
     joined_at = serializers.DateTimeField(source="created_at")
 
 

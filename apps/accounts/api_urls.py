@@ -1,10 +1,13 @@
 from django.urls import path
 
-from apps.accounts import api
+from apps.accounts import api, roles_api
 
 urlpatterns = [
     path("orgs", api.OrgList.as_view(), name="org-list"),
     path("orgs/<uuid:org_id>", api.OrgDetail.as_view(), name="org-detail"),
     path("orgs/<uuid:org_id>/members", api.MemberList.as_view(), name="member-list"),
     path("orgs/<uuid:org_id>/members/<uuid:user_id>", api.MemberDetail.as_view(), name="member-detail"),
+    path("orgs/<uuid:org_id>/roles", roles_api.RoleList.as_view(), name="role-list"),
+    path("orgs/<uuid:org_id>/roles/<uuid:role_id>", roles_api.RoleDetail.as_view(), name="role-detail"),
+    path("orgs/<uuid:org_id>/permissions", roles_api.PermissionList.as_view(), name="permission-list"),
 ]

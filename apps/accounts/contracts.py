@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-__all__ = ["MemberInfo", "MembershipInfo", "OrgInfo"]
+__all__ = ["MemberInfo", "MembershipInfo", "OrgInfo", "RoleInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,46 @@ class OrgInfo:
 
 @dataclass(frozen=True, slots=True)
 class MembershipInfo:
-    """A person's place in an organisation."""
+    """A person's place in an organisation, and what they may do there by their role.
+
+    ``role_name`` is what the role is called in a sentence; ``role`` is the word it is kept under.
+    """
 
     org_id: UUID
     user_id: UUID
     role: str
+    capabilities: frozenset[str] = frozenset()
+    role_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RoleInfo:
+    """A role: a built-in one (without ``id``) or one that the organisation has made.
+
+    ``key`` is what memberships name it by. One role stands above another where it holds all that the other does.
+    """
+
+    key: str
+    name: str
+    description: str
+    capabilities: frozenset[str]
+    id: UUID | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+    @property
+    def built_in(self) -> bool:
+        return self.id is None
+
+    @property
+    def label(self) -> str:
+        """What it is called in a sentence: ``developer``, ``Release manager``."""
+        return self.key if self.built_in else self.name
+
+    @property
+    def rank(self) -> int:
+        """How much it holds: where one role stands above another its number is higher, never the other way round."""
+        return len(self.capabilities)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +75,14 @@ class MemberInfo:
     role: str
     joined_at: datetime
     last_login: datetime | None = None
+    # What a role that the organisation made is called; empty for built-in ones.
+    custom_role: str = ""
 
     @property
     def label(self) -> str:
         return self.name or self.email
+
+    @property
+    def role_name(self) -> str:
+        """The role as a table shows it: ``Developer``, ``Release manager``."""
+        return self.custom_role or self.role.capitalize()

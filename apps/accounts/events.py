@@ -16,6 +16,9 @@ _TYPES: dict[str, dict[str, dict[str, Any]]] = {
     "member.added": {"org_id": _ID, "user_id": _ID, "role": _TEXT},
     "member.role_changed": {"org_id": _ID, "user_id": _ID, "role": _TEXT, "previous_role": _TEXT},
     "member.removed": {"org_id": _ID, "user_id": _ID, "role": _TEXT},
+    "role.created": {"org_id": _ID, "role_id": _ID, "role": _TEXT},
+    "role.updated": {"org_id": _ID, "role_id": _ID, "role": _TEXT, "changed": _CHANGED},
+    "role.deleted": {"org_id": _ID, "role_id": _ID, "role": _TEXT},
 }
 
 for _name, _properties in _TYPES.items():
@@ -37,6 +40,9 @@ register_actions(
         "member.added": "A person joined the organisation",
         "member.role_changed": "A member's role changed",
         "member.removed": "A member left or was removed",
+        "role.created": "A role was made",
+        "role.updated": "What a role may do, or its name, changed",
+        "role.deleted": "A role was deleted",
         "impersonation.started": "Staff began to see the organisation in a member's place",
         "impersonation.ended": "Staff no longer sees the organisation in a member's place",
     }

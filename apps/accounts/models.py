@@ -1,14 +1,16 @@
 """Organisations and who belongs to them."""
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.db.models.functions import Lower
 
 from apps.core.basemodels import TimestampedModel, UUIDModel
 from apps.core.clock import now
 from apps.core.tenancy import OrgScopedModel
 
-__all__ = ["Impersonation", "Membership", "OrgStatus", "Organization", "Role"]
+__all__ = ["CustomRole", "Impersonation", "Membership", "OrgStatus", "Organization", "Role"]
 
 
 class OrgStatus(models.TextChoices):
@@ -18,7 +20,7 @@ class OrgStatus(models.TextChoices):
 
 
 class Role(models.TextChoices):
-    """The five roles; what each may do is in ``permissions``."""
+    """The five built-in roles; what each may do is in ``capabilities``."""
 
     OWNER = "owner"
     ADMIN = "admin"
@@ -53,12 +55,42 @@ class Organization(TimestampedModel):
         return self.name
 
 
+class CustomRole(TimestampedModel, OrgScopedModel):
+    """A role that an organisation has made out of named permissions.
+
+    ``key`` is the word that memberships, invitations and groups name it by; it never changes, the name may.
+    """
+
+    org = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="+")
+    key = models.SlugField(max_length=60, editable=False)
+    name = models.CharField(max_length=60)
+    description = models.CharField(max_length=200, blank=True)
+    capabilities = ArrayField(models.CharField(max_length=40))
+
+    class Meta(OrgScopedModel.Meta):
+        ordering = ("name",)
+        constraints = (
+            models.UniqueConstraint(fields=["org", "key"], name="accounts_customrole_key"),
+            models.UniqueConstraint("org", Lower("name"), name="accounts_customrole_name"),
+            models.CheckConstraint(condition=~models.Q(key__in=Role.values), name="accounts_customrole_not_built_in"),
+            models.CheckConstraint(
+                condition=~models.Q(capabilities__overlap=["org.delete"]), name="accounts_customrole_not_owners_own"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Membership(TimestampedModel, OrgScopedModel):
-    """A person in an organisation, with one role."""
+    """A person in an organisation, with one role: a built-in one, or the key of one that the organisation has made.
+
+    The database holds the second kind to it: a role that somebody has cannot go.
+    """
 
     org = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
-    role = models.CharField(max_length=12, choices=Role.choices)
+    role = models.CharField(max_length=60)
 
     class Meta(OrgScopedModel.Meta):
         constraints = (models.UniqueConstraint(fields=["org", "user"], name="accounts_membership_unique"),)

@@ -18,9 +18,15 @@ def _who(envelope: Envelope) -> tuple[UUID, str]:
     return user_id, user.label if user else "Somebody"
 
 
+def _role_words(envelope: Envelope, field: str) -> str:
+    """What the role is called; roles that have gone meanwhile keep their word."""
+    role: str = envelope.data[field]
+    return selectors.role_label(org_id=envelope.org_id, role=role) if envelope.org_id else role
+
+
 def _joined(envelope: Envelope) -> Iterable[Draft]:
     user_id, name = _who(envelope)
-    role = envelope.data["role"]
+    role = _role_words(envelope, "role")
     yield Draft(
         title=f"{name} joined", body=f"As {role}.", link=f"settings/members/{user_id}", tone="ok",
         capability="member.manage", except_id=user_id,
@@ -28,22 +34,22 @@ def _joined(envelope: Envelope) -> Iterable[Draft]:
 
 
 def _left(envelope: Envelope) -> Iterable[Draft]:
-    _, name = _who(envelope)
+    (_, name), role = _who(envelope), _role_words(envelope, "role")
     yield Draft(
-        title=f"{name} is no longer a member", body=f"They were {envelope.data['role']}. Their usage stays counted.",
+        title=f"{name} is no longer a member", body=f"They were {role}. Their usage stays counted.",
         link="settings/members", capability="member.manage",
     )  # fmt: skip
 
 
 def _role(envelope: Envelope) -> Iterable[Draft]:
     user_id, name = _who(envelope)
-    data = envelope.data
+    role, before = _role_words(envelope, "role"), _role_words(envelope, "previous_role")
     yield Draft(
-        title=f"{name} is now {data['role']}", body=f"Before: {data['previous_role']}.",
+        title=f"{name} is now {role}", body=f"Before: {before}.",
         link=f"settings/members/{user_id}", capability="member.manage", except_id=user_id,
     )  # fmt: skip
     yield Draft(
-        title=f"Your role is now {data['role']}", body=f"Before: {data['previous_role']}.", link="settings",
+        title=f"Your role is now {role}", body=f"Before: {before}.", link="settings",
         recipient_id=user_id,
     )  # fmt: skip
 

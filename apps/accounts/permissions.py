@@ -1,86 +1,81 @@
-"""Which role may do what.
+"""Who may do what in an organisation, and which roles they may give.
 
-A capability is ``thing.verb``. The table is the whole truth; the port ``core.ports.permissions`` asks it.
+What roles hold is in :mod:`apps.accounts.capabilities`; a person holds what their role does, no more. Rights on single
+projects and teams are added by those apps.
 """
 
-from typing import Final
+from collections.abc import Iterable
 from uuid import UUID
 
-from apps.accounts import selectors
+from apps.accounts import role_selectors, selectors
+from apps.accounts.capabilities import (
+    BUILT_IN_WORDS,
+    CAPABILITIES,
+    GROUPS,
+    OWNER_ONLY,
+    PERMISSIONS,
+    ROLE_CAPABILITIES,
+    Permission,
+)
 from apps.core.contracts import Actor
+from apps.core.errors import PermissionDenied
 
-__all__ = ["CAPABILITIES", "ROLE_CAPABILITIES", "RolePermissions", "capabilities_of", "outranks"]
-
-CAPABILITIES: Final[frozenset[str]] = frozenset(
-    {
-        "org.read",
-        "org.update",
-        "org.delete",
-        "member.read",
-        "member.manage",
-        "team.read",
-        "team.manage",
-        "project.read",
-        "project.manage",
-        "key.read",
-        "key.manage",
-        "usage.read",
-        "usage.import",
-        "price.read",
-        "price.manage",
-        "audit.read",
-        "audit.manage",
-        "access.review",
-        "role.manage",
-        "sso.manage",
-        "settings.manage",
-        "billing.read",
-        "billing.manage",
-        "view.save",
-        "view.manage",
-    }
-)
-_READS: Final = frozenset(
-    {"org.read", "member.read", "team.read", "project.read", "key.read", "usage.read", "price.read", "view.save"}
-)
-
-ROLE_CAPABILITIES: Final[dict[str, frozenset[str]]] = {
-    "owner": CAPABILITIES,
-    "admin": CAPABILITIES - {"org.delete"},
-    "billing": frozenset({"org.read", "usage.read", "price.read", "billing.read", "billing.manage", "view.save"}),
-    "developer": _READS | {"key.manage"},
-    "viewer": _READS,
-}
-# Nobody gives, takes or changes a role above their own.
-_RANK: Final = {"owner": 3, "admin": 2, "billing": 1, "developer": 1, "viewer": 0}
+__all__ = [
+    "BUILT_IN_WORDS",
+    "CAPABILITIES",
+    "GROUPS",
+    "OWNER_ONLY",
+    "PERMISSIONS",
+    "ROLE_CAPABILITIES",
+    "Permission",
+    "RolePermissions",
+    "capabilities_of_role",
+    "may_give",
+    "require_above",
+]
 
 
-def capabilities_of(role: str | None) -> frozenset[str]:
-    """What a role may do; nothing for no role."""
-    return ROLE_CAPABILITIES.get(role or "", frozenset())
+def capabilities_of_role(*, org_id: UUID, role: str) -> frozenset[str]:
+    """What a role may do in an organisation; nothing for one that does not exist. Built-in ones cost no query."""
+    found = role_selectors.role_find(org_id=org_id, role=role)
+    return found.capabilities if found else frozenset()
 
 
-def outranks(role: str, other: str) -> bool:
-    """Whether holders of ``role`` may give or take ``other``."""
-    return _RANK[role] >= _RANK[other]
+def may_give(*, org_id: UUID, by_user_id: UUID, role: str) -> bool:
+    """Whether a person may give or take a role: only where they hold all that it holds. Owners hold everything.
+
+    A role that does not exist nobody may give. Whether they may manage members at all is another question.
+    """
+    found = role_selectors.role_find(org_id=org_id, role=role)
+    held = role_selectors.capabilities_for(org_id=org_id, user_id=by_user_id)
+    return found is not None and bool(held) and found.capabilities <= held
+
+
+def require_above(*, org_id: UUID, by_user_id: UUID | None, capabilities: Iterable[str]) -> None:
+    """Refuse a person who lacks any of ``capabilities`` in the organisation; ``by_user_id`` None is the system."""
+    if by_user_id is None:
+        return
+    held = role_selectors.capabilities_for(org_id=org_id, user_id=by_user_id)
+    if not held or not frozenset(capabilities) <= held:
+        raise PermissionDenied("This role is above your own", code="role_ceiling")
 
 
 class RolePermissions:
     """Fills ``core.ports.permissions`` out of memberships."""
 
+    def held(self, actor: Actor, org_id: UUID) -> frozenset[str] | None:
+        if actor.kind != "user" or actor.id is None:
+            return None
+        found = role_selectors.membership_get(org_id=org_id, user_id=actor.id)
+        return found.capabilities if found else None
+
     def check(self, actor: Actor, capability: str, org_id: UUID) -> bool:
         if capability not in CAPABILITIES:
             raise ValueError(f"{capability!r} is not a capability")
-        if actor.kind != "user" or actor.id is None:
-            return False
-        return capability in capabilities_of(selectors.role_of(org_id=org_id, user_id=actor.id))
+        return capability in (self.held(actor, org_id) or ())
 
     def is_member(self, actor: Actor, org_id: UUID) -> bool:
-        return (
-            actor.kind == "user"
-            and actor.id is not None
-            and (selectors.role_of(org_id=org_id, user_id=actor.id) is not None)
-        )
+        return self.held(actor, org_id) is not None
 
     def org_is_active(self, org_id: UUID) -> bool:
         org = selectors.org_find(org_id)

@@ -6,15 +6,28 @@ from uuid import UUID
 from django.db.models import Case, F, Q, QuerySet, TextField, Value, When
 from django.db.models.functions import Cast, Concat
 
+from apps.accounts.capabilities import held_of
 from apps.accounts.contracts import MemberInfo, MembershipInfo, OrgInfo
 from apps.accounts.models import Membership, Organization, OrgStatus
+from apps.accounts.role_selectors import (
+    capabilities_for,
+    membership_get,
+    role_find,
+    role_get,
+    role_holders,
+    role_label,
+    roles_of_org,
+    with_role,
+)
 from apps.core.errors import NotFound
 from apps.core.tenancy import org_scope, system_scope
 from apps.identity import selectors as identity
 
 __all__ = [
+    "capabilities_for",
     "default_org_id",
     "member_addresses",
+    "member_count",
     "member_info",
     "member_infos",
     "member_list",
@@ -30,7 +43,12 @@ __all__ = [
     "org_names",
     "org_zone",
     "orgs_for_user",
+    "role_find",
+    "role_get",
+    "role_holders",
+    "role_label",
     "role_of",
+    "roles_of_org",
 ]
 
 
@@ -120,31 +138,31 @@ def role_of(*, org_id: UUID, user_id: UUID) -> str | None:
     return role
 
 
-def membership_get(*, org_id: UUID, user_id: UUID) -> MembershipInfo | None:
-    """A person's membership, or None."""
-    role = role_of(org_id=org_id, user_id=user_id)
-    return MembershipInfo(org_id, user_id, role) if role else None
-
-
 def org_for_web(*, slug: str, user_id: UUID) -> tuple[OrgInfo, MembershipInfo] | None:
     """The organisation behind ``/o/<slug>/`` and the person's membership in it; None where it is not theirs."""
     with system_scope("finds the organisation that a page is about"):
         found = (
-            Membership.objects.select_related("org")
+            with_role(Membership.objects.select_related("org"))
             .filter(org__slug=slug, user_id=user_id)
             .exclude(org__status=OrgStatus.DELETED)
             .first()
         )
     if found is None:
         return None
-    return org_info(found.org), MembershipInfo(found.org_id, user_id, found.role)
+    held = held_of(found.role, found.held)
+    return org_info(found.org), MembershipInfo(found.org_id, user_id, found.role, held, found.role_name or found.role)
 
 
 def member_list(org_id: UUID) -> QuerySet[Membership]:
     """The memberships of an organisation, as rows to page through (for this app's own views)."""
     with org_scope(org_id):
-        rows: QuerySet[Membership] = Membership.objects.select_related("user")
+        rows: QuerySet[Membership] = with_role(Membership.objects.select_related("user"))
     return rows
+
+
+def member_count(org_id: UUID) -> int:
+    """How many people belong to an organisation."""
+    return member_list(org_id).count()
 
 
 def member_infos(org_id: UUID) -> list[MemberInfo]:
@@ -178,7 +196,15 @@ def member_names(org_id: UUID) -> QuerySet[Membership]:
 
 
 def _member_info(row: Membership) -> MemberInfo:
-    return MemberInfo(row.user_id, row.user.email, row.user.name, row.role, row.created_at, row.user.last_login)
+    return MemberInfo(
+        user_id=row.user_id,
+        email=row.user.email,
+        name=row.user.name,
+        role=row.role,
+        joined_at=row.created_at,
+        last_login=row.user.last_login,
+        custom_role=getattr(row, "role_name", None) or "",
+    )
 
 
 def member_addresses(org_id: UUID) -> list[tuple[UUID, str | None]]:

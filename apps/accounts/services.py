@@ -12,10 +12,12 @@ from django.utils.text import slugify
 from apps.accounts import selectors
 from apps.accounts.contracts import OrgInfo
 from apps.accounts.models import Membership, Organization, OrgStatus, Role
-from apps.accounts.permissions import outranks
+from apps.accounts.permissions import capabilities_of_role, require_above
+from apps.accounts.role_services import create_role, delete_role, update_role
+from apps.accounts.seats import lock_seats, require_seats
 from apps.audit.services import record
 from apps.core.clock import now
-from apps.core.errors import Conflict, FieldError, NotFound, PermissionDenied, ValidationFailed
+from apps.core.errors import Conflict, FieldError, NotFound, ValidationFailed
 from apps.core.tenancy import org_scope
 from apps.events.services import publish
 from apps.identity import selectors as identity
@@ -24,13 +26,16 @@ __all__ = [
     "add_member",
     "change_member_role",
     "create_organization",
+    "create_role",
     "delete_organization",
+    "delete_role",
     "remove_member",
     "resume_organization",
     "resume_organizations",
     "suspend_organization",
     "suspend_organizations",
     "update_organization",
+    "update_role",
 ]
 
 # Words that would stand for something else in a path or a host name.
@@ -184,24 +189,25 @@ def _tell(org: Organization, action: str, **details: Any) -> None:
 
 # ---------------------------------------------------------------- members
 def _role_ceiling(org_id: UUID, by_user_id: UUID | None, *roles: str) -> None:
-    """Nobody gives or takes a role above their own; ``None`` is the system."""
-    if by_user_id is None:
-        return
-    own = selectors.role_of(org_id=org_id, user_id=by_user_id)
-    if own is None or not all(outranks(own, role) for role in roles):
-        raise PermissionDenied("This role is above your own", code="role_ceiling")
+    """Nobody gives or takes a role that holds what they do not; ``None`` is the system."""
+    if by_user_id is not None:
+        held = [capabilities_of_role(org_id=org_id, role=role) for role in roles]
+        require_above(org_id=org_id, by_user_id=by_user_id, capabilities=frozenset().union(*held))
 
 
 @transaction.atomic
 def add_member(*, org_id: UUID, user_id: UUID, role: str, by_user_id: UUID | None = None) -> None:
-    """Make a person a member; :class:`Conflict` where they are one already."""
-    _check_role(role)
+    """Make a person a member; :class:`Conflict` where they are one already, :class:`PermissionDenied` where the plan's
+    seats are taken (``plan_limit_reached``)."""
+    lock_seats(org_id)
     org = _locked(org_id)
+    _check_role(org_id, role)
     _role_ceiling(org_id, by_user_id, role)
     user = identity.user_get(user_id)
     with org_scope(org_id):
         if Membership.objects.filter(user_id=user_id).exists():
             raise Conflict("They are a member already", code="already_member")
+        require_seats(org_id=org_id, wanted=1)
         Membership.objects.create(org_id=org_id, user_id=user_id, role=role)
         _tell_member(org, "member.added", user_id, user.email, after={"role": role})
         publish(type="member.added", org_id=org_id, data={"org_id": str(org_id), "user_id": str(user_id), "role": role})
@@ -210,8 +216,8 @@ def add_member(*, org_id: UUID, user_id: UUID, role: str, by_user_id: UUID | Non
 @transaction.atomic
 def change_member_role(*, org_id: UUID, user_id: UUID, role: str, by_user_id: UUID | None = None) -> None:
     """Give a member another role; the last owner keeps theirs."""
-    _check_role(role)
     org = _locked(org_id)
+    _check_role(org_id, role)
     with org_scope(org_id):
         member = _member(user_id)
         _role_ceiling(org_id, by_user_id, role, member.role)
@@ -247,11 +253,11 @@ def remove_member(*, org_id: UUID, user_id: UUID, by_user_id: UUID | None = None
         )  # fmt: skip
 
 
-def _check_role(role: str) -> None:
-    if role not in Role.values:
-        raise ValidationFailed(
-            "The role is not valid", errors=[{"pointer": "/role", "detail": f"one of {', '.join(Role.values)}"}]
-        )
+def _check_role(org_id: UUID, role: str) -> None:
+    """The organisation's row is locked, so a role that is there now is there when the member gets it."""
+    if selectors.role_find(org_id=org_id, role=role) is None:
+        known = ", ".join(each.key for each in selectors.roles_of_org(org_id))
+        raise ValidationFailed("The role is not valid", errors=[{"pointer": "/role", "detail": f"one of {known}"}])
 
 
 def _member(user_id: UUID) -> Membership:

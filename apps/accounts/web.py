@@ -13,7 +13,6 @@ from django.utils.functional import SimpleLazyObject
 from django.views.decorators.gzip import gzip_page
 
 from apps.accounts import selectors
-from apps.accounts.permissions import ROLE_CAPABILITIES, capabilities_of
 from apps.core.context import current
 from apps.core.errors import PermissionDenied
 from apps.core.registry import NavItem, nav, nav_queries, settings_tabs
@@ -28,12 +27,13 @@ View = Callable[..., HttpResponse]
 
 def can(request: HttpRequest, capability: str) -> bool:
     """Whether the reader of this page holds a capability in its organisation; costs no query."""
-    return capability in capabilities_of(request.membership.role)  # type: ignore[attr-defined]
+    return capability in request.membership.capabilities  # type: ignore[attr-defined]
 
 
 def capabilities(request: HttpRequest) -> frozenset[str]:
     """All that the reader of this page may do in its organisation; costs no query."""
-    return capabilities_of(request.membership.role)  # type: ignore[attr-defined]
+    held: frozenset[str] = request.membership.capabilities  # type: ignore[attr-defined]
+    return held
 
 
 def org_page(*, capability: str, title: str, key: str = "", personal: bool = False) -> Callable[[View], View]:
@@ -64,11 +64,11 @@ def org_page(*, capability: str, title: str, key: str = "", personal: bool = Fal
 
 
 def _refused(request: HttpRequest, capability: str, title: str) -> HttpResponse:
-    holders = [role for role, held in ROLE_CAPABILITIES.items() if capability in held]
+    org, membership = request.org, request.membership  # type: ignore[attr-defined]
     context = {
         "page_title": title,
-        "holders": holders,
-        "role": request.membership.role,  # type: ignore[attr-defined]
+        "holders": [role.label for role in selectors.roles_of_org(org.id) if capability in role.capabilities],
+        "role": membership.role_name,
         "may_see_members": can(request, "member.read"),
         "correlation_id": current().correlation_id,
     }
@@ -107,28 +107,29 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "shell": SimpleLazyObject(lambda: _shell(request)),
         "tz": request.user.timezone or org.timezone,  # type: ignore[union-attr]
         "nav_key": getattr(request, "nav_key", ""),
-        "role": request.membership.role,  # type: ignore[attr-defined]
+        "role": request.membership.role_name,  # type: ignore[attr-defined]
     }
 
 
 def _shell(request: HttpRequest) -> dict[str, Any]:
-    org, role = request.org, request.membership.role  # type: ignore[attr-defined]
+    org, role = request.org, request.membership.role_name  # type: ignore[attr-defined]
+    held = capabilities(request)
     user = request.user
     # Nothing new is counted of a suspended organisation, and its socket is refused.
     live = can(request, "usage.read") and org.status == "active"
-    unread = unread_count(org_id=org.id, user_id=user_id_of(request), capabilities=capabilities_of(role))
+    unread = unread_count(org_id=org.id, user_id=user_id_of(request), capabilities=held)
     return {
-        "nav": _sections(org, user_id_of(request), capabilities_of(role)),
+        "nav": _sections(org, user_id_of(request), held),
         "unread": unread,
         "unread_text": unread_text(unread),
-        "settings": [link for _, link in _links(settings_tabs.all(), org.slug, capabilities_of(role))],
+        "settings": [link for _, link in _links(settings_tabs.all(), org.slug, held)],
         "orgs": [
             _OrgLink(each.id, each.name, reverse("home", args=[each.slug]))
             for each in ([org] if hasattr(request, "impersonation") else selectors.orgs_for_user(user_id_of(request)))
         ],
         "org_note": org.timezone.replace("_", " "),
         "person": user.name or user.email,  # type: ignore[union-attr]
-        "role": role.capitalize(),
+        "role": role[:1].upper() + role[1:],
         # A socket is the staff member's own, whatever place they are in: then pages stand still.
         "live_url": f"/ws/live?org={org.slug}" if live and not hasattr(request, "impersonation") else "",
         "live_poll_url": reverse("live", args=[org.slug]) if live else "",

@@ -18,7 +18,6 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.conf import settings
 
 from apps.accounts import selectors as accounts
-from apps.accounts.permissions import capabilities_of
 from apps.analytics.live import SNAPSHOT_SECONDS, org_group, snapshot, user_group
 from apps.notify.live import news_group
 
@@ -105,7 +104,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
     def _membership(self, user_id: UUID) -> int | None:
         slug = parse_qs(self.scope["query_string"].decode("latin-1")).get("org", [""])[0]
         found = accounts.org_for_web(slug=slug, user_id=user_id)
-        if found is None or "usage.read" not in capabilities_of(found[1].role):
+        if found is None or "usage.read" not in found[1].capabilities:
             return NOT_A_MEMBER
         if self.org_id is not None and self.org_id != found[0].id:
             return NOT_A_MEMBER

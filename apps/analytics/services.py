@@ -6,7 +6,6 @@ from uuid import UUID
 from django.db import transaction
 
 from apps.accounts import selectors as accounts
-from apps.accounts.permissions import capabilities_of
 from apps.analytics.contracts import ViewInfo
 from apps.analytics.models import SavedView, ViewDefault
 from apps.analytics.page_state import normal
@@ -138,7 +137,7 @@ def _visible(user_id: UUID, view_id: UUID) -> SavedView:
 
 
 def _require_manager(org_id: UUID, user_id: UUID) -> None:
-    if "view.manage" not in capabilities_of(accounts.role_of(org_id=org_id, user_id=user_id)):
+    if "view.manage" not in accounts.capabilities_for(org_id=org_id, user_id=user_id):
         raise PermissionDenied("Your role lacks 'view.manage' here", extra={"capability": "view.manage"})
 
 

@@ -4,6 +4,8 @@ import ipaddress
 import re
 import sys
 from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -25,6 +27,7 @@ __all__ = [
     "RequestContextMiddleware",
     "SecurityHeadersMiddleware",
     "bad_request",
+    "context_of",
     "forbidden",
     "not_found",
     "server_error",
@@ -44,6 +47,7 @@ ADMIN_CSP = (
     "img-src 'self' data:; font-src 'self' data:; object-src 'none'; base-uri 'self'; form-action 'self'; "
     "frame-ancestors 'none'"
 )
+PERMISSIONS_POLICY = "camera=(), microphone=(), geolocation=(), payment=()"
 
 
 class RequestContextMiddleware:
@@ -53,22 +57,26 @@ class RequestContextMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        correlation_id = _correlation_id(request.headers.get("X-Correlation-Id"))
-        traceparent = request.headers.get("traceparent", "")
-        request.client_ip = _client_ip(request)  # type: ignore[attr-defined]
+        context = context_of(request)
         with (
-            bind(
-                correlation_id=correlation_id,
-                actor=ANONYMOUS,
-                traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else None,
-                tracestate=request.headers.get("tracestate"),
-            ),
+            bind(**context, actor=ANONYMOUS),
             span(f"{request.method} {request.path}", kind=SpanKind.SERVER) as request_span,
         ):
             response = self.get_response(request)
             request_span.set_attribute("http.response.status_code", response.status_code)
-        response.headers["X-Correlation-Id"] = correlation_id
+        response.headers["X-Correlation-Id"] = context["correlation_id"]
         return response
+
+
+def context_of(request: HttpRequest) -> dict[str, Any]:
+    """What a request's headers say of its context (correlation id, trace); its ``client_ip`` is found and set."""
+    traceparent = request.headers.get("traceparent", "")
+    request.client_ip = _client_ip(request)  # type: ignore[attr-defined]
+    return {
+        "correlation_id": _correlation_id(request.headers.get("X-Correlation-Id")),
+        "traceparent": traceparent if traceparent and _TRACEPARENT.fullmatch(traceparent) else None,
+        "tracestate": request.headers.get("tracestate"),
+    }
 
 
 def _correlation_id(given: str | None) -> str:
@@ -92,8 +100,14 @@ def _client_ip(request: HttpRequest) -> str | None:
         chain = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
         if len(chain) >= hops:
             peer = chain[-hops]
+    return _address(peer)
+
+
+@lru_cache(maxsize=4096)
+def _address(text: str) -> str | None:
+    """The one spelling of an address, or None for what is none."""
     try:
-        return str(ipaddress.ip_address(peer))
+        return str(ipaddress.ip_address(text))
     except ValueError:
         return None
 
@@ -108,7 +122,7 @@ class SecurityHeadersMiddleware:
         response = self.get_response(request)
         csp = ADMIN_CSP if request.path.startswith("/admin/") else CSP
         response.headers.setdefault("Content-Security-Policy", csp)
-        response.headers.setdefault("Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=()")
+        response.headers.setdefault("Permissions-Policy", PERMISSIONS_POLICY)
         return response
 
 

@@ -16,6 +16,9 @@ T = TypeVar("T")
 class Permissions(Protocol):
     """Who may do what in an organisation (filled by accounts)."""
 
+    def held(self, actor: Actor, org_id: UUID) -> frozenset[str] | None:
+        """All that ``actor`` may do in the organisation; None where its existence may not be told to them."""
+
     def check(self, actor: Actor, capability: str, org_id: UUID) -> bool:
         """Whether ``actor`` holds ``capability`` in the organisation."""
 
@@ -37,6 +40,9 @@ class PlanLimits(Protocol):
 
 
 class _DenyAll:
+    def held(self, actor: Actor, org_id: UUID) -> frozenset[str] | None:
+        return None
+
     def check(self, actor: Actor, capability: str, org_id: UUID) -> bool:
         return False
 

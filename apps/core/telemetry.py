@@ -14,7 +14,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from apps.core.context import bind, current
 
-__all__ = ["configure", "span"]
+__all__ = ["configure", "is_configured", "span"]
 
 _configured = False
 
@@ -34,6 +34,11 @@ def configure(service: str = "mindweave") -> None:
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
     trace.set_tracer_provider(provider)
     _configured = True
+
+
+def is_configured() -> bool:
+    """Whether spans are exported."""
+    return _configured
 
 
 @contextmanager

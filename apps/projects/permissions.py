@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from apps.accounts import selectors as accounts
-from apps.accounts.permissions import capabilities_of
 from apps.core.errors import PermissionDenied
 from apps.teams import selectors as teams
 
@@ -17,7 +16,7 @@ __all__ = ["may_manage_keys", "require_keys"]
 
 def may_manage_keys(*, org_id: UUID, user_id: UUID, team_id: UUID | None) -> bool:
     """Whether a person may make and end the keys of a project of the team ``team_id`` (None: of no team)."""
-    held = capabilities_of(accounts.role_of(org_id=org_id, user_id=user_id))
+    held = accounts.capabilities_for(org_id=org_id, user_id=user_id)
     if "project.manage" in held:
         return True
     if "key.manage" not in held:
@@ -38,5 +37,5 @@ def require_keys(
     if not may_manage_keys(org_id=org_id, user_id=user_id, team_id=team_id):
         raise PermissionDenied("This project is another team's", code="not_your_project")
     above = "admin" in scopes or unlimited
-    if above and "project.manage" not in capabilities_of(accounts.role_of(org_id=org_id, user_id=user_id)):
+    if above and "project.manage" not in accounts.capabilities_for(org_id=org_id, user_id=user_id):
         raise PermissionDenied("A key that may act for others, or without a limit, is an admin's", code="scope_ceiling")

@@ -2,6 +2,7 @@
 
 from apps.core.errors import MindWeaveError, PermissionDenied
 from apps.identity import selectors as identity
+from apps.identity.ports import SignInMethod
 from apps.identity.provisioned import person_has_second_factor
 from apps.sso import selectors
 from apps.sso.selectors import our_addresses
@@ -15,7 +16,7 @@ class SsoLoginPolicy:
     A break-glass owner may do without, by a second factor: one who has none any more is held to the provider too.
     """
 
-    def password_refusal(self, email: str) -> MindWeaveError | None:
+    def refusal(self, email: str, method: SignInMethod) -> MindWeaveError | None:
         connection = selectors.enforced_connection(email)
         if connection is None:
             return None

@@ -6,18 +6,9 @@ from uuid import UUID
 
 from django import forms
 
-from apps.accounts.contracts import MemberInfo
+from apps.accounts.contracts import MemberInfo, RoleInfo
 
-__all__ = ["ROLE_WORDS", "AddMemberForm", "AddToTeamForm", "RoleForm", "TeamForm"]
-
-# What each role may do, in a line.
-ROLE_WORDS = {
-    "owner": "Everything, deleting the organisation too",
-    "admin": "Everything but deleting the organisation",
-    "billing": "Usage, prices and bills",
-    "developer": "Usage, and the keys of their teams' projects",
-    "viewer": "Looks at usage, changes nothing",
-}
+__all__ = ["AddToTeamForm", "RoleForm", "TeamForm"]
 
 
 class RoleForm(forms.Form):
@@ -25,27 +16,14 @@ class RoleForm(forms.Form):
 
     role = forms.ChoiceField(label="Role")
 
-    def __init__(self, *args: Any, roles: Iterable[str], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, roles: Iterable[RoleInfo], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        choices = [
-            (role, f"{role.capitalize()}: {ROLE_WORDS[role][0].lower()}{ROLE_WORDS[role][1:]}") for role in roles
-        ]
-        self.fields["role"].choices = choices  # type: ignore[attr-defined]
+        self.fields["role"].choices = [(role.key, _with_words(role)) for role in roles]  # type: ignore[attr-defined]
 
 
-class AddMemberForm(RoleForm):
-    """Somebody who has an account, by their address."""
-
-    email = forms.EmailField(
-        label="E-mail address", max_length=254, widget=forms.EmailInput(attrs={"autocomplete": "off"}),
-        help_text="They must have an account here with this address. They see the organisation at their next visit.",
-    )  # fmt: skip
-    field_order = ("email", "role")
-
-    def __init__(self, *args: Any, roles: Iterable[str], **kwargs: Any) -> None:
-        super().__init__(*args, roles=roles, **kwargs)
-        # What each may do stands beside the form.
-        self.fields["role"].choices = [(role, role.capitalize()) for role in roles]  # type: ignore[attr-defined]
+def _with_words(role: RoleInfo) -> str:
+    words = role.description
+    return f"{role.name}: {words[0].lower()}{words[1:]}" if words else role.name
 
 
 class TeamForm(forms.Form):

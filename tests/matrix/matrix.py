@@ -72,6 +72,10 @@ def page_project(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
     return {"slug": cast.org.slug, "project_slug": cast.project.slug}
 
 
+def role(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"org_id": cast.org.id, "role_id": made["role"]}
+
+
 def view(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
     return {"org_id": cast.org.id, "view_id": made["view"]}
 
@@ -98,6 +102,14 @@ def page_team(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
 
 def page_key(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
     return {**page_project(cast, made), "key_id": made["key"].id}
+
+
+def invitation(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"org_id": cast.org.id, "invitation_id": made["invitation"]}
+
+
+def page_invitation(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"slug": cast.org.slug, "invitation_id": made["invitation"]}
 
 
 def nothing(name: str) -> Callable[[Cast, dict[str, Any]], dict[str, Any]]:
@@ -136,6 +148,13 @@ ROWS = (
     Row("PATCH", "member-detail", ADMINS, path=member, body={"role": "developer"}),
     # Anybody may leave: Dora, the viewer, is the member that this path names.
     Row("DELETE", "member-detail", (*ADMINS, "viewer"), 204, path=member),
+    # --- roles
+    Row("GET", "role-list", READERS, scope="read", path=org),
+    Row("POST", "role-list", ADMINS, 201, path=org, body={"name": "Reader", "capabilities": ["usage.read"]}),
+    Row("GET", "role-detail", READERS, scope="read", path=role),
+    Row("PATCH", "role-detail", ADMINS, path=role, body={"name": "Renamed"}),
+    Row("DELETE", "role-detail", ADMINS, 204, path=role),
+    Row("GET", "permission-list", READERS, scope="read", path=org),
     # --- teams
     Row("GET", "team-list", READERS, scope="read", path=org),
     Row("POST", "team-list", ADMINS, 201, path=org, body={"name": "Warp"}),
@@ -144,12 +163,28 @@ ROWS = (
     Row("DELETE", "team-detail", ADMINS, 204, path=team),
     Row("PUT", "team-member", ADMINS, 204, path=lambda c, m: {"team_id": c.team.id, "user_id": c.dora.id}, body={}),
     Row("DELETE", "team-member", ADMINS, 204, path=lambda c, m: {"team_id": c.team.id, "user_id": c.bob.id}),
+    # --- invitations (one was sent a while ago, so that it can be sent again)
+    Row("GET", "invitation-list", ADMINS, path=org),
+    Row("POST", "invitation-list", ADMINS, 201, path=org, body={"email": "new@example.com", "role": "viewer"}),
+    Row("POST", "invitation-file", ADMINS, path=org, body={"csv": "new@example.com,viewer"}),
+    Row("DELETE", "invitation-detail", ADMINS, 204, path=invitation),
+    Row("POST", "invitation-resend", ADMINS, path=invitation),
+    Row("GET", "invitation-token", public=True, ok=404, path=lambda cast, made: {"token": "unknown"}),
+    Row("POST", "invitation-accept", ALL, 404, org=False, path=lambda cast, made: {"token": "unknown"}),
     # --- projects and keys (a developer manages the keys of their team's projects: the cast's project is Bob's team's)
     Row("GET", "project-list", READERS, scope="read", path=org),
     Row("POST", "project-list", ADMINS, 201, path=org, body={"name": "Shuttle"}),
     Row("GET", "project-detail", READERS, scope="read", path=project),
     Row("PATCH", "project-detail", ADMINS, path=project, body={"name": "Renamed"}),
     Row("DELETE", "project-detail", ADMINS, 204, path=project),
+    Row("POST", "project-unarchive", ADMINS, path=project),
+    Row("GET", "project-settings", READERS, scope="read", path=project),
+    Row("PATCH", "project-settings", ADMINS, path=project, body={"outside": "refuse"}),
+    Row("GET", "key-policy", READERS, path=org),
+    Row("PATCH", "key-policy", ADMINS, path=org, body={"max_life_days": 90}),
+    Row("POST", "keys-leaked", public=True, ok=400, body={}),
+    Row("GET", "key-detail", READERS, path=key),
+    Row("PATCH", "key-detail", KEYS, path=key, body={"name": "renamed"}),
     Row("GET", "key-list", READERS, path=project),
     Row("POST", "key-list", KEYS, 201, path=project, body={"name": "ci", "scopes": ["ingest"]}),
     Row("DELETE", "key-detail", KEYS, 204, path=key),
@@ -228,8 +263,13 @@ ROWS = (
     Row("GET", "login_code", public=True, page=True, ok=-1),
     Row("GET", "start", public=True, page=True, ok=-1),
     Row("GET", "logout", public=True, page=True, ok=-1),
+    # --- confirming who one is, and factors
+    Row("GET", "account_confirm", ALL, page=True, org=False),
     Row("GET", "dev_mailbox", public=True, page=True),
     Row("GET", "components", public=True, page=True),
+    Row("GET", "invite_link", public=True, page=True, ok=-1, path=lambda cast, made: {"token": "unknown"}),
+    Row("GET", "invite", public=True, page=True, ok=404),
+    Row("POST", "invite", public=True, page=True, ok=404),
     Row("GET", "welcome", ALL, page=True, org=False, ok=-1),
     Row("POST", "impersonation_end", ALL, 404, page=True, org=False),
     # --- pages of an organisation
@@ -279,6 +319,11 @@ ROWS = (
     Row("POST", "settings_delete", ("owner",), page=True, path=slug, ok=-1, body={"confirm": "wonder-looms"}),
     Row("GET", "members", READERS, page=True, path=slug),
     Row("POST", "members", ADMINS, page=True, path=slug, ok=-1, body={"email": "x@example.com", "role": "viewer"}),
+    Row("GET", "invitations", ADMINS, page=True, path=slug),
+    Row("GET", "invite_many", ADMINS, page=True, path=slug),
+    Row("POST", "invite_many", ADMINS, page=True, path=slug, ok=-1, body={"csv": "new@example.com", "role": "viewer"}),
+    Row("POST", "invitation_resend", ADMINS, page=True, path=page_invitation, ok=-1),
+    Row("POST", "invitation_revoke", ADMINS, page=True, path=page_invitation, ok=-1),
     Row("GET", "member", READERS, page=True, path=page_member),
     Row("POST", "member", ADMINS, page=True, path=page_member, ok=-1, body={"role": "developer"}),
     Row("POST", "member_remove", ADMINS, page=True, path=page_member, ok=-1),

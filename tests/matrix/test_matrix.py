@@ -12,14 +12,18 @@ import pytest
 from django.db import transaction
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
+from apps.accounts.services import create_role
 from apps.analytics.services import create_view
 from apps.core.clock import now
+from apps.core.tenancy import org_scope
 from apps.notify.contracts import Draft
 from apps.notify.selectors import latest_notes
 from apps.notify.services import tell
 from apps.projects.services import revoke_api_key
 from apps.sso.scim.resources import read_user
 from apps.sso.services import create_scim_group, create_scim_token, create_scim_user, revoke_scim_token
+from apps.teams.models import Invitation
+from apps.teams.services import invite_member
 from apps.usage.pricing.book import TOKEN_KINDS
 from apps.usage.services import price_set, register_tag_key
 from tests.cast import Api, Cast, make_key, rights_of
@@ -79,11 +83,17 @@ def made(cast: Cast) -> dict[str, Any]:
     dead_of_scim, dead_scim = create_scim_token(org_id=cast.org.id, name="Old")
     revoke_scim_token(org_id=cast.org.id, token_id=dead_of_scim.id)
     scim_user = create_scim_user(org_id=cast.org.id, values=read_user({"userName": "dora@example.com"}))
+    role = create_role(org_id=cast.org.id, name="Auditor", capabilities=["usage.read", "audit.read"])
     told = uuid4()
     tell(org_ids=[cast.org.id], kind="test", drafts=[Draft(title="Something happened")], event_id=told)
     notification = latest_notes(org_id=cast.org.id, user_id=cast.alice.id, capabilities=frozenset(), limit=1)[0].id
+    invited = invite_member(org_id=cast.org.id, email="asked@example.com", role="viewer", by_user_id=cast.alice.id)
+    with org_scope(cast.org.id):
+        Invitation.objects.update(sent_at=now() - timedelta(hours=1))
     return {
+        "invitation": invited.id,
         "view": view.id,
+        "role": role.id,
         "notification": notification,
         "price": price,
         "key": key,

@@ -3,6 +3,7 @@
 import http.client
 import json
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,59 @@ def test_a_websocket_passes(front: Front) -> None:
             assert socket.recv(20) == word
 
 
-def test_nothing_of_caddys_own_can_be_reached_or_is_written_home(front: Front) -> None:
-    config = json.loads((front.web.path.parent / "front.json").read_text())
-    assert config["admin"] == {"disabled": True, "config": {"persist": False}}
-    assert front.fetch("/config/")["by"] == "web"
+def test_what_it_writes_stays_in_its_own_directory(front: Front) -> None:
+    own = front.web.path.parent / "nginx"
+    assert {path.name for path in own.iterdir()} >= {"nginx.pid", "body", "proxy"}
+    assert own.stat().st_mode & 0o077 == 0
+
+
+def test_a_request_waits_for_an_upstream_that_restarts(front: Front) -> None:
+    path = front.web.path
+    front.web.stop()
+    path.unlink()
+    answers: list[dict[str, Any]] = []
+    asking = threading.Thread(
+        target=lambda: answers.append(front.fetch("/v1/events", method="POST", body=b"x" * 70_000))
+    )
+    asking.start()
+    asking.join(0.3)
+    assert asking.is_alive()
+    assert not answers
+    front.web = Upstream("web", path).start()
+    asking.join(20)
+    assert answers[0]["size"] == 70_000
+
+
+def test_an_upstream_that_stays_away_is_a_problem_that_says_when_to_come_again(tmp_path: Path) -> None:
+    port = free_port()
+    command, env = front_command(tmp_path, "127.0.0.1", port, web=tmp_path / "none", realtime=tmp_path / "none")
+    with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL, cwd=tmp_path) as process:
+        try:
+            wait_for(lambda: _answer(port) is not None, what="the front")
+            status, headers, body = _answer(port) or (0, {}, b"")
+        finally:
+            process.terminate()
+    assert (status, headers["Content-Type"], headers["Retry-After"]) == (503, "application/problem+json", "2")
+    assert json.loads(body)["code"] == "unavailable"
+
+
+def _answer(port: int) -> tuple[int, dict[str, str], bytes] | None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("GET", "/health/live")
+        answer = connection.getresponse()
+        return answer.status, dict(answer.headers), answer.read()
+    except OSError:
+        return None
+
+
+def test_a_request_that_was_sent_is_not_sent_again(front: Front) -> None:
+    connection = front.connection()
+    connection.request("POST", "/drop", body=b"once")
+    assert connection.getresponse().status == 503
+    assert front.web.dropped == 1
+
+
+def test_every_method_of_http_passes(front: Front) -> None:
+    for method in ("PUT", "PATCH", "DELETE", "OPTIONS"):
+        assert front.fetch("/v1/x", method=method, body=b"{}")["by"] == "web"

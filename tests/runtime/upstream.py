@@ -15,6 +15,7 @@ class Upstream:
         self.name, self.path = name, path
         self.gone = threading.Event()
         self.next_part = threading.Event()
+        self.dropped = 0
         self._up = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -25,12 +26,20 @@ class Upstream:
         return self
 
     def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        """Refuse connections from now on and end those that there are."""
+
+        def end() -> None:
+            self._server.close()
+            for task in asyncio.all_tasks(self._loop):
+                task.cancel()
+            self._loop.call_later(0.05, self._loop.stop)
+
+        self._loop.call_soon_threadsafe(end)
         self._thread.join(10)
 
     def _run(self) -> None:
         async def serve() -> None:
-            await asyncio.start_unix_server(self._connection, self.path, limit=2**20)
+            self._server = await asyncio.start_unix_server(self._connection, self.path, limit=2**20)
             self._up.set()
 
         self._loop.create_task(serve())
@@ -40,7 +49,7 @@ class Upstream:
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 await self._answer(head.decode(), reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
             writer.close()
@@ -55,6 +64,9 @@ class Upstream:
             size += len(await reader.read(min(2**18, length - size)))
         if headers.get("upgrade", "").lower() == "websocket":
             await self._echo(headers, reader, writer)
+        elif path == "/drop":
+            self.dropped += 1
+            raise ConnectionError
         elif path.endswith("/stream"):
             await self._stream(reader, writer)
         else:

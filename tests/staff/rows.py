@@ -20,6 +20,7 @@ SPECIAL: dict[tuple[str, str], Any] = {
     ("sso_connection", "sp_key"): lambda n: None,
     ("sso_connection", "test_answer"): lambda n: None,
     ("sso_usedassertion", "answer"): lambda n: None,
+    ("projects_projectsettings", "metadata_salt"): lambda n: None,
 }
 _VALUES: dict[str, Any] = {
     "boolean": lambda n: False,

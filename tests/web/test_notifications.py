@@ -12,7 +12,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 
 from apps.accounts import services as accounts
-from apps.accounts.permissions import capabilities_of
+from apps.accounts.permissions import ROLE_CAPABILITIES
 from apps.core.clock import now
 from apps.core.errors import NotFound
 from apps.core.tenancy import org_scope
@@ -41,7 +41,7 @@ def tell(cast: Cast, title: str = "Something happened", event_id: UUID | None = 
 
 
 def reader(cast: Cast, user_id: UUID | None = None, role: str = "owner") -> dict[str, Any]:
-    return {"org_id": cast.org.id, "user_id": user_id or cast.olive.id, "capabilities": capabilities_of(role)}
+    return {"org_id": cast.org.id, "user_id": user_id or cast.olive.id, "capabilities": ROLE_CAPABILITIES[role]}
 
 
 def happened(cast: Cast, type_: str, data: dict[str, Any], *, org: bool = True) -> Envelope:

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from apps.accounts.permissions import capabilities_of
+from apps.accounts.permissions import ROLE_CAPABILITIES
 from apps.analytics.search import find
 from apps.analytics.services import create_view
 from apps.projects.services import create_project
@@ -16,7 +16,7 @@ from tests.web.conftest import Cast, event
 
 def labels(cast: Cast, text: str, role: str = "owner") -> dict[str, list[str]]:
     groups = find(
-        org_id=cast.org.id, slug=cast.org.slug, user_id=cast.olive.id, capabilities=capabilities_of(role), text=text
+        org_id=cast.org.id, slug=cast.org.slug, user_id=cast.olive.id, capabilities=ROLE_CAPABILITIES[role], text=text
     )
     return {group.title: [item.label for item in group.items] for group in groups}
 

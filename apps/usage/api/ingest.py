@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import wraps
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from django.db import InterfaceError, OperationalError, connection
@@ -34,8 +34,9 @@ from apps.usage.selectors.engine import engine_state
 from apps.usage.services import commit, ingest, take
 from apps.usage.telemetry import count_refused
 
-__all__ = ["events", "health", "ingest_key", "track"]
+__all__ = ["Answer", "events", "guarded", "health", "ingest_key", "take_batch", "take_one", "track"]
 
+T = TypeVar("T")
 View = Callable[[HttpRequest], HttpResponse]
 _encode = msgspec.json.Encoder().encode
 
@@ -55,27 +56,46 @@ def _check_connection() -> None:
         connection.close_if_unusable_or_obsolete()
 
 
-def fast_lane(view: View) -> View:
-    """Errors as problems, a database that is away as 503; the body is read before anything is refused.
+class Answer(NamedTuple):
+    """Events were taken in (202): the body, which is JSON, and the headers of the key's limit."""
 
-    A server that answers before it has read the body closes the connection, and the client sees a broken pipe.
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def guarded(
+    handler: Callable[[HttpRequest], T], request: HttpRequest, whole: Callable[[], HttpRequest]
+) -> T | HttpResponse:
+    """What the handler answers; errors as problems, a database that is away as 503.
+
+    ``whole`` makes the request that a problem is rendered for. The body is read before anything is refused: a server
+    that answers before it has read the body closes the connection, and the client sees a broken pipe.
     """
+    try:
+        _check_connection()
+        return handler(request)
+    except (OperationalError, InterfaceError):
+        connection.close()
+        error: MindWeaveError = Unavailable("The database cannot be reached; send this again", retry_after=2)
+    except MindWeaveError as raised:
+        error = raised
+    count_refused(error.code)
+    return problem_response(error, whole())
+
+
+def fast_lane(handler: Callable[[HttpRequest], Answer | HttpResponse]) -> View:
+    """A handler of the lane as a view of Django's."""
 
     @csrf_exempt
-    @wraps(view)
-    def wrapped(request: HttpRequest) -> HttpResponse:
-        try:
-            _check_connection()
-            return view(request)
-        except (OperationalError, InterfaceError):
-            connection.close()
-            error: MindWeaveError = Unavailable("The database cannot be reached; send this again", retry_after=2)
-        except MindWeaveError as raised:
-            error = raised
-        count_refused(error.code)
-        return problem_response(error, request)
+    @wraps(handler)
+    def view(request: HttpRequest) -> HttpResponse:
+        answer = guarded(handler, request, lambda: request)
+        if isinstance(answer, HttpResponse):
+            return answer
+        headers = dict(answer.headers)
+        return HttpResponse(answer.body, status=202, content_type="application/json", headers=headers)
 
-    return wrapped
+    return view
 
 
 def ingest_key(request: HttpRequest, *, scope: str = "ingest") -> KeyContext:
@@ -105,18 +125,16 @@ def limit_requests(key: KeyContext) -> RateResult | None:
     return enforce(limit, str(key.key_id))
 
 
-def _answer(result: IngestResult, limits: RateResult | None) -> HttpResponse:
+def _answer(result: IngestResult, limits: RateResult | None) -> Answer:
     body: dict[str, Any] = {
         "accepted": result.accepted,
         "duplicates": result.duplicates,
         "rejected": [rejection.as_json() for rejection in result.rejected],
     }
-    headers = limits.headers() if limits is not None else None
-    return HttpResponse(_encode(body), status=202, content_type="application/json", headers=headers)
+    return Answer(_encode(body), tuple(limits.headers().items()) if limits is not None else ())
 
 
-@fast_lane
-def events(request: HttpRequest) -> HttpResponse:
+def take_batch(request: HttpRequest) -> Answer:
     """A batch: ``{"events": […]}`` or one event a line."""
     if request.method != "POST":
         raise MethodNotAllowed(headers={"Allow": "POST"})
@@ -141,8 +159,7 @@ def events(request: HttpRequest) -> HttpResponse:
     return _answer(commit(taken), limits)
 
 
-@fast_lane
-def track(request: HttpRequest) -> HttpResponse:
+def take_one(request: HttpRequest) -> Answer:
     """One event; what is wrong with it is the answer itself."""
     if request.method != "POST":
         raise MethodNotAllowed(headers={"Allow": "POST"})
@@ -156,6 +173,10 @@ def track(request: HttpRequest) -> HttpResponse:
             rejection.detail, code=rejection.code, errors=[{"pointer": pointer, "detail": rejection.detail}]
         )
     return _answer(result, limits)
+
+
+events = fast_lane(take_batch)
+track = fast_lane(take_one)
 
 
 @fast_lane

@@ -75,7 +75,7 @@ def test_a_failure_in_a_view_is_a_problem_with_status_500(
     def broken(request: Any) -> Any:
         raise RuntimeError("oh")
 
-    monkeypatch.setitem(module._VIEWS, "/v1/events", broken)
+    monkeypatch.setitem(module._HANDLERS, "/v1/events", broken)
     status, headers, answer = ask(applications[0], "/v1/events", b"{}")
     assert (status[:3], headers["Content-Type"]) == ("500", "application/problem+json")
     assert b"oh" not in answer
