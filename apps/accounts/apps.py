@@ -9,7 +9,9 @@ class AccountsConfig(AppConfig):
         from apps.accounts import events, notifications  # noqa: F401 - events registers what this app publishes
         from apps.accounts.permissions import RolePermissions
         from apps.accounts.staff import members_panel
+        from apps.accounts.access import member_entries
         from apps.core import ports
+        from apps.core.access import AccessSource, register_source
         from apps.core.registry import NavItem, StaffOrgPanel, nav, settings_tabs, staff_org_panels
 
         ports.permissions.set(RolePermissions())
@@ -20,4 +22,8 @@ class AccountsConfig(AppConfig):
         nav.register(place)
         tab = NavItem("general", "General", "settings", "building", order=10, capability="org.read")
         settings_tabs.register(tab)
+        settings_tabs.register(NavItem("roles", "Roles", "roles", "shield-lock", order=25, capability="member.read"))
+        review = NavItem("access", "Access review", "access_review", "eye", order=70, capability="access.review")
+        settings_tabs.register(review)
+        register_source(AccessSource("members", "Members", member_entries, order=10, empty="No member is like that."))
         staff_org_panels.register(StaffOrgPanel("members", "Members", members_panel, order=20))

@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
 from apps.accounts import selectors
+from apps.accounts.access_services import confirm_access_review
 from apps.accounts.contracts import OrgInfo
 from apps.accounts.models import Membership, Organization, OrgStatus, Role
 from apps.accounts.permissions import capabilities_of_role, require_above
@@ -25,6 +26,7 @@ from apps.identity import selectors as identity
 __all__ = [
     "add_member",
     "change_member_role",
+    "confirm_access_review",
     "create_organization",
     "create_role",
     "delete_organization",

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.accounts import shell_views, views
+from apps.accounts import access_views, roles_views, shell_views, views
 
 urlpatterns = [
     path("", views.start, name="start"),
@@ -11,6 +11,12 @@ urlpatterns = [
     path("o/<slug:slug>/settings", views.settings_page, name="settings"),
     path("o/<slug:slug>/settings/leave", views.settings_leave, name="settings_leave"),
     path("o/<slug:slug>/settings/delete", views.settings_delete, name="settings_delete"),
+    path("o/<slug:slug>/settings/roles", roles_views.roles_page, name="roles"),
+    path("o/<slug:slug>/settings/roles/new", roles_views.role_new, name="role_new"),
+    path("o/<slug:slug>/settings/roles/<uuid:role_id>", roles_views.role_page, name="role"),
+    path("o/<slug:slug>/settings/roles/<uuid:role_id>/delete", roles_views.role_delete, name="role_delete"),
+    path("o/<slug:slug>/settings/access", access_views.access_page, name="access_review"),
+    path("o/<slug:slug>/settings/access.csv", access_views.access_csv_page, name="access_review_csv"),
     path("o/<slug:slug>/keyboard", shell_views.keyboard_page, name="keyboard"),
     path("o/<slug:slug>/notifications", shell_views.notifications_page, name="notifications"),
     path("o/<slug:slug>/notifications/latest", shell_views.notifications_drawer, name="notifications_drawer"),

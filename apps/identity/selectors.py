@@ -11,6 +11,7 @@ from apps.identity.models import User, normalise_email
 
 __all__ = [
     "normal_email",
+    "people_with_second_factor",
     "user_by_email",
     "user_find",
     "user_get",
@@ -75,3 +76,12 @@ def user_has_second_factor(user: User | AnonymousUser) -> bool:
     from allauth.mfa.models import Authenticator
 
     return user.is_authenticated and Authenticator.objects.filter(user=user, type=Authenticator.Type.TOTP).exists()
+
+
+def people_with_second_factor(ids: Iterable[UUID]) -> frozenset[UUID]:
+    """Those of ``ids`` who have an active factor beside their password: an app's codes or a security key."""
+    from allauth.mfa.models import Authenticator
+
+    kinds = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
+    found = Authenticator.objects.filter(user_id__in=list(ids), type__in=kinds)
+    return frozenset(found.values_list("user_id", flat=True))

@@ -6,8 +6,10 @@ class ProjectsConfig(AppConfig):
     label = "projects"
 
     def ready(self) -> None:
+        from apps.core.access import AccessSource, access_facts, register_source
         from apps.core.registry import NavItem, StaffOrgPanel, nav, staff_org_panels
         from apps.projects import events, notifications  # noqa: F401 - events registers what this app publishes
+        from apps.projects.access_facts import key_entries, project_facts, service_account_entries
         from apps.projects.permissions import check_place
         from apps.projects.staff import projects_panel
         from apps.teams.ports import place_checks
@@ -18,4 +20,13 @@ class ProjectsConfig(AppConfig):
         )
         nav.register(item)
         place_checks.append(check_place)
+        access_facts.append(project_facts)
+        for source in (
+            AccessSource("keys", "Keys", key_entries, order=20, empty="No key of a person works that is like that."),
+            AccessSource(
+                "service_accounts", "Service accounts", service_account_entries, order=30,
+                empty="No service account works that is like that.",
+            ),
+        ):  # fmt: skip
+            register_source(source)
         staff_org_panels.register(StaffOrgPanel("projects", "Projects", projects_panel, order=30))

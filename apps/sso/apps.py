@@ -7,10 +7,15 @@ class SsoConfig(AppConfig):
     verbose_name = "Single sign-on"
 
     def ready(self) -> None:
+        from apps.core.access import AccessSource, register_source
         from apps.identity.ports import login_policy
         from apps.sso import events, notifications, roles, subscribers  # noqa: F401 - events registers what this app publishes
+        from apps.sso.access_facts import token_entries
         from apps.sso.policy import SsoLoginPolicy
 
+        register_source(
+            AccessSource("scim_tokens", "Provisioning", token_entries, order=40, empty="No token of that kind works.")
+        )
         login_policy.set(SsoLoginPolicy())
         notifications.register()
         roles.register()
