@@ -359,6 +359,9 @@ SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SILENCED_SYSTEM_CHECKS: list[str] = []
 
+# For how many days entries of the audit trail are kept, in whole months; never less than 90.
+AUDIT_RETENTION_DAYS = max(90, env_int("AUDIT_RETENTION_DAYS", 400))
+
 # For how long staff may be in a member's place, at most.
 IMPERSONATION_MINUTES = env_int("MINDWEAVE_IMPERSONATION_MINUTES", 30)
 
