@@ -40,7 +40,15 @@ class AuditEntryAdmin(IdSearchMixin, ReadOnlyAdmin):
 
 @admin.register(Chain)
 class ChainAdmin(IdSearchMixin, ReadOnlyAdmin):
-    list_display = ("chain_id", "position", "signed_at", "checkpoint_position", "verified_at", "verified_position", "broken")
+    list_display = (
+        "chain_id",
+        "position",
+        "signed_at",
+        "checkpoint_position",
+        "verified_at",
+        "verified_position",
+        "broken",
+    )
     search_fields = ("chain_id",)
     search_help_text = "A whole id of an organisation; zeros for what belongs to none"
     ordering = ("-signed_at",)
@@ -69,3 +77,8 @@ class SealingKeyAdmin(ReadOnlyAdmin):
     list_display = ("id", "created_at", "retired_at")
     exclude = ("private_pem",)
     ordering = ("-created_at", "-id")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SealingKey]:
+        """Without the private keys: to show a list is no reason to decrypt them."""
+        rows: QuerySet[SealingKey] = super().get_queryset(request).defer("private_pem")
+        return rows

@@ -1,8 +1,8 @@
 """The chain: what an entry's digest is made of, and the sealer that appends committed entries to it.
 
 ``digest = SHA-256("mindweave.audit.entry.v1\\n" + canonical JSON of the entry)``; ``chain = SHA-256(previous chain +
-digest)``; the first entry's previous is ``SHA-256("mindweave.audit.chain.v1\\n" + id of the chain)``. Canonical JSON has
-sorted keys, no spaces, UTF-8. Values that can be erased enter by their digests (see :mod:`apps.audit.sealed`).
+digest)``; the first entry's previous is ``SHA-256("mindweave.audit.chain.v1\\n" + id of the chain)``. Canonical JSON
+has sorted keys, no spaces, UTF-8. Values that can be erased enter by their digests (see :mod:`apps.audit.sealed`).
 """
 
 import hashlib
@@ -188,9 +188,7 @@ def _write(cursor: Any, heads: dict[UUID, _Head]) -> None:
 
 def head_statement(chain_id: UUID, position: int, digest: bytes, moment: datetime) -> bytes:
     """What the signature of a chain's head is over."""
-    return statement(
-        kind="head", chain=str(chain_id), position=position, digest=digest.hex(), at=moment_text(moment)
-    )
+    return statement(kind="head", chain=str(chain_id), position=position, digest=digest.hex(), at=moment_text(moment))
 
 
 def write_head(cursor: Any, chain_id: UUID, position: int, digest: bytes) -> None:

@@ -132,7 +132,9 @@ def open_box(entry_id: UUID, box: dict[str, str], ciphers: dict[UUID, AESGCM]) -
     return opened[:_SALT], opened[_SALT:].decode()
 
 
-def values_of(boxes: Sequence[dict[str, str]], entry_id: UUID, ciphers: dict[UUID, AESGCM]) -> tuple[dict[str, Any], bool]:
+def values_of(
+    boxes: Sequence[dict[str, str]], entry_id: UUID, ciphers: dict[UUID, AESGCM]
+) -> tuple[dict[str, Any], bool]:
     """The values of all boxes that open, and whether one did not."""
     values: dict[str, Any] = {}
     erased = False

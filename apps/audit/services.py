@@ -1,4 +1,4 @@
-"""Writing the trail. There is one way in and none to change or remove; what it says of people can be made unreadable."""
+"""Writing the trail. There is one way in and none to change or remove; what it says of people can be forgotten."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -182,9 +182,7 @@ def _drop_before(before: Any) -> list[str]:
         )
         for chain_id, position, digest in cursor.fetchall():
             write_checkpoint(cursor, chain_id, position, bytes(digest), "close")
-    unsealed = (
-        "NOT EXISTS (SELECT 1 FROM audit_seal s WHERE s.entry_id = id AND s.occurred_at = {0}.occurred_at)"
-    )
+    unsealed = "NOT EXISTS (SELECT 1 FROM audit_seal s WHERE s.entry_id = id AND s.occurred_at = {0}.occurred_at)"
     dropped = []
     for part in parts:
         gone = drop_partitions("audit_entry", before=part.end, unless=unsealed.format(part.name))

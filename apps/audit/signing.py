@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from django.db import connection, transaction
 
 from apps.audit.models import SealingKey
-from apps.core.clock import now
 from apps.core.crypto import rotate
 from apps.core.ids import uuid7
 

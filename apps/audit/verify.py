@@ -189,9 +189,7 @@ class _Walk:
                 " LEFT JOIN audit_entry e ON e.id = s.entry_id AND e.occurred_at = s.occurred_at ORDER BY s.position",
                 [self.chain_id, self.position, _BATCH],
             )
-            return [
-                _Place(row[0], row[1], row[2], bytes(row[3]), bytes(row[4]), row[5:]) for row in cursor.fetchall()
-            ]
+            return [_Place(row[0], row[1], row[2], bytes(row[3]), bytes(row[4]), row[5:]) for row in cursor.fetchall()]
 
     def _batch(self, places: Sequence[_Place]) -> None:
         ciphers = open_keys(UUID(box["key"]) for place in places if place.row[0] for box in json.loads(place.row[-1]))
@@ -268,7 +266,13 @@ class _Walk:
                 f"SELECT e.id FROM audit_entry e WHERE e.{org}{period} AND (e.xid, e.seq) <= (%(xid)s::xid8, %(seq)s)"  # noqa: S608
                 " AND NOT EXISTS (SELECT 1 FROM audit_seal s WHERE s.entry_id = e.id AND s.occurred_at = e.occurred_at)"
                 " ORDER BY e.occurred_at LIMIT 1",
-                {"org": self.chain_id, "from": self.reached, "to": newest, "xid": self.sealer[0], "seq": self.sealer[1]},
+                {
+                    "org": self.chain_id,
+                    "from": self.reached,
+                    "to": newest,
+                    "xid": self.sealer[0],
+                    "seq": self.sealer[1],
+                },
             )
             row = cursor.fetchone()
         if row is not None:
@@ -287,9 +291,7 @@ class _Walk:
         last = max([position, *(mark.position for mark in self.checkpoints)])
         if last > self.position:
             self._break(self.position + 1, None, "missing", f"the chain had {last} places")
-        elif not is_signed(
-            head_statement(self.chain_id, position, digest, moment), key_id=key_id, signature=signature
-        ):
+        elif not is_signed(head_statement(self.chain_id, position, digest, moment), key_id=key_id, signature=signature):
             self._break(position, None, "bad_signature", "the head of the chain is not signed by us")
         elif position == self.position and digest != self.digest:
             self._break(position, None, "altered", "the chain was written anew before here")

@@ -1,4 +1,4 @@
-"""Chains of a test's own: entries that are committed and sealed, and a hand that changes them behind the trail's back."""
+"""Chains of a test's own: entries that are committed and sealed, and a hand that changes them behind the scenes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -213,7 +213,8 @@ TAMPERING = {
     "a time is moved": (["UPDATE audit_entry SET correlation_id = 'other' " + ENTRY], "altered", 3),
     "a sealed value is exchanged": (
         ["UPDATE audit_entry SET sealed = jsonb_set(sealed, '{0,box}', sealed #> '{1,box}') " + ENTRY], "altered", 3),
-    "its digest is": (["UPDATE audit_entry SET sealed = jsonb_set(sealed, '{0,sum}', '\"00\"') " + ENTRY], "altered", 3),
+    "its digest is": (
+        ["UPDATE audit_entry SET sealed = jsonb_set(sealed, '{0,sum}', '\"00\"') " + ENTRY], "altered", 3),
     "an entry and its digest are": (
         ["UPDATE audit_entry SET action = 'x' " + ENTRY, "UPDATE audit_seal SET digest = sha256('x') " + PLACE],
         "altered", 3),

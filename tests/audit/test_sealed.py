@@ -92,9 +92,7 @@ def test_another_process_that_remembers_a_key_seals_nothing_readable() -> None:
     bob = person("bob")
     entry(None, actor=bob)
     with connection.cursor() as cursor:  # as another process does it: this one's memory stays
-        cursor.execute(
-            "UPDATE audit_key SET sealed_key = NULL, destroyed_at = now() WHERE person_id = %s", [bob.id]
-        )
+        cursor.execute("UPDATE audit_key SET sealed_key = NULL, destroyed_at = now() WHERE person_id = %s", [bob.id])
     assert read(entry(None, actor=bob)).actor_label == ERASED
 
 

@@ -109,9 +109,7 @@ def make_partitions(apps, schema_editor):
 
     using = schema_editor.connection.alias
     oldest = list_partitions("audit_entry", using=using)[0].start.date()
-    ensure_partitions(
-        "audit_seal", period="month", first=oldest, ahead=24, each=[GUARD_PARTITION], using=using
-    )
+    ensure_partitions("audit_seal", period="month", first=oldest, ahead=24, each=[GUARD_PARTITION], using=using)
 
 
 def _uuid():

@@ -11,7 +11,7 @@ from apps.audit.verify import chains, verify_chain
 
 
 class Command(BaseCommand):
-    help = "Verify the chains of the audit trail; exits 1 and names the first broken entry of each chain that is not whole."
+    help = "Verify the chains of the audit trail; exits 1 and names the first broken entry of each that is not whole."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--org", type=UUID, help="only this organisation's chain")
@@ -30,8 +30,7 @@ class Command(BaseCommand):
             name = "no organisation" if chain_id == NO_ORG else str(chain_id)
             if result.broken is None:
                 self.stdout.write(
-                    f"{name}: whole, {result.from_position} to {result.position},"
-                    f" {result.checkpoints} checkpoints"
+                    f"{name}: whole, {result.from_position} to {result.position}, {result.checkpoints} checkpoints"
                 )
                 continue
             broken += 1
