@@ -8,6 +8,7 @@ fixtures into its ``conftest.py``.
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -18,6 +19,8 @@ from django.test import Client
 from apps.accounts import services as accounts
 from apps.accounts.contracts import OrgInfo
 from apps.audit.models import AuditEntry
+from apps.core.authentication import SHOWN
+from apps.core.clock import now
 from apps.core.tenancy import system_scope
 from apps.events.models import OutboxEvent
 from apps.identity import services as identity
@@ -40,6 +43,7 @@ __all__ = [
     "published",
     "refused_by_the_database",
     "rights_of",
+    "sign_in",
     "trail",
 ]
 
@@ -70,7 +74,7 @@ class Api:
     def __init__(self, who: UserInfo | None = None, *, token: str = "", ip: str = "192.0.2.10") -> None:
         self.client = Client(REMOTE_ADDR=ip, raise_request_exception=True)
         if who is not None:
-            self.client.force_login(User.objects.get(pk=who.id))
+            sign_in(self.client, User.objects.get(pk=who.id))
         self.headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
@@ -93,6 +97,16 @@ class Api:
 
     def delete(self, path: str, **headers: str) -> Any:
         return self("DELETE", path, **headers)
+
+
+def sign_in(
+    client: Client, user: User, *, shown: tuple[str, ...] = ("password",), age: timedelta = timedelta()
+) -> None:
+    """Open a person's session in a client, as if they had shown ``shown`` as long ago as ``age``."""
+    client.force_login(user)
+    session = client.session
+    session[SHOWN] = {"at": (now() - age).timestamp(), "methods": list(shown)}
+    session.save()
 
 
 def _json(body: Any) -> bytes:

@@ -1,6 +1,7 @@
 """Frozen values that travel between apps."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
@@ -15,6 +16,8 @@ class Actor:
 
     ``org_id`` is the organisation that a key belongs to (None for people: they may have several).
     ``scopes`` are those of an API key; ``impersonator_id`` is the staff member behind a session taken over.
+    ``authenticated_at`` is when the person last showed a credential in this sign-in, and ``methods`` what they
+    showed in it (``password``, ``totp``, ``passkey``…); None and empty where it is not known, and for keys.
     """
 
     kind: ActorKind
@@ -26,6 +29,8 @@ class Actor:
     user_agent: str = ""
     session_id: UUID | None = None
     impersonator_id: UUID | None = None
+    authenticated_at: datetime | None = None
+    methods: frozenset[str] = frozenset()
 
     @property
     def is_authenticated(self) -> bool:

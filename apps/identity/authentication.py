@@ -13,14 +13,14 @@ from apps.core.clock import now
 from apps.core.contracts import Actor
 from apps.core.errors import NotAuthenticated
 from apps.identity import jwt
-from apps.identity.models import TokenFamily, User
+from apps.identity.models import TokenFamily
 
 __all__ = ["JWTAuthentication", "forget_sessions"]
 
 # A sign-in that ends is dead everywhere once this has passed.
 _CACHE_SECONDS = 0.8
 _CACHE_SIZE = 20_000
-_live: dict[UUID, tuple[float, User | None]] = {}
+_live: dict[UUID, tuple[float, TokenFamily | None]] = {}
 
 
 def forget_sessions() -> None:
@@ -28,8 +28,8 @@ def forget_sessions() -> None:
     _live.clear()
 
 
-def _user_of(claims: jwt.AccessClaims) -> User | None:
-    """The person of a sign-in that still lives."""
+def _sign_in_of(claims: jwt.AccessClaims) -> TokenFamily | None:
+    """A sign-in that still lives, with its person."""
     moment = time.monotonic()
     found = _live.get(claims.session_id)
     if found is None or found[0] <= moment:
@@ -37,9 +37,9 @@ def _user_of(claims: jwt.AccessClaims) -> User | None:
         alive = family is not None and family.is_live(now()) and family.user.is_active
         if len(_live) >= _CACHE_SIZE:
             _live.clear()
-        found = _live[claims.session_id] = (moment + _CACHE_SECONDS, family.user if family and alive else None)
-    user = found[1]
-    return user if user is not None and user.pk == claims.user_id else None
+        found = _live[claims.session_id] = (moment + _CACHE_SECONDS, family if alive else None)
+    sign_in = found[1]
+    return sign_in if sign_in is not None and sign_in.user_id == claims.user_id else None
 
 
 class JWTAuthentication(BaseAuthentication):
@@ -53,9 +53,10 @@ class JWTAuthentication(BaseAuthentication):
             claims = jwt.verify_access_token(token.strip())
         except jwt.InvalidToken as error:
             raise NotAuthenticated("This access token is not valid or has expired", code="invalid_token") from error
-        user = _user_of(claims)
-        if user is None:
+        sign_in = _sign_in_of(claims)
+        if sign_in is None:
             raise NotAuthenticated("This sign-in has ended", code="session_ended")
+        user = sign_in.user
         actor = user_actor(user, request._request)
         return user, Actor(
             kind=actor.kind,
@@ -64,6 +65,7 @@ class JWTAuthentication(BaseAuthentication):
             ip=actor.ip,
             user_agent=actor.user_agent,
             session_id=claims.session_id,
+            authenticated_at=sign_in.created_at,
         )
 
     def authenticate_header(self, request: Request) -> str:

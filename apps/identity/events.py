@@ -32,6 +32,7 @@ register_actions(
         "user.mfa.enabled": "A second factor was enrolled",
         "user.mfa.disabled": "A second factor was removed",
         "user.session.invalid": "A sign-in was ended",
+        "user.confirmed": "A person showed a credential again",
         "signing_key.created": "A key that signs access tokens was made",
         "signing_key.retired": "A key that signs access tokens was retired",
     }

@@ -2,7 +2,7 @@
 
 from django import forms
 
-__all__ = ["CodeForm", "LoginForm", "SignupForm"]
+__all__ = ["CodeForm", "ConfirmCodeForm", "ConfirmPasswordForm", "LoginForm", "SignupForm"]
 
 
 def _email(**attrs: object) -> forms.EmailField:
@@ -27,6 +27,28 @@ class CodeForm(forms.Form):
         max_length=40,
         help_text="Six digits from your authenticator, or one of your recovery codes.",
         widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "autofocus": True, "spellcheck": "false"}),
+    )
+
+
+class ConfirmPasswordForm(forms.Form):
+    """Somebody who is signed in shows their password again."""
+
+    password = forms.CharField(
+        label="Password",
+        strip=False,
+        max_length=256,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+
+
+class ConfirmCodeForm(CodeForm):
+    """Or a code of their authenticator."""
+
+    code = forms.CharField(
+        label="Code",
+        max_length=40,
+        help_text="Six digits from your authenticator, or one of your recovery codes.",
+        widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "spellcheck": "false"}),
     )
 
 

@@ -20,7 +20,7 @@ from django.http import HttpRequest
 from django_otp import login as otp_login
 
 from apps.audit.services import record
-from apps.core.authentication import user_actor
+from apps.core.authentication import SHOWN, user_actor
 from apps.core.clock import now
 from apps.core.context import bind, current, set_actor
 from apps.core.crypto import new_token, token_digest, token_digests
@@ -154,7 +154,7 @@ def check_password(*, email: str, password: str, ip: str | None) -> User:
         raise NotAuthenticated(_WRONG, code="invalid_credentials")
     give_back(_PER_IDENTITY, identity)
     give_back(_PER_NETWORK, network)
-    if refusal := login_policy.get().password_refusal(email):
+    if refusal := login_policy.get().refusal(email, "password"):
         raise refusal
     return user
 
@@ -309,6 +309,7 @@ def login_web(*, request: HttpRequest, user: User, method: str = "password") -> 
         if method.endswith("+mfa") and (device := FactorDevice.objects.filter(user=user, confirmed=True).first()):
             # The staff admin asks django-otp, and has nothing left to ask for.
             otp_login(request, device)
+        request.session[SHOWN] = {"at": now().timestamp(), "methods": method.split("+")}
         set_actor(user_actor(user, request))
         _signed_in(user, method)
 

@@ -126,7 +126,7 @@ def test_a_person_who_was_deactivated_cannot_sign_in_and_their_tokens_are_dead(a
 
 def test_the_login_policy_has_the_last_word_after_a_right_password(alice, monkeypatch) -> None:
     class SingleSignOn:
-        def password_refusal(self, email):
+        def refusal(self, email, method):
             return PermissionDenied("Sign in through your organisation", code="sso_required")
 
     monkeypatch.setattr(login_policy, "get", SingleSignOn)

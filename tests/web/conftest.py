@@ -21,6 +21,7 @@ from apps.usage.drain.shard import drain_now
 from apps.usage.ingest.attribution import forget_directories
 from apps.usage.pricing.book import forget_book
 from apps.usage.services import ingest
+from tests.cast import sign_in
 
 PASSWORD = "woven-in-daylight"
 
@@ -52,7 +53,7 @@ def browser(user: UserInfo | None = None) -> Client:
     """A browser, signed in as somebody; it asks for HTML as browsers do."""
     client = Client(headers={"accept": "text/html"})
     if user is not None:
-        client.force_login(User.objects.get(pk=user.id))
+        sign_in(client, User.objects.get(pk=user.id))
     return client
 
 

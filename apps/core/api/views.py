@@ -27,6 +27,7 @@ from apps.core.idempotency import run_once
 from apps.core.openapi import ApiSchema
 from apps.core.problems import as_mindweave_error, pointer_errors, problem_response
 from apps.core.ratelimit import Limit, RateResult, enforce
+from apps.core.stepup import require_fresh
 from apps.core.tenancy import org_scope
 
 __all__ = ["ApiView"]
@@ -40,6 +41,7 @@ class ApiView(APIView):
     - ``scopes``: method → the scope an API key needs; a method not named is closed to keys.
     - ``org_required``: whether the endpoint works inside an organisation (almost all do).
     - ``public``: methods open to anybody.
+    - ``step_up``: methods that want a credential shown a short while ago (:mod:`apps.core.stepup`); closed to keys.
     """
 
     parser_classes = (StrictJSONParser,)
@@ -48,6 +50,7 @@ class ApiView(APIView):
     capabilities: ClassVar[Mapping[str, str | None]] = {}
     scopes: ClassVar[Mapping[str, str]] = {}
     public: ClassVar[frozenset[str]] = frozenset()
+    step_up: ClassVar[frozenset[str]] = frozenset()
     org_required: ClassVar[bool] = True
     # What a POST sent twice means is said by `Idempotency-Key`, except where the body carries its own ids.
     idempotent: ClassVar[bool] = True
@@ -93,6 +96,9 @@ class ApiView(APIView):
             self.org_id = self.resolve_org(request, **kwargs)
             self.check_capability(method)
             self.stack.enter_context(org_scope(self.org_id))
+        if method in self.step_up:
+            # Last: who may not do it at all is told so, and not asked to confirm first.
+            require_fresh(self.actor)
         key = request.headers.get("Idempotency-Key")
         if method == "POST" and key is not None and self.idempotent:
             self._once(key)
@@ -126,9 +132,11 @@ class ApiView(APIView):
         """Count the request against its caller: a key has its own limit (0: none), others share the class's."""
         limit, key = self.limit, getattr(request._request, "api_key", None)
         if key is not None and key.rate_limit_per_minute is not None:
-            if key.rate_limit_per_minute == 0:
-                return None
             limit = Limit(limit.name, key.rate_limit_per_minute, 60)
+        elif limit is ApiView.limit:
+            limit = Limit(limit.name, settings.API_REQUESTS_PER_MINUTE, 60)
+        if limit.limit == 0:
+            return None
         return enforce(limit, str(self.actor.id or self.actor.ip))
 
     # ------------------------------------------------------------------ who and where

@@ -8,13 +8,14 @@ id, detail, metadata) are columns of :mod:`apps.usage.texts`.
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from apps.usage.chunks import request_hash
-from apps.usage.texts import TextColumns, joined
+from apps.usage.texts import TextColumns, concatenated, joined
 from apps.usage.texts import pack as pack_texts
 from apps.usage.texts import unpack as unpack_texts
 
@@ -71,19 +72,72 @@ def pack(header: Header, records: npt.NDArray[np.void] | bytes, texts: TextColum
     return b"".join((_LENGTHS.pack(8 + len(head) + len(body) + len(tail), len(head)), head, body, tail))
 
 
-def unpack(frames: bytes | memoryview) -> Iterator[Frame]:
-    """The frames of an inbox row, oldest first."""
-    view = memoryview(frames)
+def unpack(*rows: bytes | memoryview) -> Iterator[Frame]:
+    """The frames of inbox rows of one organisation, oldest first; small ones (single events) as one.
+
+    A frame by itself costs the drain as much as the columns of a thousand events.
+    """
+    small: list[tuple[Header, memoryview, memoryview]] = []
+    events = 0
+    for header, records, texts in chain.from_iterable(_split(memoryview(row)) for row in rows):
+        if header.version == VERSION and header.events <= _SMALL:
+            if events + header.events > _MOST_JOINED:
+                yield _together(small)
+                small, events = [], 0
+            small.append((header, records, texts))
+            events += header.events
+            continue
+        if small:
+            yield _together(small)
+            small, events = [], 0
+        columns = np.frombuffer(records, dtype=RECORD)
+        if header.version == VERSION:
+            yield Frame(header, columns, unpack_texts(header.events, texts))
+        else:
+            yield _upgraded(header, columns, texts)
+    if small:
+        yield _together(small)
+
+
+def _split(view: memoryview) -> Iterator[tuple[Header, memoryview, memoryview]]:
+    """Each frame's header, records and texts."""
     while view:
         total, head = _LENGTHS.unpack_from(view)
         header = _decoder.decode(view[8 : 8 + head])
         end = 8 + head + header.events * RECORD.itemsize
-        records = np.frombuffer(view[8 + head : end], dtype=RECORD)
-        if header.version == VERSION:
-            yield Frame(header, records, unpack_texts(header.events, view[end:total]))
-        else:
-            yield _upgraded(header, records, view[end:total])
+        yield header, view[8 + head : end], view[end:total]
         view = view[total:]
+
+
+# Frames of up to so many events are joined, into one of up to so many: positions in its dictionaries are 16 bits.
+_SMALL = 16
+_MOST_JOINED = 20_000
+
+
+def _together(small: list[tuple[Header, memoryview, memoryview]]) -> Frame:
+    """Frames as one: their dictionaries one after the other, positions moved on by those before."""
+    if len(small) == 1:
+        header, records, texts = small[0]
+        return Frame(header, np.frombuffer(records, dtype=RECORD), unpack_texts(header.events, texts))
+    one = Header(0, [], [], [], [], VERSION)
+    sizes, who_at, what_at, session_at = [], [], [], []
+    for header, _, _ in small:
+        sizes.append(header.events)
+        who_at.append(len(one.whos))
+        what_at.append(len(one.whats))
+        session_at.append(len(one.sessions))
+        one.events += header.events
+        one.whos += header.whos
+        one.whats += header.whats
+        one.sessions += header.sessions
+        one.people += header.people
+    columns = np.frombuffer(b"".join(records for _, records, _ in small), dtype=RECORD).copy()
+    columns["who"] += np.repeat(np.array(who_at, dtype=np.uint16), sizes)
+    columns["what"] += np.repeat(np.array(what_at, dtype=np.uint16), sizes)
+    inside = columns["session"] != NO_SESSION
+    columns["session"][inside] += np.repeat(np.array(session_at, dtype=np.uint16), sizes)[inside]
+    joined_texts = concatenated([(header.events, unpack_texts(header.events, texts)) for header, _, texts in small])
+    return Frame(one, columns, joined_texts)
 
 
 def _upgraded(header: Header, records: npt.NDArray[np.void], tails: memoryview) -> Frame:
