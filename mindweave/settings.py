@@ -262,6 +262,12 @@ USAGE_IMPORT_PATIENCE_SECONDS = env_int("USAGE_IMPORT_PATIENCE_SECONDS", 15 * 60
 # Events a second that one live socket shows; what is more is counted and said.
 USAGE_LIVE_EVENTS_A_SECOND = env_int("USAGE_LIVE_EVENTS_A_SECOND", 200)
 
+# ------------------------------------------------------------------ single sign-on
+# Name servers that are asked for the records that prove a domain (address or address:port); empty: the system's.
+SSO_DNS_SERVERS = env_list("SSO_DNS_SERVERS")
+# For how long a domain stays proved while its record is missing.
+SSO_DOMAIN_GRACE_DAYS = env_int("SSO_DOMAIN_GRACE_DAYS", 7)
+
 # ------------------------------------------------------------------ upstreams
 ANTHROPIC_UPSTREAM_URL = env_value("ANTHROPIC_UPSTREAM_URL", "https://api.anthropic.com")
 ANTHROPIC_UPSTREAM_KEY = env_value("ANTHROPIC_UPSTREAM_KEY")
@@ -363,6 +369,10 @@ SILENCED_SYSTEM_CHECKS: list[str] = []
 STEP_UP_MINUTES = env_int("MINDWEAVE_STEP_UP_MINUTES", 15)
 # For how long staff may be in a member's place, at most.
 IMPERSONATION_MINUTES = env_int("MINDWEAVE_IMPERSONATION_MINUTES", 30)
+
+# ------------------------------------------------------------------ the life of an organisation
+# How long an invitation can be accepted.
+INVITATION_DAYS = env_int("MINDWEAVE_INVITATION_DAYS", 7)
 
 # ------------------------------------------------------------------ metrics, logs and traces
 # prometheus_client reads it when it is imported, and settings come before everything else.

@@ -25,6 +25,8 @@ __all__ = [
     "decrypt",
     "encrypt",
     "new_token",
+    "pepper_id",
+    "pepper_ids",
     "rotate",
     "token_digest",
     "token_digests",
@@ -59,6 +61,16 @@ def token_digest(token: str, purpose: str) -> bytes:
 def token_digests(token: str, purpose: str) -> list[bytes]:
     """The digests under every configured pepper, the current one first: what a look-up has to try."""
     return [_digest(token, purpose, pepper) for pepper in _peppers()]
+
+
+def pepper_id() -> str:
+    """What names the current pepper beside a digest: 8 characters that tell nothing of it."""
+    return pepper_ids()[0]
+
+
+def pepper_ids() -> tuple[str, ...]:
+    """The names of every configured pepper, the current one first."""
+    return tuple(_digest("", "pepper-id", pepper).hex()[:8] for pepper in _peppers())
 
 
 def _digest(token: str, purpose: str, pepper: bytes) -> bytes:

@@ -14,6 +14,7 @@ __all__ = [
     "factor_kind",
     "factor_list",
     "recovery_codes_left",
+    "normal_email",
     "user_by_email",
     "user_find",
     "user_get",
@@ -36,6 +37,11 @@ def user_info(user: User) -> UserInfo:
         timezone=user.timezone,
         default_org_id=user.default_org_id,
     )
+
+
+def normal_email(email: str) -> str:
+    """The one spelling of an address that is stored and compared."""
+    return normalise_email(email)
 
 
 def user_find(user_id: UUID) -> UserInfo | None:

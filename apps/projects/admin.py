@@ -5,7 +5,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from apps.core.admin import ReadOnlyAdmin, StaffModelAdmin
 from apps.projects import services
-from apps.projects.models import ApiKey, Project, RejectedKey
+from apps.projects.models import ApiKey, KeyPolicy, Project, ProjectSettings, RejectedKey
 
 
 @admin.register(Project)
@@ -19,7 +19,10 @@ class ProjectAdmin(ReadOnlyAdmin):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(StaffModelAdmin):
-    list_display = ("name", "prefix", "org", "project", "owner", "expires_at", "revoked_at", "last_used_at")
+    list_display = (
+        "name", "prefix", "org", "project", "environment", "owner", "expires_at", "revoked_at", "leaked_at",
+        "last_used_at",
+    )  # fmt: skip
     list_select_related = ("org", "project", "owner")
     list_filter = (("org", AutocompleteSelectFilter),)
     search_fields = ("prefix", "name", "org__name")
@@ -40,3 +43,21 @@ class RejectedKeyAdmin(ReadOnlyAdmin):
     list_select_related = ("key", "org")
     list_filter = (("org", AutocompleteSelectFilter),)
     ordering = ("-last_at",)
+
+
+@admin.register(ProjectSettings)
+class ProjectSettingsAdmin(ReadOnlyAdmin):
+    list_display = ("project", "org", "outside", "raw_retention_days", "metadata", "email_attribution", "updated_at")
+    list_select_related = ("project", "org")
+    list_filter = (("org", AutocompleteSelectFilter),)
+    search_fields = ("project__name", "org__name")
+    exclude = ("metadata_salt",)
+    ordering = ("-updated_at",)
+
+
+@admin.register(KeyPolicy)
+class KeyPolicyAdmin(ReadOnlyAdmin):
+    list_display = ("org", "max_life_days", "leaked_keys", "updated_at")
+    list_select_related = ("org",)
+    search_fields = ("org__name",)
+    ordering = ("-updated_at",)

@@ -1,4 +1,4 @@
-"""`/orgs/{id}/projects`, `/projects/{id}` and its keys."""
+"""`/orgs/{id}/projects`, `/projects/{id}` and its keys; settings and policy are in ``settings_api``."""
 
 from datetime import timedelta
 from typing import Any
@@ -12,12 +12,19 @@ from rest_framework.response import Response
 from apps.core import errors
 from apps.core.api import ApiView, StrictSerializer
 from apps.core.api.fields import name_field, page_of
+from apps.core.etags import etag
 from apps.core.pagination import paginate
 from apps.core.tenancy import require_org_id
 from apps.projects import selectors, services
 from apps.projects.contracts import SCOPES, ApiKeyInfo
+from apps.projects.networks import MAX_NETWORKS
 
-__all__ = ["KeyDetail", "KeyList", "KeyRotate", "ProjectDetail", "ProjectList"]
+__all__ = ["KeyDetail", "KeyList", "KeyRotate", "OfProject", "ProjectDetail", "ProjectList", "ProjectUnarchive"]
+
+
+IF_MATCH = OpenApiParameter(
+    "If-Match", str, OpenApiParameter.HEADER, description="The ETag of what you read; 412 where it has changed since."
+)
 
 
 class NewProjectSerializer(StrictSerializer):
@@ -41,16 +48,53 @@ class ProjectSerializer(serializers.Serializer):  # type: ignore[type-arg]
     updated_at = serializers.DateTimeField()
 
 
+_OWNER = "Whose usage it is where events name nobody. None: a service account, a key without a person."
+_LIMIT = "None: the default limit. 0: no limit."
+_NETWORKS = "Networks (CIDR) or addresses from which it may be used. Empty: from everywhere."
+
+
+def _networks(**kwargs: Any) -> serializers.ListField:
+    return serializers.ListField(
+        child=serializers.CharField(max_length=50),
+        max_length=MAX_NETWORKS,
+        required=False,
+        help_text=_NETWORKS,
+        **kwargs,
+    )
+
+
+def _limit(**kwargs: Any) -> serializers.IntegerField:
+    return serializers.IntegerField(
+        required=False, allow_null=True, min_value=0, max_value=2_000_000_000, help_text=_LIMIT, **kwargs
+    )
+
+
 class NewKeySerializer(StrictSerializer):
     name = name_field()
     scopes = serializers.ListField(child=serializers.ChoiceField(SCOPES), min_length=1, max_length=len(SCOPES))
-    owner_id = serializers.UUIDField(required=False, allow_null=True, default=None)
+    owner_id = serializers.UUIDField(required=False, allow_null=True, default=None, help_text=_OWNER)
     team_id = serializers.UUIDField(required=False, allow_null=True, default=None)
-    expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
-    rate_limit_per_minute = serializers.IntegerField(
-        required=False, allow_null=True, default=None, min_value=0, max_value=2_000_000_000,
-        help_text="Left out: the default limit. 0: no limit.",
+    expires_at = serializers.DateTimeField(
+        required=False, allow_null=True, default=None,
+        help_text="None: never, or as late as the organisation's key policy allows.",
     )  # fmt: skip
+    rate_limit_per_minute = _limit(default=None)
+    environment = serializers.CharField(
+        required=False, allow_blank=True, max_length=40, default="", help_text="One of the project's; empty: none."
+    )
+    allowed_ips = _networks(default=list)
+
+
+class KeyChangesSerializer(StrictSerializer):
+    name = name_field(required=False)
+    owner_id = serializers.UUIDField(required=False, allow_null=True, help_text=_OWNER)
+    team_id = serializers.UUIDField(required=False, allow_null=True)
+    expires_at = serializers.DateTimeField(
+        required=False, allow_null=True, help_text="Earlier than before, never later."
+    )
+    rate_limit_per_minute = _limit()
+    environment = serializers.CharField(required=False, allow_blank=True, max_length=40)
+    allowed_ips = _networks()
 
 
 class RotationSerializer(StrictSerializer):
@@ -74,6 +118,15 @@ class KeySerializer(serializers.Serializer):  # type: ignore[type-arg]
     revoked_at = serializers.DateTimeField(allow_null=True)
     last_used_at = serializers.DateTimeField(allow_null=True)
     rate_limit_per_minute = serializers.IntegerField(allow_null=True)
+    environment = serializers.CharField()
+    allowed_ips = serializers.ListField(child=serializers.CharField())
+    last_used_ip = serializers.IPAddressField(allow_null=True)
+    last_used_agent = serializers.CharField(help_text="The user agent of the last use.")
+    is_service_account = serializers.BooleanField()
+    state = serializers.CharField(help_text="`works`, `revoked` or `expired`.")
+    created_by_id = serializers.UUIDField(allow_null=True)
+    replaced_by_id = serializers.UUIDField(allow_null=True, help_text="The key that replaced it.")
+    leaked_at = serializers.DateTimeField(allow_null=True, help_text="When it was reported as leaked.")
 
 
 class NewKeyAnswerSerializer(KeySerializer):
@@ -101,7 +154,7 @@ class ProjectList(ApiView):
         return Response(ProjectSerializer(project).data, status=201)
 
 
-class _OfProject(ApiView):
+class OfProject(ApiView):
     def path_org_id(self, **kwargs: Any) -> UUID | None:
         org_id = selectors.org_of_project(kwargs["project_id"])
         if org_id is None:
@@ -109,7 +162,7 @@ class _OfProject(ApiView):
         return org_id
 
 
-class ProjectDetail(_OfProject):
+class ProjectDetail(OfProject):
     capabilities = {"GET": "project.read", "PATCH": "project.manage", "DELETE": "project.manage"}
     scopes = {"GET": "read"}
 
@@ -134,7 +187,17 @@ class ProjectDetail(_OfProject):
         return Response(status=204)
 
 
-class KeyList(_OfProject):
+class ProjectUnarchive(OfProject):
+    capabilities = {"POST": "project.manage"}
+
+    @extend_schema(tags=["Projects"], request=None, responses={200: ProjectSerializer})
+    def post(self, request: Request, project_id: UUID) -> Response:
+        """Take a project out of the archive: its keys that still live work again."""
+        project = services.unarchive_project(org_id=require_org_id(), project_id=project_id)
+        return Response(ProjectSerializer(project).data)
+
+
+class KeyList(OfProject):
     capabilities = {"GET": "key.read", "POST": "key.manage"}
 
     @extend_schema(tags=["Keys"], responses={200: page_of(KeySerializer, "KeyPage")})
@@ -142,7 +205,7 @@ class KeyList(_OfProject):
         """The keys of a project, revoked ones too."""
         rows = selectors.key_list(org_id=require_org_id(), project_id=project_id)
         page = paginate(rows, request.query_params)
-        return Response(page.body(lambda row: KeySerializer(row).data))
+        return Response(page.body(lambda row: KeySerializer(selectors.key_info(row)).data))
 
     @extend_schema(tags=["Keys"], request=NewKeySerializer, responses={201: NewKeyAnswerSerializer})
     def post(self, request: Request, project_id: UUID) -> Response:
@@ -153,8 +216,26 @@ class KeyList(_OfProject):
         return _shown_once(*made)
 
 
-class KeyDetail(_OfProject):
-    capabilities = {"DELETE": "key.manage"}
+class KeyDetail(OfProject):
+    capabilities = {"GET": "key.read", "PATCH": "key.manage", "DELETE": "key.manage"}
+
+    @extend_schema(tags=["Keys"], responses={200: KeySerializer})
+    def get(self, request: Request, project_id: UUID, key_id: UUID) -> Response:
+        """A key; its ETag names this version of it."""
+        return _shown(selectors.key_get(org_id=require_org_id(), project_id=project_id, key_id=key_id))
+
+    @extend_schema(tags=["Keys"], request=KeyChangesSerializer, responses={200: KeySerializer}, parameters=[IF_MATCH])
+    def patch(self, request: Request, project_id: UUID, key_id: UUID) -> Response:
+        """Change a key; every process obeys within a second. What it may do is not changed: make another."""
+        key = services.update_api_key(
+            org_id=require_org_id(),
+            project_id=project_id,
+            key_id=key_id,
+            changes=self.valid(KeyChangesSerializer),
+            if_match=request.headers.get("If-Match"),
+            by_user_id=self.actor.id,
+        )
+        return _shown(key)
 
     @extend_schema(tags=["Keys"], responses={204: OpenApiResponse(description="Revoked")})
     def delete(self, request: Request, project_id: UUID, key_id: UUID) -> Response:
@@ -163,7 +244,7 @@ class KeyDetail(_OfProject):
         return Response(status=204)
 
 
-class KeyRotate(_OfProject):
+class KeyRotate(OfProject):
     capabilities = {"POST": "key.manage"}
 
     @extend_schema(tags=["Keys"], request=RotationSerializer, responses={201: NewKeyAnswerSerializer})
@@ -174,6 +255,10 @@ class KeyRotate(_OfProject):
             org_id=require_org_id(), project_id=project_id, key_id=key_id, overlap=overlap, by_user_id=self.actor.id
         )
         return _shown_once(*made)
+
+
+def _shown(key: ApiKeyInfo) -> Response:
+    return Response(KeySerializer(key).data, headers={"ETag": etag(key.version)})
 
 
 def _shown_once(key: ApiKeyInfo, token: str) -> Response:

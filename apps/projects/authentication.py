@@ -28,11 +28,15 @@ def token_of_request(request: HttpRequest) -> str | None:
 
 
 def key_of_request(request: HttpRequest) -> KeyContext | None:
-    """The authenticated key of a request, None without one; :class:`NotAuthenticated` for one that does not work."""
+    """The authenticated key of a request, None without one; :class:`NotAuthenticated` for one that does not work.
+
+    The one entrance of keys: whatever takes a key takes it through here. :class:`PermissionDenied` where the key may
+    not be used from the caller's address.
+    """
     token = token_of_request(request)
     if token is None:
         return None
-    key = selectors.key_authenticate(token)
+    key = selectors.key_authenticate(token, ip=client_ip(request), user_agent=request.META.get("HTTP_USER_AGENT") or "")
     if key is None:
         raise NotAuthenticated("This API key is unknown, expired or revoked", code="invalid_api_key")
     return key

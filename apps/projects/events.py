@@ -14,8 +14,13 @@ _TYPES: dict[str, dict[str, dict[str, Any]]] = {
     "project.created": {"project_id": _ID, "name": _TEXT},
     "project.updated": {"project_id": _ID, "changed": _CHANGED},
     "project.deleted": {"project_id": _ID},
+    "project.restored": {"project_id": _ID},
+    "project.settings_changed": {"project_id": _ID, "changed": _CHANGED, "tag_keys": _CHANGED},
     "key.created": {"key_id": _ID, "project_id": _ID, "name": _TEXT},
+    "key.updated": {"key_id": _ID, "project_id": _ID, "changed": _CHANGED},
     "key.revoked": {"key_id": _ID, "project_id": _ID},
+    "key.leaked": {"key_id": _ID, "project_id": _ID, "url": _TEXT, "revoked": {"type": "boolean"}},
+    "key.policy_changed": {"org_id": _ID, "changed": _CHANGED},
     "key.rotated": {"key_id": _ID, "project_id": _ID, "new_key_id": _ID, "ends_at": _AT},
     "key.expiring": {"key_id": _ID, "project_id": _ID, "expires_at": _AT},
 }
@@ -34,8 +39,13 @@ register_actions(
         "project.created": "A project was made",
         "project.updated": "A project changed",
         "project.deleted": "A project was archived",
+        "project.restored": "A project was taken out of the archive",
+        "project.settings_changed": "A project's settings changed",
         "key.created": "An API key was made",
         "key.rotated": "An API key was replaced",
+        "key.updated": "An API key changed",
         "key.revoked": "An API key was revoked",
+        "key.leaked": "An API key was reported as leaked",
+        "key.policy_changed": "What is asked of all API keys changed",
     }
 )

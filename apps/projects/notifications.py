@@ -58,8 +58,20 @@ def _expiring(envelope: Envelope) -> Iterable[Draft]:
         )  # fmt: skip
 
 
+def _leaked(envelope: Envelope) -> Iterable[Draft]:
+    key = _key(envelope)
+    if key is not None:
+        dead = "It is revoked." if envelope.data["revoked"] else "It still works: replace and revoke it now."
+        where = f" It was found at {envelope.data['url']}." if envelope.data["url"] else ""
+        yield from _both(
+            key, title=f"Key {key.name} was reported as leaked", tone="danger",
+            body=f"Of project {key.project.name}. {dead}{where}",
+        )  # fmt: skip
+
+
 def register() -> None:
     """Make the kinds known."""
     register_kind(Kind("key_revoked", ("key.revoked",), "key", _revoked))
     register_kind(Kind("key_rotated", ("key.rotated",), "key", _rotated))
+    register_kind(Kind("key_leaked", ("key.leaked",), "alert-triangle", _leaked))
     register_kind(Kind("key_expiring", ("key.expiring",), "clock", _expiring))

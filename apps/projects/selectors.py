@@ -11,27 +11,42 @@ from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 
 from apps.core.clock import now
-from apps.core.context import current
-from apps.core.crypto import token_digests
-from apps.core.errors import NotFound
+from apps.core.crypto import pepper_id, token_digests
+from apps.core.errors import NotFound, PermissionDenied
 from apps.core.tenancy import org_scope, system_scope
 from apps.projects.contracts import ApiKeyInfo, KeyContext, ProjectInfo
 from apps.projects.models import ApiKey, Project, RejectedKey
+from apps.projects.networks import is_within
+from apps.projects.rules import (
+    ENVIRONMENT_TAG,
+    key_policy_get,
+    project_settings_get,
+    raw_retention_floor,
+    raw_retention_of_projects,
+    rules_for,
+)
 from apps.projects.tokens import is_well_formed, recognisable_prefix
 
 __all__ = [
+    "ENVIRONMENT_TAG",
     "forget_keys",
     "key_authenticate",
+    "key_get",
     "key_info",
     "key_list",
     "key_names",
+    "key_of_token",
+    "key_policy_get",
     "key_rejections",
-    "keys_ending",
     "org_of_project",
     "project_get",
     "project_info",
     "project_list",
     "project_names",
+    "project_settings_get",
+    "raw_retention_floor",
+    "raw_retention_of_projects",
+    "rules_for",
 ]
 
 KEY_PURPOSE = "api-key"
@@ -64,10 +79,11 @@ _lock = threading.Lock()
 
 
 # ---------------------------------------------------------------- authentication
-def key_authenticate(token: str) -> KeyContext | None:
+def key_authenticate(token: str, *, ip: str | None = None, user_agent: str = "") -> KeyContext | None:
     """The key behind a token, or None where it is malformed, unknown, revoked, expired or of a closed organisation.
 
-    A hit in the cache of this process costs a look-up in a dictionary; a change is seen within 0.4 seconds.
+    ``ip`` is where it is used from: :class:`PermissionDenied` where the key may not be used from there. A hit in the
+    cache of this process costs a look-up in a dictionary; a change is seen within 0.4 seconds.
     """
     moment = time.monotonic()
     version = _current_version(moment)
@@ -76,14 +92,23 @@ def key_authenticate(token: str) -> KeyContext | None:
         prefix = recognisable_prefix(token)
         if prefix is None:
             return None
-        found = _look_up(token, prefix, version, moment)
+        found = _look_up(token, prefix, version, moment, ip)
         if len(_cache) >= _CACHE_SIZE:
             with _lock:
                 _cache.clear()
         _cache[token] = found
-    if found.context is not None:
-        _note_use(found.context, moment)
-    return found.context
+    context = found.context
+    if context is not None:
+        if context.allowed_ips and not is_within(ip, context.allowed_ips):
+            _refuse_address(context, ip)
+        _note_use(context, moment, ip, user_agent)
+    return context
+
+
+def _refuse_address(context: KeyContext, ip: str | None) -> None:
+    with org_scope(context.org_id):
+        _note_rejection(context.key_id, context.org_id, "address", ip)
+    raise PermissionDenied("This API key may not be used from this address", code="ip_not_allowed")
 
 
 def _holds(found: _Cached, version: int) -> bool:
@@ -110,24 +135,32 @@ def forget_keys() -> None:
     _version = (0.0, -1)
 
 
-def _look_up(token: str, prefix: str, version: int, moment: float) -> _Cached:
+def _look_up(token: str, prefix: str, version: int, moment: float, ip: str | None) -> _Cached:
     # The version was read before the key is: a change in between makes this entry void at the next look.
     refused = _Cached(None, version, moment + _REFUSED_SECONDS)
     with system_scope("a key says which organisation it is of"):
-        rows = ApiKey.objects.select_related("project", "org")
-        key = rows.filter(digest__in=token_digests(token, KEY_PURPOSE)).first() if is_well_formed(token) else None
+        rows = ApiKey.objects.select_related("project__settings", "org")
+        digests = token_digests(token, KEY_PURPOSE) if is_well_formed(token) else []
+        key = rows.filter(digest__in=digests).first() if digests else None
         if key is None:
             # A slip in a key that exists; a guess would not meet the prefix of one.
             if meant := rows.filter(prefix=prefix).first():
-                _note_rejection(meant, "mistyped")
+                _note_rejection(meant.pk, meant.org_id, "mistyped", ip)
             return refused
         if reason := _why_dead(key):
-            _note_rejection(key, reason)
+            _note_rejection(key.pk, key.org_id, reason, ip)
             return refused
+        _keep_under_current_pepper(key, digests[0])
     context = _context(key)
     # Revoked with an overlap, it ends by itself as it does when it expires.
     ends = [end for end in (key.expires_at, key.revoked_at) if end is not None]
     return _Cached(context, version, moment + _CACHE_SECONDS, min(ends) if ends else None)
+
+
+def _keep_under_current_pepper(key: ApiKey, digest: bytes) -> None:
+    """A key that works is known by the current pepper from its first use on, so that an older one can go."""
+    if key.pepper != pepper_id():
+        ApiKey.objects.filter(pk=key.pk).update(digest=digest, pepper=pepper_id())
 
 
 def _context(key: ApiKey) -> KeyContext:
@@ -143,6 +176,9 @@ def _context(key: ApiKey) -> KeyContext:
         project_team_id=key.project.team_id,
         rate_limit_per_minute=key.rate_limit_per_minute,
         unlimited=key.rate_limit_per_minute == 0,
+        environment=key.environment,
+        allowed_ips=tuple(key.allowed_ips),
+        rules=rules_for(key.project, key.environment),
     )
 
 
@@ -156,32 +192,33 @@ def _why_dead(key: ApiKey) -> str:
     return "" if key.org.status == "active" else "suspended"
 
 
-def _note_use(context: KeyContext, moment: float) -> None:
+def _note_use(context: KeyContext, moment: float, ip: str | None, user_agent: str) -> None:
     """Write the last use, at most once a minute for each key; processes that find it written leave it."""
     if moment - _last_used.get(context.key_id, -_LAST_USED_EVERY) < _LAST_USED_EVERY:
         return
     _last_used[context.key_id] = moment
     with org_scope(context.org_id):
         stale = Q(last_used_at__isnull=True) | Q(last_used_at__lte=now() - timedelta(seconds=_LAST_USED_EVERY))
-        ApiKey.objects.filter(stale, pk=context.key_id).update(last_used_at=now())
+        ApiKey.objects.filter(stale, pk=context.key_id).update(
+            last_used_at=now(), last_used_ip=ip, last_used_agent=user_agent.replace("\0", "")[:300]
+        )
 
 
-def _note_rejection(key: ApiKey, reason: str) -> None:
+def _note_rejection(key_id: UUID, org_id: UUID, reason: str, ip: str | None) -> None:
     """Count a refused key, at most once in 0.8 seconds for each key and process."""
     moment = time.monotonic()
-    if moment - _refused.get(key.pk, -_REFUSED_SECONDS) < _REFUSED_SECONDS:
+    if moment - _refused.get(key_id, -_REFUSED_SECONDS) < _REFUSED_SECONDS:
         return
     if len(_refused) >= _CACHE_SIZE:
         _refused.clear()
-    _refused[key.pk] = moment
-    ip = current().actor.ip
+    _refused[key_id] = moment
     with transaction.atomic():
-        changed = RejectedKey.objects.filter(key=key).update(
+        changed = RejectedKey.objects.filter(key_id=key_id).update(
             reason=reason, count=F("count") + 1, last_at=now(), last_ip=ip
         )
         if not changed:
             RejectedKey.objects.bulk_create(
-                [RejectedKey(org_id=key.org_id, key=key, reason=reason, count=1, last_ip=ip)], ignore_conflicts=True
+                [RejectedKey(org_id=org_id, key_id=key_id, reason=reason, count=1, last_ip=ip)], ignore_conflicts=True
             )
 
 
@@ -244,6 +281,14 @@ def key_info(key: ApiKey) -> ApiKeyInfo:
         revoked_at=key.revoked_at,
         last_used_at=key.last_used_at,
         rate_limit_per_minute=key.rate_limit_per_minute,
+        environment=key.environment,
+        allowed_ips=tuple(key.allowed_ips),
+        last_used_ip=key.last_used_ip,
+        last_used_agent=key.last_used_agent,
+        created_by_id=key.created_by_id,
+        replaced_by_id=key.replaced_by_id,
+        leaked_at=key.leaked_at,
+        version=f"{key.updated_at.timestamp():.6f}",
     )
 
 
@@ -254,11 +299,21 @@ def key_list(*, org_id: UUID, project_id: UUID | None = None) -> QuerySet[ApiKey
     return rows if project_id is None else rows.filter(project_id=project_id)
 
 
-def keys_ending(start: datetime, end: datetime) -> list[ApiKeyInfo]:
-    """Working keys of every organisation that expire within ``[start, end)``; for the job that tells of them."""
-    with system_scope("the clock looks at every organisation's keys"):
-        rows = ApiKey.objects.filter(expires_at__gte=start, expires_at__lt=end, revoked_at__isnull=True)
-        return [key_info(key) for key in rows.order_by("expires_at", "id")]
+def key_of_token(token: str) -> ApiKeyInfo | None:
+    """The key that a token is of, dead or alive; it authenticates nobody and counts as no use."""
+    if not is_well_formed(token):
+        return None
+    with system_scope("a key says which organisation it is of"):
+        found = ApiKey.objects.filter(digest__in=token_digests(token, KEY_PURPOSE)).first()
+    return key_info(found) if found else None
+
+
+def key_get(*, org_id: UUID, project_id: UUID, key_id: UUID) -> ApiKeyInfo:
+    """A key of a project; :class:`NotFound` otherwise."""
+    found = key_list(org_id=org_id, project_id=project_id).filter(pk=key_id).first()
+    if found is None:
+        raise NotFound()
+    return key_info(found)
 
 
 def key_names(org_id: UUID) -> dict[UUID, str]:

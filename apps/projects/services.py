@@ -7,32 +7,48 @@ from uuid import UUID
 
 from django.db import transaction
 
-from apps.accounts import selectors as accounts
 from apps.audit.services import record
 from apps.core import ports
 from apps.core.clock import now
 from apps.core.context import current
-from apps.core.crypto import token_digest
+from apps.core.crypto import pepper_id, token_digest
 from apps.core.database import lock_org
-from apps.core.errors import Conflict, FieldError, NotFound, PermissionDenied, ValidationFailed
+from apps.core.errors import Conflict, NotFound, PermissionDenied
 from apps.core.slugs import free_slug
 from apps.core.tenancy import org_scope
 from apps.events.services import publish
 from apps.projects import selectors
-from apps.projects.contracts import SCOPES, ApiKeyInfo, ProjectInfo
+from apps.projects.checks import (
+    check_environment,
+    check_name,
+    check_networks,
+    check_owner,
+    check_scopes,
+    check_team,
+    invalid,
+)
+from apps.projects.contracts import ApiKeyInfo, ProjectInfo
+from apps.projects.key_changes import update_api_key
+from apps.projects.leaks import report_leaked_keys
+from apps.projects.life import end_within_policy
 from apps.projects.models import ApiKey, Project
 from apps.projects.permissions import require_keys
 from apps.projects.selectors import KEY_PURPOSE, forget_keys
+from apps.projects.settings_writes import update_key_policy, update_project_settings
 from apps.projects.tokens import display_prefix, new_key
-from apps.teams import selectors as teams
 
 __all__ = [
     "archive_project",
     "create_api_key",
     "create_project",
+    "report_leaked_keys",
     "revoke_api_key",
     "rotate_api_key",
+    "unarchive_project",
+    "update_api_key",
+    "update_key_policy",
     "update_project",
+    "update_project_settings",
 ]
 
 # How long a rotated key goes on working beside its successor, unless said otherwise.
@@ -46,11 +62,9 @@ def create_project(*, org_id: UUID, name: str, team_id: UUID | None = None) -> P
     """Make a project; ``team_id`` must be a team of the organisation. The plan may limit how many there are."""
     with org_scope(org_id):
         lock_org("projects", org_id)
-        _check_name(name, "project")
-        _check_team(org_id, team_id)
-        limit = ports.plan_limits.get().limit(org_id, "projects")
-        if limit is not None and Project.objects.filter(archived_at__isnull=True).count() >= limit:
-            raise PermissionDenied(f"The plan allows {limit} projects", code="plan_limit_reached")
+        check_name(name, "project")
+        check_team(org_id, team_id)
+        _check_room(org_id)
         slug = free_slug(name, lambda slug: Project.objects.filter(slug=slug).exists(), fallback="project")
         project = Project.objects.create(org_id=org_id, name=name.strip(), slug=slug, team_id=team_id)
         _tell(project, "project.created", after={"name": project.name, "slug": slug, "team_id": team_id})
@@ -64,9 +78,9 @@ def update_project(*, org_id: UUID, project_id: UUID, changes: dict[str, Any]) -
     with org_scope(org_id):
         project = _project(project_id, lock=True)
         if "name" in changes:
-            _check_name(changes["name"], "project")
+            check_name(changes["name"], "project")
         if "team_id" in changes:
-            _check_team(org_id, changes["team_id"])
+            check_team(org_id, changes["team_id"])
         if "name" in changes:
             changes = {**changes, "name": changes["name"].strip()}
         changes = {name: value for name, value in changes.items() if getattr(project, name) != value}
@@ -95,27 +109,35 @@ def archive_project(*, org_id: UUID, project_id: UUID) -> None:
         transaction.on_commit(forget_keys)
 
 
+@transaction.atomic
+def unarchive_project(*, org_id: UUID, project_id: UUID) -> ProjectInfo:
+    """Take a project out of the archive: its keys work again, those that were not revoked and have not expired."""
+    with org_scope(org_id):
+        lock_org("projects", org_id)
+        project = _project(project_id, lock=True)
+        if project.archived_at is not None:
+            _check_room(org_id)
+            project.archived_at = None
+            project.save()
+            _tell(project, "project.restored", before={"archived": True}, after={"archived": False})
+            publish(type="project.restored", org_id=org_id, data={"project_id": str(project_id)})
+            transaction.on_commit(forget_keys)
+        return selectors.project_info(project)
+
+
+def _check_room(org_id: UUID) -> None:
+    """Refuse one project more than the plan allows."""
+    limit = ports.plan_limits.get().limit(org_id, "projects")
+    if limit is not None and Project.objects.filter(archived_at__isnull=True).count() >= limit:
+        raise PermissionDenied(f"The plan allows {limit} projects", code="plan_limit_reached")
+
+
 def _project(project_id: UUID, *, lock: bool = False) -> Project:
     rows = Project.objects.filter(pk=project_id)
     project: Project | None = (rows.select_for_update() if lock else rows).first()
     if project is None:
         raise NotFound()
     return project
-
-
-def _invalid(what: str, pointer: str, detail: str) -> ValidationFailed:
-    errors: list[FieldError] = [{"pointer": pointer, "detail": detail}]
-    return ValidationFailed(f"The {what} is not valid", errors=errors)
-
-
-def _check_name(name: str, what: str) -> None:
-    if not name.strip():
-        raise _invalid(what, "/name", "This may not be blank")
-
-
-def _check_team(org_id: UUID, team_id: UUID | None, what: str = "project") -> None:
-    if team_id is not None and not teams.team_list(org_id).filter(pk=team_id).exists():
-        raise _invalid(what, "/team_id", "There is no such team")
 
 
 # ---------------------------------------------------------------- keys
@@ -130,13 +152,16 @@ def create_api_key(
     team_id: UUID | None = None,
     expires_at: datetime | None = None,
     rate_limit_per_minute: int | None = None,
+    environment: str = "",
+    allowed_ips: Sequence[str] = (),
     by_user_id: UUID | None = None,
 ) -> tuple[ApiKeyInfo, str]:
     """Make a key of a project; returns it and the token, which is never to be had again.
 
-    ``owner_id`` must be a member: what the key sends without a person counts as theirs. ``rate_limit_per_minute`` None
-    is the default limit, 0 none. Whoever makes it (``by_user_id``; None: the system) must be allowed to, for this
-    project and these rights.
+    ``owner_id`` must be a member: what the key sends without a person counts as theirs; None makes a service account.
+    ``expires_at`` None is never, or the longest that the organisation's policy allows. ``rate_limit_per_minute`` None
+    is the default limit, 0 none. ``environment`` is one of the project's. ``allowed_ips`` are networks it may be used
+    from. Whoever makes it (``by_user_id``; None: the system) must be allowed to, for this project and these rights.
     """
     with org_scope(org_id):
         project = _project(project_id)
@@ -144,15 +169,15 @@ def create_api_key(
             org_id=org_id, user_id=by_user_id, team_id=project.team_id, scopes=scopes,
             unlimited=rate_limit_per_minute == 0,
         )  # fmt: skip
-        _check_name(name, "key")
-        _check_scopes(scopes)
-        _check_team(org_id, team_id, "key")
+        check_name(name, "key")
+        check_scopes(scopes)
+        check_team(org_id, team_id, "key")
         if project.archived_at is not None:
             raise Conflict("The project is archived", code="project_archived")
-        if owner_id is not None and accounts.role_of(org_id=org_id, user_id=owner_id) is None:
-            raise _invalid("key", "/owner_id", "They are not a member of the organisation")
+        check_owner(org_id, owner_id, by_user_id)
+        check_environment(org_id, project_id, environment)
         if expires_at is not None and expires_at <= now():
-            raise _invalid("key", "/expires_at", "This is in the past")
+            raise invalid("key", "/expires_at", "This is in the past")
         return _make(
             ApiKey(
                 org_id=org_id,
@@ -161,27 +186,23 @@ def create_api_key(
                 scopes=sorted(set(scopes)),
                 owner_id=owner_id,
                 team_id=team_id,
-                expires_at=expires_at,
+                expires_at=end_within_policy(org_id, expires_at),
                 rate_limit_per_minute=rate_limit_per_minute,
+                environment=environment,
+                allowed_ips=check_networks(allowed_ips),
             )
         )
 
 
-def _check_scopes(scopes: Sequence[str]) -> None:
-    if not scopes:
-        raise _invalid("key", "/scopes", "A key needs at least one scope")
-    for index, scope in enumerate(scopes):
-        if scope not in SCOPES:
-            raise _invalid("key", f"/scopes/{index}", f"one of {', '.join(SCOPES)}")
-
-
 def _make(key: ApiKey) -> tuple[ApiKeyInfo, str]:
     token = new_key()
-    key.prefix, key.digest = display_prefix(token), token_digest(token, KEY_PURPOSE)
+    key.prefix, key.digest, key.pepper = display_prefix(token), token_digest(token, KEY_PURPOSE), pepper_id()
     actor = current().actor
     key.created_by_id = actor.id if actor.kind in {"user", "staff"} else None
     key.save()
-    _tell_key(key, "key.created", after={"name": key.name, "scopes": key.scopes, "expires_at": key.expires_at})
+    after = {"name": key.name, "scopes": key.scopes, "expires_at": key.expires_at, "owner_id": key.owner_id}
+    more = {"environment": key.environment, "allowed_ips": key.allowed_ips}
+    _tell_key(key, "key.created", after={**after, **{name: value for name, value in more.items() if value}})
     publish(
         type="key.created", org_id=key.org_id,
         data={"key_id": str(key.pk), "project_id": str(key.project_id), "name": key.name},
@@ -198,9 +219,13 @@ def rotate_api_key(
     overlap: timedelta = ROTATION_OVERLAP,
     by_user_id: UUID | None = None,
 ) -> tuple[ApiKeyInfo, str]:
-    """Replace a key by a new one with the same rights; the old one goes on for ``overlap``. Returns key and token."""
+    """Replace a key by a new one with the same rights; the old one goes on for ``overlap``. Returns key and token.
+
+    The new one lives as long as the old one was made to. One that was replaced already is not replaced again: its
+    successor is.
+    """
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
-        raise _invalid("rotation", "/overlap_seconds", f"From 0 to {int(MAX_OVERLAP.total_seconds())} seconds")
+        raise invalid("rotation", "/overlap_seconds", f"From 0 to {int(MAX_OVERLAP.total_seconds())} seconds")
     with org_scope(org_id):
         old = _key(project_id, key_id)
         require_keys(
@@ -209,6 +234,9 @@ def rotate_api_key(
         )  # fmt: skip
         if old.revoked_at is not None:
             raise Conflict("A revoked key cannot be rotated; make a new one", code="key_revoked")
+        if old.replaced_by_id is not None:
+            raise Conflict("This key was replaced already; replace the new one", code="key_replaced")
+        life = old.expires_at - old.created_at if old.expires_at else None
         made = _make(
             ApiKey(
                 org_id=org_id,
@@ -217,12 +245,15 @@ def rotate_api_key(
                 scopes=old.scopes,
                 owner_id=old.owner_id,
                 team_id=old.team_id,
+                expires_at=end_within_policy(org_id, now() + life if life else None, cut=True),
                 rate_limit_per_minute=old.rate_limit_per_minute,
+                environment=old.environment,
+                allowed_ips=old.allowed_ips,
             )
         )
         until = now() + overlap
         ends = min(until, old.expires_at) if old.expires_at else until
-        ApiKey.objects.filter(pk=old.pk).update(expires_at=ends, updated_at=now())
+        ApiKey.objects.filter(pk=old.pk).update(expires_at=ends, replaced_by_id=made[0].id, updated_at=now())
         _tell_key(
             old, "key.rotated", before={"expires_at": old.expires_at}, after={"expires_at": ends, "new_key": made[0].id}
         )

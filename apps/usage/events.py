@@ -118,6 +118,19 @@ def _register_counting() -> None:
             schema={"properties": {"model": {"type": "string"}, "events": _COUNT}, "required": ["model", "events"]},
         )
     )
+    outside = {
+        "project_id": _ID, "key_id": _ID, "rule": {"type": "string", "enum": ["model", "source"]},
+        "value": {"type": "string"}, "events": _COUNT, "refused": {"type": "boolean"},
+    }  # fmt: skip
+    register_type(
+        EventType(
+            name="usage.outside_settings",
+            topic="usage.events",
+            description="Events came of a model or a source that their project's settings do not allow; at most once an"
+            " hour for each value and process. `refused` tells whether they were rejected or counted.",
+            schema={"properties": outside, "required": list(outside)},
+        )
+    )
     register_type(
         EventType(
             name="usage.price_changed",

@@ -21,6 +21,7 @@ from apps.core import ports
 from apps.core.authentication import user_actor
 from apps.core.contracts import Actor
 from apps.core.errors import NotAuthenticated, NotFound, PermissionDenied
+from apps.core.middleware import context_of
 from apps.core.sockets import headers_of, is_same_origin
 from apps.identity.authentication import JWTAuthentication
 from apps.projects.authentication import key_actor, key_of_request
@@ -64,6 +65,8 @@ def query_of(scope: Mapping[str, Any]) -> QueryDict:
 def _actor_of(scope: Mapping[str, Any]) -> Actor:
     request = HttpRequest()
     request.META = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers_of(scope).items()}
+    request.META["REMOTE_ADDR"] = (scope.get("client") or ("",))[0] or ""
+    context_of(request)  # finds the address behind our own front
     if "HTTP_AUTHORIZATION" in request.META or "HTTP_X_API_KEY" in request.META:
         key = key_of_request(request)
         if key is not None:

@@ -9,6 +9,7 @@ from apps.core.web import figures
 from apps.events.contracts import Envelope
 from apps.notify.contracts import Draft
 from apps.notify.kinds import Kind, register_kind
+from apps.projects.selectors import project_list
 from apps.usage.selectors.engine import orgs_of_slots
 
 __all__ = ["register"]
@@ -42,6 +43,20 @@ def _unpriced(envelope: Envelope) -> Iterable[Draft]:
         body="Its calls are counted, what they cost is in no sum. Set a price, and they get it.",
         once=f"model:{model}",
     )  # fmt: skip
+
+
+def _outside(envelope: Envelope) -> Iterable[Draft]:
+    data = envelope.data
+    if envelope.org_id is None:
+        return
+    project = project_list(envelope.org_id, archived=True).filter(pk=UUID(data["project_id"])).first()
+    if project is not None:
+        done = "They are refused." if data["refused"] else "They are counted."
+        yield Draft(
+            title=f"{project.name} uses {data['rule']} {data['value']}", tone="warn", capability="project.manage",
+            link=f"projects/{project.slug}/settings", body=f"Its settings do not allow that {data['rule']}. {done}",
+            once=f"{data['rule']}:{project.pk}:{data['value']}"[:200],
+        )  # fmt: skip
 
 
 def _repriced(envelope: Envelope) -> Iterable[Draft]:
@@ -78,6 +93,7 @@ def register() -> None:
     """Make the kinds known."""
     register_kind(Kind("import", ("usage.import_finished",), "download", _import))
     register_kind(Kind("model_unpriced", ("usage.model_unpriced",), "receipt-dollar", _unpriced))
+    register_kind(Kind("outside_settings", ("usage.outside_settings",), "alert-triangle", _outside))
     register_kind(Kind("repriced", ("usage.repriced",), "refresh", _repriced))
     register_kind(Kind("drain_stalled", ("usage.drain_stalled",), "alert-triangle", _stalled, orgs=_affected))
     register_kind(Kind("drain_recovered", ("usage.drain_recovered",), "circle-check", _recovered, orgs=_affected))

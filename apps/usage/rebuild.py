@@ -15,6 +15,7 @@ from apps.accounts.selectors import org_get
 from apps.audit.services import record
 from apps.core import clock
 from apps.core.errors import ValidationFailed
+from apps.projects.selectors import raw_retention_floor
 from apps.usage.chunks import Chunk, fetch, micros_of, read_chunks
 from apps.usage.drain.fold import DAY_TABLES
 from apps.usage.drain.rows import DELTA, Events, Sessions, delta_rows
@@ -122,13 +123,13 @@ def rebuild_rollups(*, org_id: UUID, first: date, last: date) -> int:
 
 def _period(org_id: UUID, first: date, last: date) -> _Period:
     org = org_get(org_id)
-    whole_since = clock.now().date() - timedelta(days=org.raw_retention_days - 1)
+    kept_days = min(org.raw_retention_days, raw_retention_floor(org_id) or org.raw_retention_days)
+    whole_since = clock.now().date() - timedelta(days=kept_days - 1)
     if first > last:
         raise ValidationFailed("The first day must not be after the last")
     if first < whole_since:
         raise ValidationFailed(
-            f"Raw events are kept for {org.raw_retention_days} days: they are whole from {whole_since} on,"
-            f" not from {first}"
+            f"Raw events are kept for {kept_days} days: they are whole from {whole_since} on, not from {first}"
         )
     rows = fetch("SELECT id, timezone FROM usage_org WHERE org_id = %s", (org_id,))
     if not rows:

@@ -24,7 +24,8 @@ from apps.core.errors import NotFound
 from apps.core.money import nano_to_str
 from apps.core.tenancy import system_scope
 from apps.events.services import publish
-from apps.usage.chunks import CHUNK_FIELDS, Chunk, at_micros, chunk_of, fetch, micros_of, replace_costs
+from apps.projects.selectors import raw_retention_floor
+from apps.usage.chunks import CHUNK_FIELDS, Chunk, at_micros, chunk_of, fetch, micros_of, read_chunks, replace_costs
 from apps.usage.drain.bounds import OTHER
 from apps.usage.drain.dims import DEFAULT_RETENTION_DAYS
 from apps.usage.ingest.what import COST_IS_REPORTED, PRICED, REPORTED, UNPRICED
@@ -136,10 +137,12 @@ def _work(run: _Run, enough: Callable[[], bool], say: Callable[[str], None]) -> 
             run.at_org, run.at_chunk, run.at_day = org, 0, None
         whats = _whats(run)
         retention = _retention(org_id)
-        for day in _history_days(run, org, retention):
+        # Some projects keep raw events for less: of days in between, only what is kept of nobody is priced by sums.
+        whole_since = clock.now().date() - timedelta(days=retention)
+        for day in _history_days(run, org, min(retention, raw_retention_floor(org_id) or retention)):
             if enough():
                 return False
-            _reprice_day(run, org, org_id, whats, day)
+            _reprice_day(run, org, org_id, whats, day, kept=_whos_kept(org, day) if day >= whole_since else frozenset())
         settled = False
         while True:
             chunks = _chunks(run, org)
@@ -320,8 +323,22 @@ def _history_days(run: _Run, org: int, retention: int) -> Iterator[date]:
         day += timedelta(days=1)
 
 
-def _reprice_day(run: _Run, org: int, org_id: UUID, whats: dict[int, _What], day: date) -> None:
-    """Price the quarter-hours of a day by their sums, rounded once for each row.
+def _whos_kept(org: int, day: date) -> frozenset[int]:
+    """Whose raw events of a day, in UTC, are still kept."""
+    start = datetime.combine(day, datetime.min.time(), tzinfo=clock.now().tzinfo)
+    end, after, found = start + timedelta(days=1), 0, set[int]()
+    while chunks := read_chunks(org, start=start, end=end, after_id=after, limit=_CHUNKS_AT_ONCE):
+        for chunk in chunks:
+            ts = chunk.columns["ts"]
+            found |= set(chunk.columns["who"][(ts >= micros_of(start)) & (ts < micros_of(end))].tolist())
+        after = chunks[-1].id
+    return frozenset(found)
+
+
+def _reprice_day(
+    run: _Run, org: int, org_id: UUID, whats: dict[int, _What], day: date, *, kept: frozenset[int] = frozenset()
+) -> None:
+    """Price the quarter-hours of a day by their sums, rounded once for each row; of those in ``kept`` by their events.
 
     A row in which priced, unpriced and reported costs are mixed cannot be told apart any more and stays as it is.
     """
@@ -331,6 +348,7 @@ def _reprice_day(run: _Run, org: int, org_id: UUID, whats: dict[int, _What], day
     with transaction.atomic():
         _lock(org)
         rows = fetch(_HISTORY, {"org": org, "start": low, "end": high, "whats": list(whats)})
+        rows = [row for row in rows if row[1] not in kept] if kept else rows
         totals = {"looked_at": 0, "changed": 0, "left_alone": 0, "cost_before": 0, "cost_after": 0}
         if rows:
             buckets, *numbers = zip(*rows, strict=True)

@@ -19,6 +19,7 @@ from apps.usage.ingest.columns import Built, Window, build
 from apps.usage.ingest.committer import committer
 from apps.usage.ingest.decode import MAX_EVENTS
 from apps.usage.ingest.inbox import InboxRow, gauge, insert_again
+from apps.usage.ingest.outside import note_outside
 from apps.usage.models import Org, Person, TagKey
 from apps.usage.pricing.writes import price_end, price_set
 from apps.usage.telemetry import count_accepted, count_duplicates, count_rejected
@@ -56,7 +57,7 @@ def ingest(
 class Taken:
     """Events checked, attributed, priced and packed, yet to be committed."""
 
-    org_id: UUID
+    key: KeyContext
     received: datetime
     parts: list[Built]
     rejected: list[Rejection]
@@ -73,7 +74,7 @@ def take(
 ) -> Taken:
     """The first half of :func:`ingest`, which is all computing; nothing is kept of it before :func:`commit`."""
     received = received_at or clock.now()
-    taken = Taken(key.org_id, received, [], list(rejected))
+    taken = Taken(key, received, [], list(rejected))
     directory, window = directory_of(key.org_id), Window.of(key, received)
     for start in range(0, len(events), MAX_EVENTS):
         part = events[start : start + MAX_EVENTS]
@@ -91,9 +92,11 @@ def commit(taken: Taken, *, reserved: bool = False) -> IngestResult:
     accepted = duplicates = 0
     for built in taken.parts:
         if built.accepted:
-            _commit(taken.org_id, taken.received, built, reserved=reserved)
+            _commit(taken.key.org_id, taken.received, built, reserved=reserved)
         accepted += built.accepted
         duplicates += built.duplicates
+        if built.outside:
+            note_outside(taken.key, built.outside)
     count_accepted(accepted)
     count_duplicates("request", duplicates)
     count_rejected(taken.rejected)

@@ -3,16 +3,25 @@
 from datetime import datetime
 from uuid import UUID
 
+import structlog
+
+from apps.core.errors import Conflict
 from apps.events.contracts import Envelope
 from apps.events.registry import subscribe
+from apps.projects.selectors import ENVIRONMENT_TAG, key_list
 from apps.usage.repricing import reprice_start
+from apps.usage.services import register_tag_key
 
-__all__ = ["on_price_changed", "register"]
+__all__ = ["on_key_changed", "on_price_changed", "on_settings_changed", "register"]
+
+log = structlog.get_logger(__name__)
 
 
 def register() -> None:
     """Make the subscriptions known."""
     subscribe(name="usage.price_unpriced", types=["usage.price_changed"], handler=on_price_changed)
+    subscribe(name="usage.default_tags", types=["project.settings_changed"], handler=on_settings_changed)
+    subscribe(name="usage.environments", types=["key.created", "key.updated"], handler=on_key_changed)
 
 
 def on_price_changed(envelope: Envelope) -> None:
@@ -26,3 +35,28 @@ def on_price_changed(envelope: Envelope) -> None:
         only_unpriced=True,
         reason="a price was set",
     )
+
+
+def on_settings_changed(envelope: Envelope) -> None:
+    """``project.settings_changed``: a tag that a project gives its events is one that usage is counted by."""
+    if envelope.org_id is not None and "default_tags" in envelope.data["changed"]:
+        for key in envelope.data["tag_keys"]:
+            _count_by(envelope.org_id, key)
+
+
+def on_key_changed(envelope: Envelope) -> None:
+    """``key.created``, ``key.updated``: with the first key of an environment usage is counted by environments."""
+    if envelope.org_id is None:
+        return
+    keys = key_list(org_id=envelope.org_id).filter(pk=UUID(envelope.data["key_id"]))
+    if keys.exclude(environment="").exists():
+        _count_by(envelope.org_id, ENVIRONMENT_TAG)
+
+
+def _count_by(org_id: UUID, key: str) -> None:
+    try:
+        register_tag_key(org_id=org_id, key=key)
+    except Conflict as error:
+        # It is one already; or there are as many as there may be, and somebody has to choose.
+        if error.code != "tag_key_exists":
+            log.warning("usage.tag_key_not_registered", org_id=str(org_id), key=key, code=error.code)

@@ -21,6 +21,7 @@ __all__ = [
     "count_accepted",
     "count_duplicates",
     "count_folded",
+    "count_outside",
     "count_refused",
     "count_rejected",
     "counted",
@@ -31,6 +32,9 @@ __all__ = [
 ACCEPTED = Counter("mindweave_usage_accepted_events", "Events validated and committed to the inbox")
 DUPLICATES = Counter("mindweave_usage_duplicate_events", "Events not counted again", ["found"])
 REJECTED = Counter("mindweave_usage_rejected_events", "Events refused", ["code"])
+OUTSIDE = Counter(
+    "mindweave_usage_outside_settings_events", "Events outside their project's settings", ["rule", "refused"]
+)
 REFUSED = Counter("mindweave_usage_refused_requests", "Ingest requests refused as a whole", ["code"])
 DRAINED = Counter("mindweave_usage_drained_events", "Events counted", ["shard"])
 UNPRICED = Counter("mindweave_usage_unpriced_events", "Events counted without a price")
@@ -70,6 +74,11 @@ def count_duplicates(found: str, events: int) -> None:
 def count_rejected(rejected: Iterable[Rejection]) -> None:
     for code, events in Tally(rejection.code for rejection in rejected).items():
         REJECTED.labels(code).inc(events)
+
+
+def count_outside(rule: str, events: int, *, refused: bool) -> None:
+    """``rule``: which setting they are outside of, the ``model`` or the ``source``."""
+    OUTSIDE.labels(rule, "yes" if refused else "no").inc(events)
 
 
 def count_refused(code: str) -> None:

@@ -196,12 +196,15 @@ def test_a_cached_key_costs_no_query(cast) -> None:
 
 def test_a_key_is_found_under_every_pepper_that_is_configured(cast, settings) -> None:
     settings.TOKEN_PEPPERS = ["the old one"]
-    _, token = make_key(cast)
+    (used, token), (_, unused) = make_key(cast), make_key(cast)
+    before = bytes(stored(cast, used.id).digest)
     settings.TOKEN_PEPPERS = ["the new one", "the old one"]
     assert key_authenticate(token) is not None
+    assert bytes(stored(cast, used.id).digest) != before, "kept under the new one from its first use on"
     forget_keys()
     settings.TOKEN_PEPPERS = ["the new one"]
-    assert key_authenticate(token) is None
+    assert key_authenticate(token) is not None, "so the old one can go"
+    assert key_authenticate(unused) is None, "for whoever was used meanwhile"
 
 
 # ---------------------------------------------------------------- ending

@@ -17,6 +17,7 @@ from django.db import connection
 from apps.accounts import selectors as accounts
 from apps.core import clock
 from apps.core.tenancy import system_scope
+from apps.projects import selectors as projects
 from apps.usage.drain.bounds import OTHER, NameBounds
 from apps.usage.drain.keys import salt_words
 from apps.usage.ingest.frame import WhatKey, WhoKey
@@ -42,6 +43,8 @@ class OrgEntry:
     salt: bytes
     timezone: str
     retention_days: int
+    # Those of its projects that keep raw events for less, by the bytes of their ids.
+    project_days: dict[bytes | None, int]
     checked_at: Any
 
 
@@ -66,8 +69,10 @@ class Dimensions:
             return entry
         with system_scope("the drain reads time zone and retention"):
             info = accounts.org_find(org_id)
+            shorter = projects.raw_retention_of_projects(org_id)
         zone = info.timezone if info else "UTC"
         retention = info.raw_retention_days if info else DEFAULT_RETENTION_DAYS
+        own: dict[bytes | None, int] = {key.bytes: days for key, days in shorter.items() if days < retention}
         with connection.cursor() as cursor:
             cursor.execute(
                 "INSERT INTO usage_org (org_id, salt, timezone) VALUES (%s, %s, %s)"
@@ -76,7 +81,7 @@ class Dimensions:
             )
             number, salt = cursor.fetchone()
         k1, k2 = salt_words(bytes(salt))
-        entry = OrgEntry(number, org_id, k1, k2, bytes(salt), zone, retention, clock.now())
+        entry = OrgEntry(number, org_id, k1, k2, bytes(salt), zone, retention, own, clock.now())
         self._orgs[org_id] = entry
         return entry
 

@@ -135,7 +135,7 @@ def _gather(
     whos = dims.whos([(org, frame.header.whos) for org, frame in frames])
     whats = dims.whats([frame.header.whats for _, frame in frames])
     sessions = Sessions()
-    who_parts, what_parts, session_parts, parts = [], [], [], []
+    who_parts, what_parts, session_parts, retention_parts, parts = [], [], [], [], []
     start = 0
     for (org, frame), frame_whos, frame_whats in zip(frames, whos, whats, strict=True):
         end = start + frame.header.events
@@ -146,6 +146,7 @@ def _gather(
         who_parts.append(np.array(frame_whos, dtype=np.int64)[kept["who"]])
         what_parts.append(np.array(frame_whats, dtype=np.int64)[kept["what"]])
         session_parts.append(_session_column(org, frame, kept, sessions))
+        retention_parts.append(_retention_column(org, frame, kept))
         parts.append((len(kept), texts))
         start = end
     sizes = [size for size, _ in parts]
@@ -162,9 +163,18 @@ def _gather(
         session=np.array(sessions.numbers, dtype=np.int64)[places],
         session_place=places,
         sessions=sessions,
-        retention=np.repeat([org.retention_days for org, _ in frames], sizes),
+        retention=np.concatenate(retention_parts),
         parts=parts,
     )
+
+
+def _retention_column(org: OrgEntry, frame: Frame, records: npt.NDArray[np.void]) -> Ints:
+    """For how many days each event is kept raw: as the organisation says, or less where its project does."""
+    if not org.project_days:
+        return np.full(len(records), org.retention_days, dtype=np.int64)
+    days = [org.project_days.get(who[0], org.retention_days) for who in frame.header.whos]
+    column: Ints = np.array(days, dtype=np.int64)[records["who"]]
+    return column
 
 
 def _session_column(org: OrgEntry, frame: Frame, records: npt.NDArray[np.void], sessions: Sessions) -> Ints:

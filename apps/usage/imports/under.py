@@ -56,7 +56,8 @@ def _dead(info: ApiKeyInfo) -> bool:
 
 def key_context(row: Import) -> KeyContext:
     """What ingest needs to know of an import's key, with the right to write the past; :class:`KeyGone` without it."""
-    found = project_reads.key_list(org_id=row.org_id, project_id=row.project_id).filter(pk=row.key_id).first()
+    keys = project_reads.key_list(org_id=row.org_id, project_id=row.project_id).select_related("project__settings")
+    found = keys.filter(pk=row.key_id).first()
     if found is None or _dead(info := project_reads.key_info(found)):
         raise KeyGone("The key that its events count under was revoked or has expired")
     project = project_reads.project_get(org_id=row.org_id, project_id=row.project_id)
@@ -65,5 +66,6 @@ def key_context(row: Import) -> KeyContext:
     return KeyContext(
         key_id=info.id, org_id=row.org_id, project_id=row.project_id, name=info.name, prefix=info.prefix,
         scopes=frozenset(_SCOPES), owner_id=info.owner_id, team_id=info.team_id, project_team_id=project.team_id,
-        rate_limit_per_minute=None, unlimited=True,
+        rate_limit_per_minute=None, unlimited=True, environment=info.environment,
+        rules=project_reads.rules_for(found.project, info.environment),
     )  # fmt: skip

@@ -77,6 +77,10 @@ class Columns:
             self._metadata = self.metadata.texts()
         return self._metadata
 
+    def keep_metadata(self, texts: list[bytes]) -> None:
+        """Have these in the place of the metadata as it came."""
+        self._metadata, self.metadata = texts, joined(texts)
+
     def all_none(self, name: str) -> bool:
         """Whether no event has the field."""
         column = self._by_name.get(name)

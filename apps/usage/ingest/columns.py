@@ -20,6 +20,7 @@ from apps.usage.ingest.checks import find_problems, rejections
 from apps.usage.ingest.decode import check_strings
 from apps.usage.ingest.frame import NO_SESSION, RECORD, VERSION, Header, pack
 from apps.usage.ingest.parse import parse_timestamps, parse_uuids
+from apps.usage.ingest.rules import Outside, find_outside, treated_metadata
 from apps.usage.ingest.single import frame_of_one
 from apps.usage.ingest.what import DETAIL, STOP_CODES, STOP_REASONS, UNPRICED, describe
 from apps.usage.ingest.who import attribute
@@ -38,6 +39,7 @@ class Built:
     duplicates: int
     rejected: list[Rejection]
     unpriced: int = 0
+    outside: Outside | None = None
 
 
 def build(
@@ -50,7 +52,8 @@ def build(
     check_nul: bool = True,
 ) -> Built:
     """Check, attribute, price and pack ``events``; what is refused says why, at its place in the batch."""
-    if len(events) == 1 and not check_nul:
+    rules = key.rules
+    if len(events) == 1 and not check_nul and rules is None:
         single = frame_of_one(events[0], key=key, directory=directory, window=window)
         if single is not None:
             return Built(single[0], 1, 0, [], single[1])
@@ -66,15 +69,18 @@ def build(
         for position, event in enumerate(events):
             if position not in problems and (found := check_strings(event)):
                 problems[position] = found
+    outside = find_outside(columns, rules, problems) if rules is not None else None
     kept = [i for i in range(len(events)) if i not in problems] if problems else None
     refused = rejections(events, problems, places)
     firsts = _firsts(ids, kept)
     duplicates = (len(events) if kept is None else len(kept)) - (len(firsts) if firsts is not None else len(events))
     if firsts is not None:
         if not firsts:
-            return Built(b"", 0, duplicates, refused)
+            return Built(b"", 0, duplicates, refused, outside=outside)
         columns = Columns([events[i] for i in firsts])
         ids, micros = np.frombuffer(ids, dtype="V16")[firsts].tobytes(), micros[firsts]
+    if rules is not None and rules.touches_metadata:
+        columns.keep_metadata(treated_metadata(columns.metadata_texts, rules, directory.tag_keys))
     records = np.zeros(columns.count, dtype=RECORD)
     records["id"] = np.frombuffer(ids, dtype="V16")
     records["ts"] = micros
@@ -84,7 +90,7 @@ def build(
     texts = _texts(columns, records)
     header = Header(columns.count, whos, whats, sessions, people, VERSION)
     unpriced = int(((records["flags"] & UNPRICED) != 0).sum())
-    return Built(pack(header, records, texts), columns.count, duplicates, refused, unpriced)
+    return Built(pack(header, records, texts), columns.count, duplicates, refused, unpriced, outside)
 
 
 def _firsts(ids: bytes, kept: list[int] | None) -> list[int] | None:

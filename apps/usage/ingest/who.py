@@ -27,10 +27,12 @@ def attribute(
     """Fill ``who``; the batch's distinct (project, team, person, key, tags) and the unclaimed people among them."""
     people: dict[UUID, PersonRef] = {}
     named: Sequence[Any] = columns["user_id"]
-    if columns.telemetry:
+    rules = key.rules
+    if columns.telemetry and (rules is None or rules.email_attribution):
         named = list(zip(named, columns["user_email"], columns["user_name"], strict=True))
     persons = {name: _person(name, key, directory, people) for name in set(named)}
-    tags = tags_of(columns.metadata_texts, directory.tag_keys) if directory.tag_keys else None
+    defaults = rules.default_tags if rules is not None else ()
+    tags = tags_of(columns.metadata_texts, directory.tag_keys, defaults) if directory.tag_keys else None
     whos: dict[tuple[UUID | None, Tags], int] = {}
     if tags is None:
         position = {name: whos.setdefault((person, None), len(whos)) for name, person in persons.items()}
@@ -60,13 +62,15 @@ def _person(name: Any, key: KeyContext, directory: Directory, people: dict[UUID,
     return person
 
 
-def tags_of(metadata: list[bytes], keys: tuple[str, ...]) -> list[Tags]:
-    """The registered tags in each event's metadata; the same metadata is read once."""
-    seen: dict[bytes, Tags] = {b"": None}
+def tags_of(metadata: list[bytes], keys: tuple[str, ...], defaults: tuple[tuple[str, str], ...] = ()) -> list[Tags]:
+    """The registered tags in each event's metadata, and those of ``defaults`` that it lacks; each text is read once."""
+    lacking = {key: value for key, value in defaults if key in keys}
+    seen: dict[bytes, Tags] = {b"": tuple((k, lacking[k]) for k in keys if k in lacking) or None}
     for raw in metadata:
         if raw not in seen:
             data = msgspec.json.decode(raw)
-            seen[raw] = tuple((k, _tag_text(data[k])) for k in keys if data.get(k) not in (None, "")) or None
+            found = {k: _tag_text(data[k]) for k in keys if data.get(k) not in (None, "")}
+            seen[raw] = tuple((k, (lacking | found)[k]) for k in keys if k in found or k in lacking) or None
     return [seen[raw] for raw in metadata]
 
 

@@ -30,12 +30,12 @@ __all__ = ["Live", "key_of", "session_of", "tell"]
 class Live:
     """A client of ``/ws/usage/events``."""
 
-    def __init__(self, headers: dict[str, str] | None = None, **query: str) -> None:
+    def __init__(self, headers: dict[str, str] | None = None, *, client: str = "192.0.2.1", **query: str) -> None:
         sent = {"host": "testserver", **(headers or {})}
         scope = {
             "type": "websocket", "path": "/ws/usage/events", "query_string": urlencode(query).encode(),
             "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
-            "subprotocols": [], "root_path": "",
+            "subprotocols": [], "root_path": "", "client": (client, 5000),
         }  # fmt: skip
         self.app = ApplicationCommunicator(application, scope)
 

@@ -137,3 +137,15 @@ async def test_handshakes_are_limited(cast: Cast, monkeypatch: pytest.MonkeyPatc
     again = Live(headers)
     assert (await again.open())["type"] == "ready"
     await again.close()
+
+
+async def test_a_key_listens_only_from_where_it_may_be_used(cast: Cast, send: Any) -> None:
+    from apps.projects.services import create_api_key
+
+    _, token = await sync_to_async(create_api_key)(
+        org_id=cast.org.id, project_id=cast.project.id, name="k", scopes=("read",), allowed_ips=["192.0.2.0/24"]
+    )
+    assert await refused(Live(bearer(token), client="198.51.100.7")) == ("ip_not_allowed", 4403)
+    live = Live(bearer(token), client="192.0.2.10")
+    assert (await live.open())["type"] == "ready"
+    await live.close()
