@@ -13,8 +13,8 @@ from apps.identity.models import FactorDevice, User, normalise_email
 __all__ = [
     "factor_kind",
     "factor_list",
-    "recovery_codes_left",
     "normal_email",
+    "recovery_codes_left",
     "user_by_email",
     "user_find",
     "user_get",
