@@ -77,7 +77,8 @@ def users_by_emails(emails: Iterable[str]) -> dict[str, UserInfo]:
 
 def user_has_second_factor(user: User | AnonymousUser) -> bool:
     """Whether the person has an authenticator app, a security key or a passkey."""
-    return user.is_authenticated and FactorDevice.objects.filter(user=user).exists()
+    kinds = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
+    return user.is_authenticated and Authenticator.objects.filter(user=user, type__in=kinds).exists()
 
 
 def factor_list(user_id: UUID) -> list[FactorInfo]:
