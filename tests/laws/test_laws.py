@@ -131,7 +131,7 @@ def test_org_owned_models_have_the_scoped_manager_and_no_other() -> None:
     owned = [model for model in apps.get_models() if issubclass(model, OrgScopedModel)]
     assert len(owned) >= 8
     for model in owned:
-        assert [type(manager) for manager in model._meta.managers] == [OrgScopedManager], model
+        assert [isinstance(manager, OrgScopedManager) for manager in model._meta.managers] == [True], model
         assert isinstance(model._base_manager, OrgScopedManager), model
 
 
