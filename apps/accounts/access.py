@@ -24,15 +24,15 @@ __all__ = [
     "counted",
     "last_reviews",
     "member_entries",
-    "review_info",
     "review_due",
+    "review_info",
     "source_of",
     "sources",
 ]
 
 # What lets its holder change who may do what; those count as admins in a review.
 ADMINISTERS: Final = frozenset({"member.manage", "role.manage", "sso.manage"})
-# How often a review is due. SOC 2 and ISO 27001 leave the number to the organisation; a quarter is what auditors expect.
+# SOC 2 and ISO 27001 leave it to the organisation how often; a quarter is what auditors expect.
 REVIEW_EVERY: Final = timedelta(days=90)
 
 
@@ -69,9 +69,7 @@ def source_of(key: str) -> AccessSource:
     raise NotFound("There is no such kind of access")
 
 
-def access_rows(
-    *, org_id: UUID, kind: str, asked: AccessFilter, after: UUID | None = None
-) -> Iterator[AccessEntry]:
+def access_rows(*, org_id: UUID, kind: str, asked: AccessFilter, after: UUID | None = None) -> Iterator[AccessEntry]:
     """The entries of one kind that a filter keeps, by id, read as they are asked for."""
     moment = now()
     # Each batch opens its own scope: one held over a yield would be the caller's too.
@@ -100,7 +98,7 @@ def member_entries(org_id: UUID, after: UUID | None) -> Iterator[AccessEntry]:
             rows = with_role(Membership.objects.select_related("user")).order_by("user_id")
             batch = list((rows.filter(user_id__gt=after) if after else rows)[:BATCH])
         ids = [row.user_id for row in batch]
-        secured = identity.people_with_second_factor(ids)
+        unsecured = identity.users_without_factor(ids)
         known: dict[UUID, AccessFacts] = {}
         for facts in access_facts:
             for user_id, more in facts(org_id, ids).items():
@@ -118,7 +116,7 @@ def member_entries(org_id: UUID, after: UUID | None) -> Iterator[AccessEntry]:
                 on=more.on,
                 teams=more.teams,
                 administers=bool(held & ADMINISTERS),
-                second_factor=row.user_id in secured,
+                second_factor=row.user_id not in unsecured,
                 since=row.created_at,
                 last_used_at=row.user.last_login,
                 link=f"settings/members/{row.user_id}",
@@ -145,7 +143,10 @@ def review_info(review: AccessReview) -> AccessReviewInfo:
 def last_reviews(org_id: UUID, *, limit: int = 20) -> list[AccessReviewInfo]:
     """The latest reviews, newest first."""
     with org_scope(org_id):
-        return [review_info(row) for row in AccessReview.objects.select_related("reviewer").order_by("-created_at", "-id")[:limit]]
+        return [
+            review_info(row)
+            for row in AccessReview.objects.select_related("reviewer").order_by("-created_at", "-id")[:limit]
+        ]
 
 
 def review_due(org_id: UUID) -> date | None:
@@ -160,4 +161,3 @@ def counted(org_id: UUID) -> dict[str, int]:
     return {
         source.key: sum(1 for _ in access_rows(org_id=org_id, kind=source.key, asked=nothing)) for source in sources()
     }
-

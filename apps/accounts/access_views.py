@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
@@ -79,7 +79,7 @@ def _reviews(org_id: UUID) -> dict[str, Any]:
 
 @org_page(capability="access.review", title="Access review", key="settings")
 @require_safe
-def access_csv_page(request: HttpRequest) -> HttpResponseBase:
+def access_csv_page(request: HttpRequest) -> Any:
     """The kind and filter that the page shows, as CSV; every kind where none is named."""
     org = request.org  # type: ignore[attr-defined]
     kinds = [request.GET["kind"]] if request.GET.get("kind") else [source.key for source in access.sources()]

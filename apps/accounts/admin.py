@@ -13,13 +13,13 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from apps.accounts import services, staff
-from apps.accounts.admin_members import CustomRoleAdmin, ImpersonationAdmin, MembershipAdmin
+from apps.accounts.admin_members import AccessReviewAdmin, CustomRoleAdmin, ImpersonationAdmin, MembershipAdmin
 from apps.accounts.forms import ReasonForm
 from apps.accounts.models import Organization, OrgStatus
 from apps.core.admin import StaffModelAdmin
 from apps.core.errors import MindWeaveError
 
-__all__ = ["CustomRoleAdmin", "ImpersonationAdmin", "MembershipAdmin", "OrganizationAdmin"]
+__all__ = ["AccessReviewAdmin", "CustomRoleAdmin", "ImpersonationAdmin", "MembershipAdmin", "OrganizationAdmin"]
 
 AT_ONCE = 100
 

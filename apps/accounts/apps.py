@@ -7,9 +7,9 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.accounts import events, notifications  # noqa: F401 - events registers what this app publishes
+        from apps.accounts.access import member_entries
         from apps.accounts.permissions import RolePermissions
         from apps.accounts.staff import members_panel
-        from apps.accounts.access import member_entries
         from apps.core import ports
         from apps.core.access import AccessSource, register_source
         from apps.core.registry import NavItem, StaffOrgPanel, nav, settings_tabs, staff_org_panels

@@ -35,7 +35,9 @@ def team_grants(*, org_id: UUID, team_id: UUID) -> list[GrantInfo]:
 def rights_in_teams(org_id: UUID, user_ids: Iterable[UUID]) -> dict[UUID, list[tuple[str, tuple[str, ...]]]]:
     """Person → the teams on which they were given rights, by name, and which; one query."""
     with org_scope(org_id):
-        rows = TeamUserObjectPermission.objects.filter(user_id__in=list(user_ids)).order_by("content_object__name", "content_object_id")
+        rows = TeamUserObjectPermission.objects.filter(user_id__in=list(user_ids)).order_by(
+            "content_object__name", "content_object_id"
+        )
         fields = ("user_id", "content_object_id", "content_object__name", "permission__codename")
         found: dict[UUID, dict[UUID, tuple[str, list[str]]]] = {}
         for user_id, team_id, name, codename in rows.values_list(*fields):

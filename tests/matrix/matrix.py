@@ -111,6 +111,18 @@ def page_member(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
     return {"slug": cast.org.slug, "user_id": cast.dora.id}
 
 
+def page_role(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"slug": cast.org.slug, "role_id": made["role"]}
+
+
+def page_project_grant(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {**page_project(cast, made), "grantee_id": cast.dora.id}
+
+
+def page_team_grant(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {**page_team(cast, made), "user_id": cast.dora.id}
+
+
 def page_team(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
     return {"slug": cast.org.slug, "team_slug": cast.team.slug}
 
@@ -151,6 +163,19 @@ ROWS = (
     Row("POST", "auth-logout", ALL, 204, org=False),
     Row("GET", "auth-me", ALL, org=False),
     Row("GET", "jwks", public=True),
+    # --- second factors, passkeys and step-up: everybody's own
+    Row("POST", "auth-mfa-verify-begin", public=True, ok=400, body={}),
+    Row("POST", "auth-passkey-begin", public=True),
+    Row("POST", "auth-passkey", public=True, ok=400, body={}),
+    Row("POST", "auth-mfa-enable", ALL, org=False, body={}),
+    Row("GET", "auth-factors", ALL, org=False),
+    Row("PATCH", "auth-factor", ALL, 404, path=nothing("factor_id"), org=False, body={"name": "Blue key"}),
+    Row("DELETE", "auth-factor", ALL, 404, path=nothing("factor_id"), org=False),
+    Row("POST", "auth-recovery-codes", ALL, 409, org=False),
+    Row("POST", "auth-webauthn-begin", ALL, org=False, body={"kind": "passkey"}),
+    Row("POST", "auth-webauthn", ALL, 400, org=False, body={}),
+    Row("POST", "auth-step-up", ALL, 400, org=False, body={}),
+    Row("POST", "auth-step-up-begin", ALL, 409, org=False),
     Row("GET", "user-detail", READERS, scope="read", path=lambda cast, made: {"user_id": cast.bob.id}),
     # --- organisations and members
     Row("GET", "org-list", ALL, org=False),
@@ -170,6 +195,11 @@ ROWS = (
     Row("PATCH", "role-detail", ADMINS, path=role, body={"name": "Renamed"}),
     Row("DELETE", "role-detail", ADMINS, 204, path=role),
     Row("GET", "permission-list", READERS, scope="read", path=org),
+    # --- the access review
+    Row("GET", "access-list", ADMINS, path=org),
+    Row("GET", "access-csv", ADMINS, path=org),
+    Row("GET", "access-reviews", ADMINS, path=org),
+    Row("POST", "access-reviews", ADMINS, 201, path=org, body={"note": "Looked through"}),
     # --- teams
     Row("GET", "team-list", GRANTED_READERS, scope="read", path=org),
     Row("POST", "team-list", ADMINS, 201, path=org, body={"name": "Warp"}),
@@ -287,6 +317,13 @@ ROWS = (
     Row("GET", "logout", public=True, page=True, ok=-1),
     # --- confirming who one is, and factors
     Row("GET", "account_confirm", ALL, page=True, org=False),
+    Row("GET", "account_security", ALL, page=True, org=False),
+    Row("GET", "account_app", ALL, page=True, org=False),
+    Row("GET", "account_key", ALL, page=True, org=False, path=lambda c, m: {"kind": "passkey"}),
+    Row("GET", "account_recovery_codes", ALL, page=True, org=False, ok=-1),
+    Row("GET", "account_factor_remove", ALL, 404, page=True, org=False, path=nothing("factor_id")),
+    Row("POST", "account_factor_rename", ALL, 404, page=True, org=False, path=nothing("factor_id"), body={"name": "x"}),
+    Row("POST", "login_passkey", public=True, page=True, ok=400),
     Row("GET", "dev_mailbox", public=True, page=True),
     Row("GET", "components", public=True, page=True),
     Row("GET", "invite_link", public=True, page=True, ok=-1, path=lambda cast, made: {"token": "unknown"}),
@@ -351,6 +388,21 @@ ROWS = (
     Row("GET", "member", READERS, page=True, path=page_member),
     Row("POST", "member", ADMINS, page=True, path=page_member, ok=-1, body={"role": "developer"}),
     Row("POST", "member_remove", ADMINS, page=True, path=page_member, ok=-1),
+    Row("GET", "roles", READERS, page=True, path=slug),
+    Row("GET", "role_new", ADMINS, page=True, path=slug),
+    Row(
+        "POST", "role_new", ADMINS, page=True, path=slug, ok=-1, body={"name": "Reader", "group3": ["usage.read"]},
+    ),
+    Row("GET", "role", READERS, page=True, path=page_role),
+    Row("POST", "role", ADMINS, page=True, path=page_role, ok=-1, body={"name": "Reader", "group3": ["usage.read"]}),
+    Row("POST", "role_delete", ADMINS, page=True, path=page_role, ok=-1),
+    Row("GET", "access_review", ADMINS, page=True, path=slug),
+    Row("POST", "access_review", ADMINS, page=True, path=slug, ok=-1, body={"next_due": "2000-01-01"}),
+    Row("GET", "access_review_csv", ADMINS, page=True, path=slug),
+    Row("POST", "project_access_give", GRANTED_ADMINS, page=True, path=page_project, ok=-1),
+    Row("POST", "project_access_end", GRANTED_ADMINS, page=True, path=page_project_grant, ok=-1),
+    Row("POST", "team_access_give", GRANTED_ADMINS, page=True, path=page_team, ok=-1),
+    Row("POST", "team_access_end", GRANTED_ADMINS, page=True, path=page_team_grant, ok=-1),
     Row("GET", "teams", GRANTED_READERS, page=True, path=slug),
     Row("POST", "teams", ADMINS, page=True, path=slug, ok=-1, body={"name": "Warp", "once": "a"}),
     Row("GET", "team", GRANTED_READERS, page=True, path=page_team),
