@@ -27,6 +27,7 @@ __all__ = [
     "capabilities_for",
     "default_org_id",
     "member_addresses",
+    "member_count",
     "member_info",
     "member_infos",
     "member_list",
@@ -157,6 +158,11 @@ def member_list(org_id: UUID) -> QuerySet[Membership]:
     with org_scope(org_id):
         rows: QuerySet[Membership] = with_role(Membership.objects.select_related("user"))
     return rows
+
+
+def member_count(org_id: UUID) -> int:
+    """How many people belong to an organisation."""
+    return member_list(org_id).count()
 
 
 def member_infos(org_id: UUID) -> list[MemberInfo]:

@@ -14,6 +14,7 @@ from apps.accounts.contracts import OrgInfo
 from apps.accounts.models import Membership, Organization, OrgStatus, Role
 from apps.accounts.permissions import capabilities_of_role, require_above
 from apps.accounts.role_services import create_role, delete_role, update_role
+from apps.accounts.seats import lock_seats, require_seats
 from apps.audit.services import record
 from apps.core.clock import now
 from apps.core.errors import Conflict, FieldError, NotFound, ValidationFailed
@@ -196,7 +197,9 @@ def _role_ceiling(org_id: UUID, by_user_id: UUID | None, *roles: str) -> None:
 
 @transaction.atomic
 def add_member(*, org_id: UUID, user_id: UUID, role: str, by_user_id: UUID | None = None) -> None:
-    """Make a person a member; :class:`Conflict` where they are one already."""
+    """Make a person a member; :class:`Conflict` where they are one already, :class:`PermissionDenied` where the plan's
+    seats are taken (``plan_limit_reached``)."""
+    lock_seats(org_id)
     org = _locked(org_id)
     _check_role(org_id, role)
     _role_ceiling(org_id, by_user_id, role)
@@ -204,6 +207,7 @@ def add_member(*, org_id: UUID, user_id: UUID, role: str, by_user_id: UUID | Non
     with org_scope(org_id):
         if Membership.objects.filter(user_id=user_id).exists():
             raise Conflict("They are a member already", code="already_member")
+        require_seats(org_id=org_id, wanted=1)
         Membership.objects.create(org_id=org_id, user_id=user_id, role=role)
         _tell_member(org, "member.added", user_id, user.email, after={"role": role})
         publish(type="member.added", org_id=org_id, data={"org_id": str(org_id), "user_id": str(user_id), "role": role})

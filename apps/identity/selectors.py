@@ -10,6 +10,7 @@ from apps.identity.contracts import UserInfo
 from apps.identity.models import User, normalise_email
 
 __all__ = [
+    "normal_email",
     "user_by_email",
     "user_find",
     "user_get",
@@ -31,6 +32,11 @@ def user_info(user: User) -> UserInfo:
         timezone=user.timezone,
         default_org_id=user.default_org_id,
     )
+
+
+def normal_email(email: str) -> str:
+    """The one spelling of an address that is stored and compared."""
+    return normalise_email(email)
 
 
 def user_find(user_id: UUID) -> UserInfo | None:

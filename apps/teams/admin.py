@@ -2,7 +2,7 @@ from django.contrib import admin
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from apps.core.admin import ReadOnlyAdmin
-from apps.teams.models import Team, TeamMembership
+from apps.teams.models import Invitation, Team, TeamMembership
 
 
 @admin.register(Team)
@@ -21,3 +21,15 @@ class TeamMembershipAdmin(ReadOnlyAdmin):
     list_filter = (("org", AutocompleteSelectFilter), ("team", AutocompleteSelectFilter))
     search_fields = ("user__email", "team__name", "org__name")
     ordering = ("-created_at",)
+
+
+@admin.register(Invitation)
+class InvitationAdmin(ReadOnlyAdmin):
+    """Who was asked to join what; the token is not there to be seen."""
+
+    list_display = ("email", "org", "role", "invited_by", "sent_at", "expires_at", "accepted_at", "revoked_at")
+    list_select_related = ("org", "invited_by")
+    list_filter = (("org", AutocompleteSelectFilter),)
+    search_fields = ("email", "org__name")
+    ordering = ("-created_at",)
+    exclude = ("digest",)

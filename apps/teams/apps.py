@@ -6,9 +6,15 @@ class TeamsConfig(AppConfig):
     label = "teams"
 
     def ready(self) -> None:
+        from apps.accounts.ports import RoleUse, promised_seats, register_role_use
         from apps.core.registry import NavItem, StaffOrgPanel, settings_tabs, staff_org_panels
         from apps.teams import events  # noqa: F401 - registers what this app publishes and records
+        from apps.teams.invitation_selectors import InvitedSeats
+        from apps.teams.invitations import count_of_role, replace_role
         from apps.teams.staff import teams_panel
+
+        promised_seats.set(InvitedSeats())
+        register_role_use(RoleUse("invitations", count_of_role, replace_role))
 
         for tab in (
             NavItem("members", "Members", "members", "users", order=20, capability="member.read"),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-__all__ = ["TeamInfo"]
+__all__ = ["InvitationInfo", "Seats", "TeamInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +18,34 @@ class TeamInfo:
     parent_id: UUID | None
     created_at: datetime
     updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationInfo:
+    """An invitation without its token; ``state`` is open, expired, accepted or revoked."""
+
+    id: UUID
+    org_id: UUID
+    email: str
+    role: str
+    team_ids: tuple[UUID, ...]
+    message: str
+    invited_by_id: UUID | None
+    state: str
+    sendings: int
+    sent_at: datetime
+    expires_at: datetime
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Seats:
+    """How many people the plan lets in (None: any number), how many are in, and how many are asked to come."""
+
+    limit: int | None
+    members: int
+    invitations: int
+
+    @property
+    def free(self) -> int | None:
+        return None if self.limit is None else max(0, self.limit - self.members - self.invitations)

@@ -15,6 +15,7 @@ _TYPES: dict[str, dict[str, dict[str, Any]]] = {
     "team.deleted": {"team_id": _ID},
     "team.member_added": {"team_id": _ID, "user_id": _ID},
     "team.member_removed": {"team_id": _ID, "user_id": _ID},
+    "member.invited": {"org_id": _ID, "invitation_id": _ID, "role": _TEXT},
 }
 
 for _name, _properties in _TYPES.items():
@@ -33,5 +34,9 @@ register_actions(
         "team.deleted": "A team was deleted",
         "team.member_added": "A person joined a team",
         "team.member_removed": "A person left a team",
+        "invitation.created": "Somebody was invited by mail",
+        "invitation.resent": "An invitation was sent again, with a new link",
+        "invitation.revoked": "An invitation was taken back",
+        "invitation.accepted": "An invited person joined",
     }
 )

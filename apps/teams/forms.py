@@ -8,7 +8,7 @@ from django import forms
 
 from apps.accounts.contracts import MemberInfo, RoleInfo
 
-__all__ = ["AddMemberForm", "AddToTeamForm", "RoleForm", "TeamForm"]
+__all__ = ["AddToTeamForm", "RoleForm", "TeamForm"]
 
 
 class RoleForm(forms.Form):
@@ -19,21 +19,6 @@ class RoleForm(forms.Form):
     def __init__(self, *args: Any, roles: Iterable[RoleInfo], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["role"].choices = [(role.key, _with_words(role)) for role in roles]  # type: ignore[attr-defined]
-
-
-class AddMemberForm(RoleForm):
-    """Somebody who has an account, by their address."""
-
-    email = forms.EmailField(
-        label="E-mail address", max_length=254, widget=forms.EmailInput(attrs={"autocomplete": "off"}),
-        help_text="They must have an account here with this address. They see the organisation at their next visit.",
-    )  # fmt: skip
-    field_order = ("email", "role")
-
-    def __init__(self, *args: Any, roles: Iterable[RoleInfo], **kwargs: Any) -> None:
-        super().__init__(*args, roles=roles, **kwargs)
-        # What each may do stands beside the form.
-        self.fields["role"].choices = [(role.key, role.name) for role in roles]  # type: ignore[attr-defined]
 
 
 def _with_words(role: RoleInfo) -> str:

@@ -1,12 +1,16 @@
-"""Teams and who is in them."""
+"""Teams and who is in them, and who is asked to join the organisation."""
+
+from datetime import datetime
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from apps.core.basemodels import TimestampedModel
+from apps.core.clock import now
 from apps.core.tenancy import OrgScopedModel
 
-__all__ = ["Team", "TeamMembership"]
+__all__ = ["Invitation", "Team", "TeamMembership"]
 
 
 class Team(TimestampedModel, OrgScopedModel):
@@ -46,3 +50,59 @@ class TeamMembership(TimestampedModel, OrgScopedModel):
 
     def __str__(self) -> str:
         return f"{self.user_id} in {self.team_id}"
+
+
+class Invitation(TimestampedModel, OrgScopedModel):
+    """Somebody is asked to join: by the address that their mail went to, with a role and teams, for a time, once.
+
+    Of its token only the digest is kept; sending it again makes a new token and the old one worthless. An address has
+    one open invitation of an organisation at most.
+    """
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        EXPIRED = "expired"
+        ACCEPTED = "accepted"
+        REVOKED = "revoked"
+
+    org = models.ForeignKey("accounts.Organization", on_delete=models.CASCADE, related_name="+")
+    email = models.EmailField(max_length=254)
+    role = models.CharField(max_length=60)
+    # Teams that are gone when it is accepted are left out, so that deleting one asks nobody.
+    team_ids = ArrayField(models.UUIDField(), default=list)
+    message = models.CharField(max_length=500, blank=True)
+    digest = models.BinaryField(unique=True, max_length=32)
+    # Whose rights bound the role, at the sending and again at the acceptance; none: staff or the system sent it.
+    invited_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, blank=True, related_name="+"
+    )
+    sent_at = models.DateTimeField(default=now)
+    sendings = models.PositiveSmallIntegerField(default=1)
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    accepted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(OrgScopedModel.Meta):
+        ordering = ("-created_at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["org", "email"],
+                condition=models.Q(accepted_at=None, revoked_at=None),
+                name="teams_invitation_one_open",
+            ),
+        )
+        indexes = (models.Index(fields=["org", "-created_at"], name="teams_invitation_org"),)
+
+    def __str__(self) -> str:
+        return self.email
+
+    def state_at(self, moment: datetime) -> str:
+        """What became of it by ``moment``."""
+        if self.accepted_at is not None:
+            return self.State.ACCEPTED.value
+        if self.revoked_at is not None and self.revoked_at < self.expires_at:
+            return self.State.REVOKED.value
+        return self.State.EXPIRED.value if self.expires_at <= moment else self.State.OPEN.value

@@ -11,15 +11,15 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.accounts import selectors as accounts
 from apps.accounts import services as members
-from apps.accounts.contracts import RoleInfo
 from apps.accounts.web import can, capabilities, org_page
 from apps.core.errors import Conflict, MindWeaveError, NotFound, PermissionDenied
 from apps.core.web.forms import add_problem, new_once, sentence, take_once
-from apps.identity import selectors as identity
 from apps.identity.web import user_id_of
 from apps.teams import selectors, services
 from apps.teams.contracts import TeamInfo
-from apps.teams.forms import AddMemberForm, AddToTeamForm, RoleForm, TeamForm
+from apps.teams.forms import AddToTeamForm, RoleForm, TeamForm
+from apps.teams.invitation_selectors import open_count
+from apps.teams.invitation_views import invite_form, invite_one, roles_to_give
 
 __all__ = [
     "member_page",
@@ -33,8 +33,6 @@ __all__ = [
 ]
 
 _PAGE = 25
-# What a person may be given where nothing else was chosen.
-_COMMON_ROLE = "developer"
 
 
 def _require(request: HttpRequest, capability: str) -> None:
@@ -42,24 +40,18 @@ def _require(request: HttpRequest, capability: str) -> None:
         raise PermissionDenied(f"Your role lacks {capability!r} here")
 
 
-def _roles_to_give(request: HttpRequest, roles: list[RoleInfo]) -> list[RoleInfo]:
-    """Those that hold nothing which the reader of the page does not."""
-    held = capabilities(request)
-    return [role for role in roles if role.capabilities <= held]
-
-
 # ---------------------------------------------------------------- members
 @org_page(capability="member.read", title="Members", key="settings", personal=True)
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def members_page(request: HttpRequest) -> HttpResponse:
-    """``/o/<slug>/settings/members``: who belongs to the organisation, and a form that adds somebody."""
+    """``/o/<slug>/settings/members``: who belongs to the organisation, and a form that asks somebody."""
     org = request.org  # type: ignore[attr-defined]
     roles = accounts.roles_of_org(org.id)
-    form = AddMemberForm(request.POST or None, roles=_roles_to_give(request, roles), initial={"role": _COMMON_ROLE})
+    form = invite_form(request, roles, request.POST or None)
     if request.method == "POST":
         _require(request, "member.manage")
-        if form.is_valid() and _add_member(request, form):
+        if form.is_valid() and invite_one(request, form):
             return redirect("members", org.slug)
     text = request.GET.get("q", "").replace("\0", "").strip()[:100]
     asked = request.GET.get("page", "1")
@@ -67,6 +59,7 @@ def members_page(request: HttpRequest) -> HttpResponse:
     page = max(page, 1)
     rows, total = accounts.member_search(org_id=org.id, text=text, start=(page - 1) * _PAGE, limit=_PAGE)
     in_teams = selectors.teams_of(org.id, [row.user_id for row in rows])
+    may_manage = can(request, "member.manage")
     context = {
         "tab": "members",
         "form": form,
@@ -78,28 +71,11 @@ def members_page(request: HttpRequest) -> HttpResponse:
         "before": page - 1 if page > 1 else None,
         "after": page + 1 if page * _PAGE < total else None,
         "roles": roles,
-        "may_manage": can(request, "member.manage"),
+        "may_manage": may_manage,
+        "invited": open_count(org.id) if may_manage else 0,
         "me": user_id_of(request),
     }
     return render(request, "teams/members.html", context, status=400 if form.errors else 200)
-
-
-def _add_member(request: HttpRequest, form: AddMemberForm) -> bool:
-    org = request.org  # type: ignore[attr-defined]
-    email, role = form.cleaned_data["email"], form.cleaned_data["role"]
-    person = identity.user_by_email(email)
-    if person is None:
-        form.add_error(
-            "email", "Nobody has an account with this address. Ask them to sign up with it first; then add them here."
-        )
-        return False
-    try:
-        members.add_member(org_id=org.id, user_id=person.id, role=role, by_user_id=user_id_of(request))
-    except Conflict as error:
-        form.add_error("email", f"{sentence(error)}.")
-        return False
-    messages.success(request, f"{person.label} is now {accounts.role_label(org_id=org.id, role=role)} here.")
-    return True
 
 
 @org_page(capability="member.read", title="Member", key="settings", personal=True)
@@ -111,7 +87,7 @@ def member_page(request: HttpRequest, user_id: UUID) -> HttpResponse:
     member = accounts.member_info(org_id=org.id, user_id=user_id)
     roles = accounts.roles_of_org(org.id)
     own = next(role for role in roles if role.key == member.role)
-    form = RoleForm(request.POST or None, roles=_roles_to_give(request, roles), initial={"role": member.role})
+    form = RoleForm(request.POST or None, roles=roles_to_give(request, roles), initial={"role": member.role})
     if request.method == "POST":
         _require(request, "member.manage")
         if form.is_valid():

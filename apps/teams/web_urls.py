@@ -2,10 +2,24 @@
 
 from django.urls import path
 
-from apps.teams import views
+from apps.teams import invitation_views, invite_views, views
 
 urlpatterns = [
+    path("invite", invite_views.invite_page, name="invite"),
+    path("invite/<str:token>", invite_views.invite_link, name="invite_link"),
     path("o/<slug:slug>/settings/members", views.members_page, name="members"),
+    path("o/<slug:slug>/settings/members/invite", invitation_views.invite_many, name="invite_many"),
+    path("o/<slug:slug>/settings/members/invitations", invitation_views.invitations_page, name="invitations"),
+    path(
+        "o/<slug:slug>/settings/members/invitations/<uuid:invitation_id>/resend",
+        invitation_views.invitation_resend,
+        name="invitation_resend",
+    ),
+    path(
+        "o/<slug:slug>/settings/members/invitations/<uuid:invitation_id>/revoke",
+        invitation_views.invitation_revoke,
+        name="invitation_revoke",
+    ),
     path("o/<slug:slug>/settings/members/<uuid:user_id>", views.member_page, name="member"),
     path("o/<slug:slug>/settings/members/<uuid:user_id>/remove", views.member_remove, name="member_remove"),
     path("o/<slug:slug>/settings/teams", views.teams_page, name="teams"),

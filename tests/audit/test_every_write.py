@@ -36,6 +36,11 @@ EXEMPT = {
     "apps.notify.services.start_reading": "what a person has read is told by nothing else",
     "apps.notify.services.prune_notifications": "retention by the clock; the run of its job is kept",
     "apps.identity.services.prune_sign_ins": "retention by the clock; the run of its job is kept",
+    "apps.sso.services.authenticate_scim_token": "looks, and notes when the token was last used",
+    "apps.sso.services.note_scim_request": "the request is the record",
+    "apps.sso.services.prune_scim_requests": "retention by the clock; the run of its job is kept",
+    "apps.sso.services.forget_assertions": "retention by the clock; the run of its job is kept",
+    "apps.teams.services.prune_invitations": "retention by the clock; the run of its job is kept",
     "apps.usage.services.ingest": "the events are the record, kept in the inbox and then raw",
 }
 

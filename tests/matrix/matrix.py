@@ -36,6 +36,8 @@ class Row:
     public: bool = False
     page: bool = False
     org: bool = True
+    # Open to a token of provisioning of the organisation, and to nothing else.
+    scim: bool = False
 
     @property
     def id(self) -> str:
@@ -102,10 +104,28 @@ def page_key(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
     return {**page_project(cast, made), "key_id": made["key"].id}
 
 
+def invitation(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"org_id": cast.org.id, "invitation_id": made["invitation"]}
+
+
+def page_invitation(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"slug": cast.org.slug, "invitation_id": made["invitation"]}
+
+
 def nothing(name: str) -> Callable[[Cast, dict[str, Any]], dict[str, Any]]:
     """A path to something that does not exist."""
     return lambda cast, made: {name: "01a209e4-215f-7371-be17-514d2bfae41c"}
 
+
+def scim_user(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"scim_user_id": made["scim_user"]}
+
+
+def scim_group(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"group_id": made["scim_group"]}
+
+
+SCIM_PATCH = {"Operations": [{"op": "replace", "value": {"externalId": "00u9"}}]}
 
 ROWS = (
     # --- identity
@@ -143,6 +163,14 @@ ROWS = (
     Row("DELETE", "team-detail", ADMINS, 204, path=team),
     Row("PUT", "team-member", ADMINS, 204, path=lambda c, m: {"team_id": c.team.id, "user_id": c.dora.id}, body={}),
     Row("DELETE", "team-member", ADMINS, 204, path=lambda c, m: {"team_id": c.team.id, "user_id": c.bob.id}),
+    # --- invitations (one was sent a while ago, so that it can be sent again)
+    Row("GET", "invitation-list", ADMINS, path=org),
+    Row("POST", "invitation-list", ADMINS, 201, path=org, body={"email": "new@example.com", "role": "viewer"}),
+    Row("POST", "invitation-file", ADMINS, path=org, body={"csv": "new@example.com,viewer"}),
+    Row("DELETE", "invitation-detail", ADMINS, 204, path=invitation),
+    Row("POST", "invitation-resend", ADMINS, path=invitation),
+    Row("GET", "invitation-token", public=True, ok=404, path=lambda cast, made: {"token": "unknown"}),
+    Row("POST", "invitation-accept", ALL, 404, org=False, path=lambda cast, made: {"token": "unknown"}),
     # --- projects and keys (a developer manages the keys of their team's projects: the cast's project is Bob's team's)
     Row("GET", "project-list", READERS, scope="read", path=org),
     Row("POST", "project-list", ADMINS, 201, path=org, body={"name": "Shuttle"}),
@@ -192,6 +220,33 @@ ROWS = (
     Row("GET", "view-detail", ALL, scope="read", path=view),
     Row("PATCH", "view-detail", ADMINS, path=view, body={"name": "Renamed"}),
     Row("DELETE", "view-detail", ADMINS, 204, path=view),
+    # --- provisioning (SCIM): a token of provisioning alone, of its own organisation
+    Row("GET", "scim-config", scim=True),
+    Row("GET", "scim-described-list", scim=True, path=lambda cast, made: {"kind": "Schemas"}),
+    Row("GET", "scim-described", scim=True, path=lambda cast, made: {"kind": "ResourceTypes", "name": "User"}),
+    Row("GET", "scim-users", scim=True),
+    Row("POST", "scim-users", scim=True, ok=201, body={"userName": "bob@example.com"}),
+    Row("GET", "scim-user", scim=True, path=scim_user),
+    Row("PUT", "scim-user", scim=True, path=scim_user, body={"userName": "dora@example.com"}),
+    Row("PATCH", "scim-user", scim=True, path=scim_user, body=SCIM_PATCH),
+    Row("DELETE", "scim-user", scim=True, ok=204, path=scim_user),
+    Row("GET", "scim-groups", scim=True),
+    Row("POST", "scim-groups", scim=True, ok=201, body={"displayName": "Spinners"}),
+    Row("GET", "scim-group", scim=True, path=scim_group),
+    Row("PUT", "scim-group", scim=True, path=scim_group, body={"displayName": "Weavers"}),
+    Row("PATCH", "scim-group", scim=True, path=scim_group, body=SCIM_PATCH),
+    Row("DELETE", "scim-group", scim=True, ok=204, path=scim_group),
+    *(
+        Row(method, "scim-unknown", scim=True, ok=501, path=lambda cast, made: {"rest": "Me"}, body={})
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+    ),
+    # --- signing in by a provider
+    Row("GET", "sso_login", public=True, page=True),
+    Row("GET", "sso_start", public=True, page=True, ok=404, path=lambda cast, made: {"name": "nobody"}),
+    Row("GET", "sso_callback", public=True, page=True, ok=403),
+    Row("GET", "sso_saml_metadata", public=True, page=True, ok=404, path=nothing("connection_id")),
+    Row("POST", "sso_saml_acs", public=True, page=True, ok=404, path=nothing("connection_id")),
+    Row("GET", "sso_saml_finish", public=True, page=True, ok=404, path=nothing("connection_id")),
     # --- operations
     Row("GET", "health-live", public=True),
     Row("GET", "health-ready", public=True),
@@ -212,6 +267,9 @@ ROWS = (
     Row("GET", "account_confirm", ALL, page=True, org=False),
     Row("GET", "dev_mailbox", public=True, page=True),
     Row("GET", "components", public=True, page=True),
+    Row("GET", "invite_link", public=True, page=True, ok=-1, path=lambda cast, made: {"token": "unknown"}),
+    Row("GET", "invite", public=True, page=True, ok=404),
+    Row("POST", "invite", public=True, page=True, ok=404),
     Row("GET", "welcome", ALL, page=True, org=False, ok=-1),
     Row("POST", "impersonation_end", ALL, 404, page=True, org=False),
     # --- pages of an organisation
@@ -272,6 +330,11 @@ ROWS = (
     Row("POST", "settings_delete", ("owner",), page=True, path=slug, ok=-1, body={"confirm": "wonder-looms"}),
     Row("GET", "members", READERS, page=True, path=slug),
     Row("POST", "members", ADMINS, page=True, path=slug, ok=-1, body={"email": "x@example.com", "role": "viewer"}),
+    Row("GET", "invitations", ADMINS, page=True, path=slug),
+    Row("GET", "invite_many", ADMINS, page=True, path=slug),
+    Row("POST", "invite_many", ADMINS, page=True, path=slug, ok=-1, body={"csv": "new@example.com", "role": "viewer"}),
+    Row("POST", "invitation_resend", ADMINS, page=True, path=page_invitation, ok=-1),
+    Row("POST", "invitation_revoke", ADMINS, page=True, path=page_invitation, ok=-1),
     Row("GET", "member", READERS, page=True, path=page_member),
     Row("POST", "member", ADMINS, page=True, path=page_member, ok=-1, body={"role": "developer"}),
     Row("POST", "member_remove", ADMINS, page=True, path=page_member, ok=-1),

@@ -18,7 +18,8 @@ SLUGS = list(guide.pages())
 HELP = {
     "": "home", "usage": "usage", "costs": "costs", "sessions": "sessions", "events": "events",
     "projects": "projects-and-keys", "projects/fleet-api": "projects-and-keys", "connect": "connect",
-    "settings": "settings", "settings/members": "settings#members", "settings/teams": "settings#teams",
+    "settings": "settings", "settings/members": "members", "settings/members/invitations": "members#invitations",
+    "settings/members/invite": "members#invitations", "settings/teams": "members#teams",
     "settings/tags": "settings#tags", "settings/prices": "settings#prices",
 }  # fmt: skip
 

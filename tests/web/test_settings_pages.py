@@ -134,23 +134,18 @@ def test_another_organisation_looks_like_none(cast: Cast, path: str) -> None:
 
 
 # ---------------------------------------------------------------- members
-def test_somebody_with_an_account_is_added_once(cast: Cast) -> None:
-    person("nora")
+def test_somebody_is_invited_once_and_a_member_is_not(cast: Cast) -> None:
     form = {"email": "Nora@Loom.test", "role": "developer"}
     answer = cast.owner.post(cast.url("settings/members"), form, follow=True)
-    assert "Nora is now developer here." in text_of(answer)
+    assert "nora@loom.test was asked to join as developer." in text_of(answer)
     again = cast.owner.post(cast.url("settings/members"), form)
     assert again.status_code == 400
-    assert "They are a member already" in text_of(again)
-    assert len([one for one in accounts.member_infos(cast.org.id) if one.name == "Nora"]) == 1
-    assert [entry.target_label for entry in trail("member.added")][-1] == "nora@loom.test"
-
-
-def test_somebody_without_an_account_is_not_added_and_that_is_said(cast: Cast) -> None:
-    answer = cast.owner.post(cast.url("settings/members"), {"email": "new@loom.test", "role": "viewer"})
-    assert answer.status_code == 400
-    assert "Ask them to sign up with it first" in text_of(answer)
+    assert "They have an open invitation" in text_of(again)
+    member_already = cast.owner.post(cast.url("settings/members"), {"email": "vic@loom.test", "role": "viewer"})
+    assert member_already.status_code == 400
+    assert "They are a member already" in text_of(member_already)
     assert len(accounts.member_infos(cast.org.id)) == 3
+    assert [entry.target_label for entry in trail("invitation.created")] == ["nora@loom.test"]
 
 
 def test_an_admin_gives_no_role_above_their_own(cast: Cast) -> None:
