@@ -8,7 +8,9 @@ class ProjectsConfig(AppConfig):
     def ready(self) -> None:
         from apps.core.registry import NavItem, StaffOrgPanel, nav, project_tabs, settings_tabs, staff_org_panels
         from apps.projects import events, notifications  # noqa: F401 - events registers what this app publishes
+        from apps.projects.permissions import check_place
         from apps.projects.staff import projects_panel
+        from apps.teams.ports import place_checks
 
         notifications.register()
         item = NavItem(
@@ -22,4 +24,5 @@ class ProjectsConfig(AppConfig):
             NavItem("settings", "Settings", "project_settings", "settings", order=30, capability="project.read"),
         ):
             project_tabs.register(tab)
+        place_checks.append(check_place)
         staff_org_panels.register(StaffOrgPanel("projects", "Projects", projects_panel, order=30))

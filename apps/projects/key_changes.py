@@ -43,9 +43,7 @@ def update_api_key(
         if key is None:
             raise NotFound()
         lifts_limit = changes.get("rate_limit_per_minute", key.rate_limit_per_minute) == 0
-        require_keys(
-            org_id=org_id, user_id=by_user_id, team_id=key.project.team_id, scopes=key.scopes, unlimited=lifts_limit
-        )
+        require_keys(org_id=org_id, user_id=by_user_id, project_id=project_id, scopes=key.scopes, unlimited=lifts_limit)
         require_version(if_match, selectors.key_info(key).version)
         if key.revoked_at is not None:
             raise Conflict("A revoked key stays as it was", code="key_revoked")
@@ -79,7 +77,7 @@ def _checked(key: ApiKey, changes: dict[str, Any], by_user_id: UUID | None) -> d
         check_name(changes["name"], "key")
         out["name"] = changes["name"].strip()
     if "owner_id" in changes and changes["owner_id"] != key.owner_id:
-        check_owner(key.org_id, changes["owner_id"], by_user_id)
+        check_owner(key.org_id, key.project_id, changes["owner_id"], by_user_id)
     if "team_id" in changes:
         check_team(key.org_id, changes["team_id"], "key")
     if "environment" in changes and changes["environment"] != key.environment:

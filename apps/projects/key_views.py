@@ -19,6 +19,7 @@ from apps.core.web.forms import add_problem, new_once, sentence, take_once
 from apps.identity.selectors import users_by_ids
 from apps.identity.web import step_up_required, user_id_of
 from apps.projects import selectors, services
+from apps.projects.access import granted_here
 from apps.projects.contracts import ApiKeyInfo, ProjectInfo
 from apps.projects.forms import OVERLAPS, SCOPE_WORDS, KeyChangeForm, KeyPolicyForm
 from apps.projects.key_book import FILTERS, KeyRow, key_rows, words_of_filter
@@ -31,7 +32,7 @@ __all__ = ["key_page", "key_revoke", "key_rotate", "keys_csv", "keys_page"]
 
 
 # ---------------------------------------------------------------- one key
-@org_page(capability="key.read", title="Key", key="projects", personal=True)
+@org_page(capability="key.read", title="Key", key="projects", personal=True, granted=granted_here)
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def key_page(request: HttpRequest, project_slug: str, key_id: UUID) -> HttpResponse:
@@ -99,12 +100,12 @@ def _show_key(request: HttpRequest, project: ProjectInfo, key: ApiKeyInfo, form:
         "once": new_once(),
         "overlaps": OVERLAPS,
         "may_manage": project.archived_at is None
-        and may_manage_keys(org_id=org.id, user_id=user_id_of(request), team_id=project.team_id),
+        and may_manage_keys(org_id=org.id, user_id=user_id_of(request), project_id=project.id),
     }
     return render(request, "projects/key.html", context, status=400 if form.errors else 200)
 
 
-@org_page(capability="key.manage", title="Keys", key="projects")
+@org_page(capability="key.manage", title="Keys", key="projects", granted=granted_here)
 @require_POST
 def key_revoke(request: HttpRequest, project_slug: str, key_id: UUID) -> HttpResponse:
     """Revoke a key: dead on every process within a second."""
@@ -115,7 +116,7 @@ def key_revoke(request: HttpRequest, project_slug: str, key_id: UUID) -> HttpRes
     return redirect("project", org.slug, project.slug)
 
 
-@org_page(capability="key.manage", title="Keys", key="projects", personal=True)
+@org_page(capability="key.manage", title="Keys", key="projects", personal=True, granted=granted_here)
 @never_cache
 @require_POST
 def key_rotate(request: HttpRequest, project_slug: str, key_id: UUID) -> HttpResponse:

@@ -11,6 +11,7 @@ from apps.core.errors import MindWeaveError, PermissionDenied
 from apps.core.etags import etag
 from apps.core.web.forms import add_problem, sentence
 from apps.projects import selectors, services
+from apps.projects.access import granted_here
 from apps.projects.contracts import ProjectInfo
 from apps.projects.forms import ProjectChangeForm, SettingsForm
 from apps.projects.pages import project_by_slug, project_head
@@ -20,7 +21,7 @@ from apps.teams.selectors import team_names
 __all__ = ["project_archive", "project_edit", "project_settings_page", "project_unarchive", "project_usage_page"]
 
 
-@org_page(capability="project.read", title="Project", key="projects")
+@org_page(capability="project.read", title="Project", key="projects", granted=granted_here)
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def project_settings_page(request: HttpRequest, project_slug: str) -> HttpResponse:
@@ -67,7 +68,7 @@ def _show(
     return render(request, "projects/settings.html", context, status=status)
 
 
-@org_page(capability="project.manage", title="Project", key="projects")
+@org_page(capability="project.manage", title="Project", key="projects", granted=granted_here)
 @never_cache
 @require_POST
 def project_edit(request: HttpRequest, project_slug: str) -> HttpResponse:
@@ -87,7 +88,7 @@ def project_edit(request: HttpRequest, project_slug: str) -> HttpResponse:
     return _show(request, project, SettingsForm(present=present, org_days=org.raw_retention_days), edit)
 
 
-@org_page(capability="project.manage", title="Project", key="projects")
+@org_page(capability="project.manage", title="Project", key="projects", granted=granted_here)
 @require_POST
 def project_archive(request: HttpRequest, project_slug: str) -> HttpResponse:
     """Archive a project: its keys are refused within a second, its usage stays."""
@@ -98,7 +99,7 @@ def project_archive(request: HttpRequest, project_slug: str) -> HttpResponse:
     return redirect("project_settings", org.slug, project.slug)
 
 
-@org_page(capability="project.manage", title="Project", key="projects")
+@org_page(capability="project.manage", title="Project", key="projects", granted=granted_here)
 @require_POST
 def project_unarchive(request: HttpRequest, project_slug: str) -> HttpResponse:
     """Take a project out of the archive: its keys that still live work again."""
@@ -113,7 +114,7 @@ def project_unarchive(request: HttpRequest, project_slug: str) -> HttpResponse:
     return redirect("project_settings", org.slug, project.slug)
 
 
-@org_page(capability="project.read", title="Project", key="projects")
+@org_page(capability="project.read", title="Project", key="projects", granted=granted_here)
 @never_cache
 @require_safe
 def project_usage_page(request: HttpRequest, project_slug: str) -> HttpResponse:

@@ -15,6 +15,7 @@ from apps.core.web.forms import add_problem, new_once
 from apps.identity.selectors import users_by_ids
 from apps.identity.web import step_up_required, user_id_of
 from apps.projects import selectors, services
+from apps.projects.access import granted_here, granted_some
 from apps.projects.contracts import ApiKeyInfo, ProjectInfo
 from apps.projects.forms import OVERLAPS, SCOPE_WORDS, KeyForm, ProjectForm
 from apps.projects.pages import people_to_choose, project_by_slug, project_head
@@ -25,7 +26,7 @@ from apps.teams.selectors import team_names
 __all__ = ["project_page", "projects_page", "show_project"]
 
 
-@org_page(capability="project.read", title="Projects", key="projects")
+@org_page(capability="project.read", title="Projects", key="projects", granted=granted_some)
 @require_http_methods(["GET", "HEAD", "POST"])
 def projects_page(request: HttpRequest) -> HttpResponse:
     """The projects of the organisation, and a form for a new one."""
@@ -44,6 +45,8 @@ def projects_page(request: HttpRequest) -> HttpResponse:
                 messages.success(request, f"Project {made.name} was made.")
                 return redirect("project", org.slug, made.slug)
     rows = _project_rows(org.id, teams)
+    if "project.read" not in request.membership.capabilities:  # type: ignore[attr-defined]
+        rows = [row for row in rows if row["project"].id in request.granted_projects]  # type: ignore[attr-defined]
     context = {"form": form, "rows": rows, "may_manage": can(request, "project.manage")}
     return render(request, "projects/list.html", context, status=400 if form.errors else 200)
 
@@ -69,7 +72,7 @@ def _project_rows(org_id: UUID, teams: dict[UUID, str]) -> list[dict[str, Any]]:
     return rows
 
 
-@org_page(capability="project.read", title="Project", key="projects", personal=True)
+@org_page(capability="project.read", title="Project", key="projects", personal=True, granted=granted_here)
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def project_page(request: HttpRequest, project_slug: str) -> HttpResponse:
@@ -145,7 +148,7 @@ def show_project(
         "overlaps": OVERLAPS,
         "snippets": snippets(base_url=public_url(request), token=made[1] if made else None),
         "may_manage": project.archived_at is None
-        and may_manage_keys(org_id=org.id, user_id=user_id_of(request), team_id=project.team_id),
+        and may_manage_keys(org_id=org.id, user_id=user_id_of(request), project_id=project.id),
     }
     return render(request, "projects/detail.html", context, status=400 if form.errors else 200)
 
