@@ -68,6 +68,8 @@ def _change(request: HttpRequest, project: ProjectInfo, form: KeyChangeForm) -> 
             if_match=etag(version) if version else None,
             by_user_id=user_id_of(request),
         )
+    except PermissionDenied:
+        raise
     except MindWeaveError as error:
         for item in error.errors:
             item["pointer"] = _FIELDS.get(item["pointer"], item["pointer"])

@@ -42,12 +42,12 @@ def project_head(request: HttpRequest, project: ProjectInfo, tab: str) -> dict[s
 
 
 def people_to_choose(request: HttpRequest, *, besides: UUID | None = None) -> list[tuple[UUID, str]]:
-    """Whom the reader may make a key for, besides themselves: everybody for those who manage projects, else nobody.
+    """Whom the reader may make a key for, besides themselves: everybody for those who manage it, else nobody.
 
     ``besides`` may be chosen in any case: whose it is already.
     """
     org, me = request.org, user_id_of(request)  # type: ignore[attr-defined]
-    every = can(request, "project.manage")
+    every = can(request, "project.manage") and can(request, "member.read")
     if not every and besides is None:
         return []
     return [
