@@ -6,4 +6,7 @@ class IdentityConfig(AppConfig):
     label = "identity"
 
     def ready(self) -> None:
-        from apps.identity import events, rotation  # noqa: F401 - they register what this app publishes and encrypts
+        from apps.core import stepup
+        from apps.identity import book, events, rotation  # noqa: F401 - they register what this app publishes and encrypts
+
+        stepup.proofs.set(book)
