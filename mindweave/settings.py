@@ -215,6 +215,8 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
+# Of one caller (a person, a key without a limit of its own, an address); 0: no limit. Signing in has limits of its own.
+API_REQUESTS_PER_MINUTE = env_int("API_REQUESTS_PER_MINUTE", 600)
 MAX_BODY_BYTES = env_int("MAX_BODY_BYTES", 10 * 1024 * 1024)
 MAX_INFLATED_BYTES = env_int("MAX_INFLATED_BYTES", 64 * 1024 * 1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
@@ -269,6 +271,12 @@ USAGE_IMPORT_MAX_INFLATED_BYTES = env_int("USAGE_IMPORT_MAX_INFLATED_BYTES", 32 
 USAGE_IMPORT_PATIENCE_SECONDS = env_int("USAGE_IMPORT_PATIENCE_SECONDS", 15 * 60)
 # Events a second that one live socket shows; what is more is counted and said.
 USAGE_LIVE_EVENTS_A_SECOND = env_int("USAGE_LIVE_EVENTS_A_SECOND", 200)
+
+# ------------------------------------------------------------------ single sign-on
+# Name servers that are asked for the records that prove a domain (address or address:port); empty: the system's.
+SSO_DNS_SERVERS = env_list("SSO_DNS_SERVERS")
+# For how long a domain stays proved while its record is missing.
+SSO_DOMAIN_GRACE_DAYS = env_int("SSO_DOMAIN_GRACE_DAYS", 7)
 
 # ------------------------------------------------------------------ upstreams
 ANTHROPIC_UPSTREAM_URL = env_value("ANTHROPIC_UPSTREAM_URL", "https://api.anthropic.com")

@@ -118,9 +118,6 @@ def test_a_person_who_was_deactivated_cannot_sign_in_and_their_tokens_are_dead(a
     token = login().json()["access_token"]
     User.objects.update(is_active=False)
     assert login().json()["code"] == "invalid_credentials"
-    from apps.identity.authentication import forget_sessions
-
-    forget_sessions()
     assert Api(token=token).get("/auth/me").status_code == 401
 
 
@@ -194,7 +191,6 @@ def test_ending_all_sessions_ends_those_of_the_web_and_of_nobody_else(alice) -> 
     web, other = Api(alice), Api(bob)
     tokens = Api(token=login().json()["access_token"])
     assert services.end_all_sessions(user_id=alice.id, reason="ended_by_staff") == 2
-    services.forget_sessions()
     assert web.get("/auth/me").status_code == tokens.get("/auth/me").status_code == 401
     assert other.get("/auth/me").status_code == 200
     assert [event["reason"] for event in published("user.session.invalid")] == ["ended_by_staff"]

@@ -30,6 +30,9 @@ CROSSING = {
     "apps/projects/selectors.py",  # a key or a path says which organisation it is of
     "apps/scheduler/background.py",  # tasks of no organisation
     "apps/scheduler/services.py",  # scheduled jobs
+    "apps/sso/selectors.py",  # an address or a path of signing in names no organisation
+    "apps/sso/services/enforcement.py",  # a person signs in without naming one
+    "apps/sso/services/tokens.py",  # a token of provisioning says which organisation it is of
     "apps/teams/invitation_selectors.py",  # a mail's token says which invitation it is of
     "apps/teams/selectors.py",  # a path says which organisation it is of
     "apps/usage/drain/dims.py",  # the drain

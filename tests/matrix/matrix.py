@@ -36,6 +36,8 @@ class Row:
     public: bool = False
     page: bool = False
     org: bool = True
+    # Open to a token of provisioning of the organisation, and to nothing else.
+    scim: bool = False
 
     @property
     def id(self) -> str:
@@ -114,6 +116,16 @@ def nothing(name: str) -> Callable[[Cast, dict[str, Any]], dict[str, Any]]:
     """A path to something that does not exist."""
     return lambda cast, made: {name: "01a209e4-215f-7371-be17-514d2bfae41c"}
 
+
+def scim_user(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"scim_user_id": made["scim_user"]}
+
+
+def scim_group(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"group_id": made["scim_group"]}
+
+
+SCIM_PATCH = {"Operations": [{"op": "replace", "value": {"externalId": "00u9"}}]}
 
 ROWS = (
     # --- identity
@@ -208,6 +220,33 @@ ROWS = (
     Row("GET", "view-detail", ALL, scope="read", path=view),
     Row("PATCH", "view-detail", ADMINS, path=view, body={"name": "Renamed"}),
     Row("DELETE", "view-detail", ADMINS, 204, path=view),
+    # --- provisioning (SCIM): a token of provisioning alone, of its own organisation
+    Row("GET", "scim-config", scim=True),
+    Row("GET", "scim-described-list", scim=True, path=lambda cast, made: {"kind": "Schemas"}),
+    Row("GET", "scim-described", scim=True, path=lambda cast, made: {"kind": "ResourceTypes", "name": "User"}),
+    Row("GET", "scim-users", scim=True),
+    Row("POST", "scim-users", scim=True, ok=201, body={"userName": "bob@example.com"}),
+    Row("GET", "scim-user", scim=True, path=scim_user),
+    Row("PUT", "scim-user", scim=True, path=scim_user, body={"userName": "dora@example.com"}),
+    Row("PATCH", "scim-user", scim=True, path=scim_user, body=SCIM_PATCH),
+    Row("DELETE", "scim-user", scim=True, ok=204, path=scim_user),
+    Row("GET", "scim-groups", scim=True),
+    Row("POST", "scim-groups", scim=True, ok=201, body={"displayName": "Spinners"}),
+    Row("GET", "scim-group", scim=True, path=scim_group),
+    Row("PUT", "scim-group", scim=True, path=scim_group, body={"displayName": "Weavers"}),
+    Row("PATCH", "scim-group", scim=True, path=scim_group, body=SCIM_PATCH),
+    Row("DELETE", "scim-group", scim=True, ok=204, path=scim_group),
+    *(
+        Row(method, "scim-unknown", scim=True, ok=501, path=lambda cast, made: {"rest": "Me"}, body={})
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+    ),
+    # --- signing in by a provider
+    Row("GET", "sso_login", public=True, page=True),
+    Row("GET", "sso_start", public=True, page=True, ok=404, path=lambda cast, made: {"name": "nobody"}),
+    Row("GET", "sso_callback", public=True, page=True, ok=403),
+    Row("GET", "sso_saml_metadata", public=True, page=True, ok=404, path=nothing("connection_id")),
+    Row("POST", "sso_saml_acs", public=True, page=True, ok=404, path=nothing("connection_id")),
+    Row("GET", "sso_saml_finish", public=True, page=True, ok=404, path=nothing("connection_id")),
     # --- operations
     Row("GET", "health-live", public=True),
     Row("GET", "health-ready", public=True),

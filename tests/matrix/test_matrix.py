@@ -20,6 +20,8 @@ from apps.notify.contracts import Draft
 from apps.notify.selectors import latest_notes
 from apps.notify.services import tell
 from apps.projects.services import revoke_api_key
+from apps.sso.scim.resources import read_user
+from apps.sso.services import create_scim_group, create_scim_token, create_scim_user, revoke_scim_token
 from apps.teams.models import Invitation
 from apps.teams.services import invite_member
 from apps.usage.pricing.book import TOKEN_KINDS
@@ -77,6 +79,10 @@ def made(cast: Cast) -> dict[str, Any]:
         units=dict.fromkeys(TOKEN_KINDS, Decimal(1)),
     )  # fmt: skip
     view = create_view(org_id=cast.org.id, user_id=cast.alice.id, page="usage", name="Ours", query="", is_shared=True)
+    of_scim, scim = create_scim_token(org_id=cast.org.id, name="Okta")
+    dead_of_scim, dead_scim = create_scim_token(org_id=cast.org.id, name="Old")
+    revoke_scim_token(org_id=cast.org.id, token_id=dead_of_scim.id)
+    scim_user = create_scim_user(org_id=cast.org.id, values=read_user({"userName": "dora@example.com"}))
     role = create_role(org_id=cast.org.id, name="Auditor", capabilities=["usage.read", "audit.read"])
     told = uuid4()
     tell(org_ids=[cast.org.id], kind="test", drafts=[Draft(title="Something happened")], event_id=told)
@@ -95,6 +101,12 @@ def made(cast: Cast) -> dict[str, Any]:
         "bare": bare_token,
         "dead": dead_token,
         "bare_key": bare,
+        "scim": scim,
+        "scim_token": of_scim.id,
+        "dead_scim": dead_scim,
+        "their_scim": create_scim_token(org_id=cast.elsewhere.id, name="Theirs")[1],
+        "scim_user": scim_user,
+        "scim_group": create_scim_group(org_id=cast.org.id, name="Weavers", external_id="", member_ids=None),
     }
 
 
@@ -104,6 +116,9 @@ def test_everybody_gets_what_the_matrix_says(row: Row, cast: Cast, made: dict[st
     if row.public:
         for who in ("nobody", "owner", "stranger"):
             check(row, ask(people[who], row, cast, made), who)
+        return
+    if row.scim:
+        provisioning(row, cast, made, people)
         return
     nobody = ask(people["nobody"], row, cast, made)
     if row.page:
@@ -125,6 +140,18 @@ def test_everybody_gets_what_the_matrix_says(row: Row, cast: Cast, made: dict[st
             # Their existence is not told: the same answer as for what does not exist.
     if not row.page:
         keys(row, cast, made)
+
+
+def provisioning(row: Row, cast: Cast, made: dict[str, Any], people: dict[str, Api]) -> None:
+    """A token of provisioning, and nothing else; one of another organisation sees nothing of this one."""
+    for who in (*people.values(), Api(token=made["full"]), Api(token=made["dead_scim"])):
+        answer = ask(who, row, cast, made)
+        assert answer.status_code == 401, (answer.status_code, answer.content[:300])
+        assert "WWW-Authenticate" in answer
+    check(row, ask(Api(token=made["scim"]), row, cast, made), "token")
+    if {"scim_user_id", "group_id"} & set(row.path(cast, made)):
+        answer = ask(Api(token=made["their_scim"]), row, cast, made)
+        assert answer.status_code == 404, (answer.status_code, answer.content[:300])
 
 
 def keys(row: Row, cast: Cast, made: dict[str, Any]) -> None:
@@ -174,6 +201,9 @@ def test_what_is_refused_does_not_happen(cast: Cast, made: dict[str, Any]) -> No
     assert _counts() == before
 
 
+OWNED = {"accounts", "analytics", "notify", "teams", "projects", "sso", "usage", "events"}
+
+
 def _counts() -> dict[str, int]:
     from django.apps import apps
 
@@ -183,8 +213,7 @@ def _counts() -> dict[str, int]:
         return {
             model._meta.label: model._default_manager.count()
             for model in apps.get_models()
-            if model._meta.app_label in {"accounts", "analytics", "notify", "teams", "projects", "usage", "events"}
-            and model._meta.managed
+            if model._meta.app_label in OWNED and model._meta.managed
         }
 
 

@@ -17,6 +17,9 @@ SPECIAL: dict[tuple[str, str], Any] = {
     ("usage_price", "valid_to"): lambda n: None,
     # What was not encrypted cannot be decrypted, and whatever is related to a connection reads it whole.
     ("sso_connection", "client_secret"): lambda n: None,
+    ("sso_connection", "sp_key"): lambda n: None,
+    ("sso_connection", "test_answer"): lambda n: None,
+    ("sso_usedassertion", "answer"): lambda n: None,
     ("projects_projectsettings", "metadata_salt"): lambda n: None,
 }
 _VALUES: dict[str, Any] = {

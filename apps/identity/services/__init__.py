@@ -1,6 +1,5 @@
 """Writes of identity: registering, signing in and out, refresh tokens, signing keys."""
 
-from apps.identity.book import forget_sessions
 from apps.identity.services.ending import end_all_sessions, end_session, logout, logout_web, prune_sign_ins
 from apps.identity.services.passwords import check_password
 from apps.identity.services.people import register, registration_problems
@@ -22,7 +21,6 @@ __all__ = [
     "check_password",
     "end_all_sessions",
     "end_session",
-    "forget_sessions",
     "login",
     "login_web",
     "logout",
