@@ -90,11 +90,13 @@ def _empty_redis() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _empty_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+def _empty_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nor its keys and sign-ins, which each process remembers for a moment.
 
     Sign-ins are asked for by every request here, so that the number of queries does not depend on the time it takes.
     """
+    from apps.audit.keys import forget_cached_keys
+    from apps.audit.signing import forget_signing_keys as forget_sealing_keys
     from apps.identity import book
     from apps.identity.book import forget_sessions
     from apps.identity.jwt import forget_keys as forget_signing_keys
@@ -103,7 +105,11 @@ def _empty_caches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(book, "_CACHE_SECONDS", 0.0)
     forget_sessions()
     forget_signing_keys()
+    forget_sealing_keys()
     forget_keys()
+    yield
+    # Its connection would keep the database of the tests from being removed.
+    forget_cached_keys()
 
 
 @pytest.fixture(autouse=True)

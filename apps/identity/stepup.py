@@ -1,12 +1,28 @@
 """Showing a credential again, in a sign-in that goes on: what sensitive actions ask for."""
 
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
 from django.http import HttpRequest
+from django_otp import login as otp_login
 
+from apps.audit.services import record
+from apps.core.contracts import Actor
 from apps.core.errors import NotAuthenticated
-from apps.identity import services
+from apps.identity import services, webauthn
+from apps.identity.mfa import device_of
 from apps.identity.models import User
+from apps.identity.services.signing_in import mark_shown
 
-__all__ = ["confirm_web", "show_code", "show_password"]
+__all__ = ["confirm", "max_age", "note_proof", "show_code", "show_key", "show_password"]
+
+
+def max_age() -> int:
+    """For how many seconds a credential that was shown counts."""
+    minutes: int = settings.STEP_UP_MINUTES
+    return minutes * 60
 
 
 def show_password(*, user: User, password: str, ip: str | None) -> str:
@@ -22,6 +38,34 @@ def show_code(*, user: User, code: str) -> str:
     return "mfa"
 
 
-def confirm_web(*, request: HttpRequest, user: User, method: str) -> None:
-    """Note in the cookie session's sign-in that its person showed ``method`` just now."""
-    services.note_shown_web(request=request, user=user, method=method)
+def show_key(*, user: User, token: str, credential: dict[str, Any]) -> str:
+    """Check a security key or passkey of theirs; :class:`NotAuthenticated` where it does not answer as it must."""
+    webauthn.finish_proof(user=user, token=token, credential=credential)
+    return "mfa"
+
+
+@transaction.atomic
+def confirm(*, request: HttpRequest, actor: Actor, user: User, method: str) -> datetime:
+    """Note in the caller's sign-in that they showed ``method`` just now; returns when that was."""
+    moment = _note(request, actor, user, method)
+    record(
+        action="user.confirmed", org_id=None, target_type="user", target_id=user.pk, target_label=user.email,
+        after={"method": method},
+    )  # fmt: skip
+    return moment
+
+
+@transaction.atomic
+def note_proof(*, request: HttpRequest, actor: Actor, user: User) -> None:
+    """Enrolling a factor proves it: the sign-in it was enrolled in counts as one with a second factor."""
+    _note(request, actor, user, "mfa")
+
+
+def _note(request: HttpRequest, actor: Actor, user: User, method: str) -> datetime:
+    if actor.session_id is None:
+        raise NotAuthenticated()
+    moment = mark_shown(request=request, session_id=actor.session_id, user=user, method=method)
+    if method == "mfa" and hasattr(request, "sign_in") and (device := device_of(user)):
+        # The staff admin asks django-otp, and has nothing left to ask for.
+        otp_login(request, device)
+    return moment

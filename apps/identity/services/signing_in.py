@@ -1,6 +1,7 @@
 """Signing in, over the API and in a browser, and showing a credential again."""
 
 from dataclasses import replace
+from datetime import datetime
 from uuid import UUID
 
 from django.contrib.auth import login as django_login
@@ -17,7 +18,7 @@ from apps.core.errors import NotAuthenticated
 from apps.core.ratelimit import Limit, enforce, give_back
 from apps.events.services import publish
 from apps.identity import jwt
-from apps.identity.book import HELD, Facts, facts_of, forget_sessions, hold, open_sign_in
+from apps.identity.book import HELD, facts_of, forget_sessions, hold, open_sign_in
 from apps.identity.contracts import TokenPair
 from apps.identity.factors import use_code
 from apps.identity.models import FactorDevice, SignIn, User
@@ -25,7 +26,7 @@ from apps.identity.selectors import user_has_second_factor
 from apps.identity.services.passwords import check_password
 from apps.identity.services.tokens import issue_pair
 
-__all__ = ["MfaRequired", "login", "login_web", "note_shown", "note_shown_web", "start_sign_in", "valid_second_factor",
+__all__ = ["MfaRequired", "login", "login_web", "mark_shown", "start_sign_in", "valid_second_factor",
            "verify_second_factor"]  # fmt: skip
 
 _SECOND_FACTOR = Limit("second-factor", 8, 300)
@@ -106,7 +107,9 @@ def login_web(*, request: HttpRequest, user: User, method: str = "password") -> 
     before = request.session.get(HELD)
     with transaction.atomic():
         django_login(request, user, backend="django.contrib.auth.backends.ModelBackend")
-        if method.endswith("+mfa") and (device := FactorDevice.objects.filter(user=user, confirmed=True).first()):
+        if {"mfa", "passkey"} & set(method.split("+")) and (
+            device := FactorDevice.objects.filter(user=user, confirmed=True).first()
+        ):
             # The staff admin asks django-otp, and has nothing left to ask for.
             otp_login(request, device)
         if before is not None:
@@ -127,34 +130,21 @@ def _by(request: HttpRequest, row: SignIn) -> None:
 
 
 # ---------------------------------------------------------------- showing a credential again
-@transaction.atomic
-def note_shown(*, session_id: UUID, user: User, method: str) -> Facts:
-    """Note in a sign-in, of either kind, that its person showed ``method`` just now; returns what is known of it then.
+def mark_shown(*, request: HttpRequest, session_id: UUID, user: User, method: str) -> datetime:
+    """Write into the caller's sign-in, of either kind, that its person showed ``method`` just now; returns when.
 
-    Raises :class:`NotAuthenticated` where it has ended or is not theirs.
+    The id of a cookie session is rotated. Raises :class:`NotAuthenticated` where the sign-in has ended or is not
+    theirs. Belongs into the caller's transaction, which leaves the entry of the trail.
     """
     row = SignIn.objects.select_for_update().filter(pk=session_id, user=user, ended_at=None).first()
     if row is None:
         raise NotAuthenticated("This sign-in has ended", code="session_ended")
-    row.authenticated_at, row.methods = now(), sorted({*row.methods, method})
+    row.authenticated_at = moment = now()
+    row.methods = sorted({*row.methods, method})
     row.save(update_fields=["authenticated_at", "methods"])
-    record(
-        action="user.confirmed", org_id=None, target_type="user", target_id=user.pk, target_label=user.email,
-        after={"method": method},
-    )  # fmt: skip
     transaction.on_commit(forget_sessions)
-    return facts_of(row)
-
-
-def note_shown_web(*, request: HttpRequest, user: User, method: str) -> None:
-    """:func:`note_shown` of the cookie session's sign-in; rotates the session's id."""
-    facts: Facts | None = getattr(request, "sign_in", None)
-    if facts is None:
-        raise NotAuthenticated()
-    with transaction.atomic():
-        facts = note_shown(session_id=facts.id, user=user, method=method)
+    if row.kind == SignIn.Kind.WEB:
         request.session.cycle_key()
-        shown = facts.authenticated_at
-        request.session[HELD] = {"id": str(facts.id), "at": shown.timestamp() if shown else 0.0}
-        request.sign_in = facts  # type: ignore[attr-defined]
+        _by(request, row)
         set_actor(user_actor(user, request))
+    return moment

@@ -14,7 +14,7 @@ KNOWN_SINCE = "UPDATE identity_signin SET authenticated_at = created_at, methods
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("identity", "0002_factor_device"),
+        ("identity", "0003_factors_and_providers"),
     ]
 
     operations = [
