@@ -4,43 +4,41 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
-from django.views.decorators.http import require_POST
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.accounts import selectors as accounts
 from apps.accounts.grants_forms import GrantForm
 from apps.accounts.web import org_page
-from apps.core.errors import MindWeaveError, NotFound
+from apps.core.errors import MindWeaveError
 from apps.core.web.forms import sentence
 from apps.identity.web import user_id_of
-from apps.projects import selectors, services
+from apps.projects import services
 from apps.projects.access import granted_here
-from apps.projects.contracts import PROJECT_RIGHTS, ProjectInfo
+from apps.projects.contracts import PROJECT_RIGHTS
+from apps.projects.pages import project_by_slug, project_head
 from apps.teams.selectors import team_names
 
-__all__ = ["project_access_end", "project_access_give"]
-
-
-def _project(org_id: UUID, slug: str) -> ProjectInfo:
-    project = selectors.project_list(org_id, archived=True).filter(slug=slug).first()
-    if project is None:
-        raise NotFound()
-    return selectors.project_info(project)
+__all__ = ["project_access_end", "project_access_page"]
 
 
 @org_page(capability="project.manage", title="Access", key="projects", personal=True, granted=granted_here)
-@require_POST
-def project_access_give(request: HttpRequest, project_slug: str) -> HttpResponse:
-    """Say what a member or a team may do with the project."""
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def project_access_page(request: HttpRequest, project_slug: str) -> HttpResponse:
+    """Who was given what on the project, and a form by which a member or a team is given it."""
     org = request.org  # type: ignore[attr-defined]
-    project = _project(org.id, project_slug)
+    project = project_by_slug(org.id, project_slug)
+    if request.method != "POST":
+        return render(request, "projects/access.html", project_head(request, project, "access"))
     form = GrantForm(
         request.POST, kind=PROJECT_RIGHTS, held=frozenset(PROJECT_RIGHTS.capabilities),
         people=accounts.member_infos(org.id), teams=team_names(org.id).items(),
     )  # fmt: skip
     if not form.is_valid():
         messages.error(request, "Choose a member or a team, and at least one thing that they may do.")
-        return redirect("project", org.slug, project.slug)
+        return redirect("project_access", org.slug, project.slug)
     try:
         given = services.give_project_access(
             org_id=org.id, project_id=project.id, grantee_id=form.cleaned_data["grantee"],
@@ -50,7 +48,7 @@ def project_access_give(request: HttpRequest, project_slug: str) -> HttpResponse
         messages.error(request, f"{sentence(error)}.")
     else:
         messages.success(request, f"{given.name} may now do this with {project.name}.")
-    return redirect("project", org.slug, project.slug)
+    return redirect("project_access", org.slug, project.slug)
 
 
 @org_page(capability="project.manage", title="Access", key="projects", personal=True, granted=granted_here)
@@ -58,7 +56,7 @@ def project_access_give(request: HttpRequest, project_slug: str) -> HttpResponse
 def project_access_end(request: HttpRequest, project_slug: str, grantee_id: UUID) -> HttpResponse:
     """Take away what a member or a team was given on the project."""
     org = request.org  # type: ignore[attr-defined]
-    project = _project(org.id, project_slug)
+    project = project_by_slug(org.id, project_slug)
     try:
         services.end_project_access(
             org_id=org.id, project_id=project.id, grantee_id=grantee_id, by_user_id=user_id_of(request)
@@ -67,4 +65,4 @@ def project_access_end(request: HttpRequest, project_slug: str, grantee_id: UUID
         messages.error(request, f"{sentence(error)}.")
     else:
         messages.success(request, "Taken away.")
-    return redirect("project", org.slug, project.slug)
+    return redirect("project_access", org.slug, project.slug)

@@ -102,8 +102,9 @@ def test_the_page_of_the_review_lists_filters_and_confirms(cast) -> None:
 
 def test_rights_on_one_project_are_given_and_taken_on_its_page(cast) -> None:
     erin, tail = Api(cast.erin).client, f"projects/{cast.project.slug}"
-    assert "Give access" in page(erin, url(cast, tail))
-    assert "Give access" not in page(Api(cast.dora).client, url(cast, tail))
+    assert "Give access" in page(erin, url(cast, f"{tail}/access"))
+    assert page(Api(cast.dora).client, url(cast, f"{tail}/access"), 403)
+    assert "Access</a>" not in page(Api(cast.dora).client, url(cast, tail))
     erin.post(url(cast, f"{tail}/access"), {"grantee": str(cast.dora.id), "capabilities": ["key.manage"]})
     [given] = grants.project_grants(org_id=cast.org.id, project_id=cast.project.id)
     assert (given.id, given.capabilities) == (cast.dora.id, ("project.read", "key.manage"))

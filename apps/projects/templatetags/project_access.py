@@ -37,7 +37,7 @@ def project_access(context: Context, project: ProjectInfo) -> dict[str, Any]:
         "request": request,
         "form": form,
         "rows": project_grants(org_id=project.org_id, project_id=project.id),
-        "give_name": "project_access_give",
+        "give_name": "project_access",
         "end_name": "project_access_end",
         "slug": project.slug,
         "csrf_token": context.get("csrf_token"),
