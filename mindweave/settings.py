@@ -407,6 +407,9 @@ SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SILENCED_SYSTEM_CHECKS: list[str] = []
 
+# For how many days entries of the audit trail are kept, in whole months; never less than 90.
+AUDIT_RETENTION_DAYS = max(90, env_int("AUDIT_RETENTION_DAYS", 400))
+
 # For how many minutes after a credential was shown what is sensitive may be done.
 STEP_UP_MINUTES = env_int("MINDWEAVE_STEP_UP_MINUTES", 15)
 # For how long staff may be in a member's place, at most.

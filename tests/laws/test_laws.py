@@ -20,6 +20,7 @@ CROSSING = {
     "apps/accounts/impersonation.py",  # staff in a member's place
     "apps/audit/services.py",  # an entry says itself whose it is
     "apps/core/middleware.py",  # the staff admin
+    "apps/events/chores.py",  # the trail's sealer
     "apps/events/delivery.py",  # an event of no organisation
     "apps/events/queues.py",  # dead letters of any organisation
     "apps/events/services.py",  # staff replay and discard
