@@ -17,8 +17,9 @@ from apps.accounts.capabilities import (
     ROLE_CAPABILITIES,
     Permission,
 )
+from apps.accounts.factors import factor_refusal
 from apps.core.contracts import Actor
-from apps.core.errors import PermissionDenied
+from apps.core.errors import MindWeaveError, PermissionDenied
 
 __all__ = [
     "BUILT_IN_WORDS",
@@ -80,6 +81,12 @@ class RolePermissions:
     def org_is_active(self, org_id: UUID) -> bool:
         org = selectors.org_find(org_id)
         return org is not None and org.status == "active"
+
+    def entry_refusal(self, actor: Actor, org_id: UUID) -> MindWeaveError | None:
+        org = selectors.org_find(org_id)
+        if org is None or org.status != "active":
+            return PermissionDenied("This organisation is suspended", code="org_suspended")
+        return factor_refusal(actor, org_id=org_id, requires_mfa=org.requires_mfa)
 
     def default_org_id(self, actor: Actor) -> UUID | None:
         return selectors.default_org_id(actor.id) if actor.kind == "user" and actor.id else None

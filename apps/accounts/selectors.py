@@ -63,6 +63,7 @@ def org_info(org: Organization) -> OrgInfo:
         raw_retention_days=org.raw_retention_days,
         created_at=org.created_at,
         updated_at=org.updated_at,
+        requires_mfa=org.requires_mfa,
     )
 
 

@@ -65,7 +65,8 @@ def _context(request: HttpRequest, user: Any, shown: dict[str, forms.Form]) -> d
         "providers": [(key, offered[key]) for key in oauth.identities_of(user) if key in offered],
         "forms": shown,
         "next": next_of(request),
-        "has_password": user.has_usable_password(),
+        # Where a second factor is what is missing, nothing else helps.
+        "has_password": user.has_usable_password() and "factor" not in request.GET,
         "has_factor": bool(kinds),
         "key": {"token": begun["challenge_token"], "options": json.dumps(begun["options"])} if begun else None,
         "key_problems": shown["key"].non_field_errors() if shown["key"].is_bound else [],

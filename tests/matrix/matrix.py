@@ -363,6 +363,8 @@ ROWS = (
     # --- settings
     Row("GET", "settings", ALL, page=True, path=slug),
     Row("POST", "settings", ADMINS, page=True, path=slug, ok=-1, body={"name": "Renamed", "timezone": "UTC"}),
+    Row("GET", "settings_security", ALL, page=True, path=slug),
+    Row("POST", "settings_security_change", ADMINS, page=True, path=slug, ok=-1, body={"requires_mfa": "0"}),
     Row("POST", "settings_leave", ALL, page=True, path=slug, ok=-1),
     Row("POST", "settings_delete", ("owner",), page=True, path=slug, ok=-1, body={"confirm": "wonder-looms"}),
     Row("GET", "members", READERS, page=True, path=slug),
