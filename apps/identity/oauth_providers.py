@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-import httpx
 import jwt
 import structlog
 from django.conf import settings
@@ -19,7 +18,7 @@ from django.conf import settings
 from apps.core.clock import now
 from apps.core.crypto import constant_time_equal
 from apps.core.errors import MindWeaveError, NotFound
-from apps.core.http import OutboundRefused, fetch
+from apps.core.http import HTTPError, OutboundRefused, fetch
 
 __all__ = ["NAMES", "OAuthFailed", "Profile", "authorize_url", "configured", "forget_keys", "identify", "redirect_uri"]
 
@@ -105,7 +104,7 @@ def identify(provider: str, *, code: str, verifier: str, nonce: str) -> Profile:
         if provider == "github":
             return _github(values, str(tokens.get("access_token", "")))
         return _openid(provider, values, _claims(values, str(tokens.get("id_token", "")), nonce))
-    except (httpx.HTTPError, OutboundRefused) as error:
+    except (HTTPError, OutboundRefused) as error:
         log.warning("oauth.unreachable", provider=provider, reason=str(error))
         raise OAuthFailed(f"{NAMES[provider]} did not answer; try again in a moment") from error
     except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError) as error:
