@@ -9,15 +9,19 @@ def main() -> None:
     if sys.version_info < (3, 11):  # noqa: UP036 - says so to whoever runs it with an older one
         sys.exit(f"MindWeave needs Python 3.11 or newer; this is {sys.version.split()[0]}.")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mindweave.settings")
-    if sys.argv[1:2] == ["up"] or (sys.argv[1:2] == ["create_staff"] and _of_an_instance()):
+    if sys.argv[1:2] == ["up"] or _of_an_instance():
         _enter_development()
+    from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:
+        sys.exit(f"{error}")
 
 
 def _of_an_instance() -> bool:
-    """Whether `up` was started here: its servers and secrets are meant where no others are named."""
+    """Whether `up` was started here: every command means its servers and secrets where no others are named."""
     from apps.core.dev import environment
 
     return environment.was_entered()

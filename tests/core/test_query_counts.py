@@ -2,13 +2,18 @@
 
 A number may only be changed on purpose: ``MINDWEAVE_PIN_QUERIES=1 pytest tests/core/test_query_counts.py`` writes the
 present ones, for the reviewer to see in the difference.
+
+The clock stands still at noon in the middle of a month, the organisation has usage in this month and the last, and
+the price book is not looked at anew: what is asked depends neither on when the suite runs nor on how fast.
 """
 
 import json
 import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection
@@ -17,10 +22,17 @@ from django.urls import reverse
 
 from apps.accounts.services import add_member, create_role
 from apps.analytics.services import create_view
+from apps.core.clock import freeze, now
 from apps.notify.contracts import Draft
 from apps.notify.services import tell
+from apps.projects.selectors import key_authenticate
 from apps.projects.services import create_project
 from apps.teams.services import add_team_member, create_team
+from apps.usage.contracts import EventIn
+from apps.usage.drain.shard import drain_now
+from apps.usage.ingest.attribution import forget_directories
+from apps.usage.pricing.book import forget_book
+from apps.usage.services import ingest
 from tests.cast import Api, Cast, make_key, make_person
 from tests.matrix.matrix import ROWS, Row
 
@@ -31,6 +43,19 @@ UNPINNED = {"health-live", "health-ready", "metrics", "usage-health", "usage-met
 READS = [
     row for row in ROWS if row.method == "GET" and row.route not in UNPINNED and not row.public and row.ok in {200, -1}
 ]
+# One that the book prices, one that it does not.
+MODELS = ("claude-opus-5-5", "claude-unheard-of")
+# A Wednesday.
+NOON = datetime(2026, 9, 16, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _still(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    forget_directories()
+    forget_book()
+    monkeypatch.setattr("apps.usage.pricing.book._CHECK_EVERY", float("inf"))
+    with freeze(NOON):
+        yield
 
 
 def queries(api: Api, row: Row, cast: Cast, made: dict[str, Any]) -> int:
@@ -54,6 +79,34 @@ def more_of_everything(cast: Cast, numbers: range) -> None:
         create_role(org_id=cast.org.id, name=f"Role {number}", capabilities=["usage.read"])
         create_view(org_id=cast.org.id, user_id=person.id, page="usage", name=f"View {number}", query="by=team")
         tell(org_ids=[cast.org.id], kind="test", drafts=[Draft(title=f"News {number}")], event_id=uuid4())
+        count(cast, number, person.id)
+
+
+def count(cast: Cast, number: int, user_id: UUID) -> None:
+    """Calls and a tool call of somebody in a session of their own, now and last month."""
+    _, token = make_key(cast, name=f"sender {number}", scopes=("ingest", "backfill"), rate_limit_per_minute=0)
+    forget_directories()
+    key = key_authenticate(token)
+    assert key is not None
+    shared: dict[str, Any] = {"user_id": str(user_id), "session_id": f"session {number}", "latency_ms": 830}
+    tokens = {"event_type": "api_call", "model": MODELS[number % 2], "input_tokens": 1000, "output_tokens": 100}
+    tool = {"event_type": "mcp_tool", "mcp_server": "github", "mcp_tool": f"tool {number}"}
+    # No two at the same moment: their random ids would decide which is the newest.
+    sent = ((0, 0, tokens), (0, 1, tool), (3, 0, tokens), (30, 0, tokens))
+    found = ingest(
+        key=key,
+        events=[
+            EventIn(
+                event_id=str(uuid4()),
+                timestamp=(now() - timedelta(days=days, minutes=2 * number + later + 1)).isoformat(),
+                **shared,
+                **what,
+            )
+            for days, later, what in sent
+        ],
+    )
+    assert found.rejected == []
+    drain_now()
 
 
 @pytest.mark.parametrize("row", READS, ids=lambda row: row.route)

@@ -75,6 +75,13 @@ class Instance:
         )
         return self
 
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Any other command of ``manage.py``, beside it."""
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=self.root, env=self.environment, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+
     def ready(self) -> dict[str, Any]:
         """Wait for the JSON line; fails with what the supervisor said where it ends instead."""
         assert self.process is not None

@@ -44,6 +44,12 @@ def test_one_command_comes_up_recovers_from_kill_9_and_ends_in_order(make) -> No
     assert (instance.data_dir / "run").stat().st_mode & 0o777 == 0o700
     kept = (instance.data_dir / SECRETS).read_bytes()
 
+    # The commands of the documents find it, its servers and its secrets by themselves.
+    copy = instance.data_dir.parent / "copy.dump"
+    said = instance.command("backup", str(copy))
+    assert said.returncode == 0, said.stderr
+    assert copy.stat().st_size
+
     # kill -9 of the supervisor leaves nothing, not even the database.
     assert instance.left()
     instance.end(signal.SIGKILL)
@@ -158,3 +164,10 @@ def test_it_runs_as_anybody_from_a_long_path(make, tmp_path: Path) -> None:
     owners = {(Path("/proc") / str(pid)).stat().st_uid for pid in instance.left()}
     assert owners == {65534}
     assert instance.end() == 0
+
+
+def test_a_command_without_an_instance_and_secrets_gets_a_sentence(make) -> None:
+    said = make().command("import_events", "may.jsonl", "--org", "acme", "--project", "loom")
+    assert said.returncode == 1
+    assert said.stderr.startswith("SECRET_KEY")
+    assert len(said.stderr.splitlines()) == 1

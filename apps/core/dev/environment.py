@@ -43,8 +43,11 @@ def place() -> Place:
 
 
 def was_entered() -> bool:
-    """Whether the instance that the environment names was started before, and has servers of its own."""
-    return not _given("DATABASE_URL") and (_data_dir() / "secrets.json").exists()
+    """Whether the instance that the environment names was started before, and the environment has no other's secrets.
+
+    A database that is named goes before the instance's own: a backup is restored into an empty one under its secrets.
+    """
+    return not _given("SECRET_KEY") and (_data_dir() / "secrets.json").exists()
 
 
 def _data_dir() -> Path:
