@@ -1,5 +1,7 @@
 """Organisations and who belongs to them."""
 
+from datetime import datetime
+
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -72,6 +74,11 @@ class Organization(TimestampedModel):
 
     def __str__(self) -> str:
         return self.name
+
+    def can_be_restored(self, moment: datetime) -> bool:
+        """Whether it is deleted and still within its grace."""
+        gone = self.erasing_at is not None or (self.erase_at is not None and self.erase_at <= moment)
+        return self.status == OrgStatus.DELETED and not gone
 
 
 class OrgSlug(UUIDModel, OrgScopedModel):

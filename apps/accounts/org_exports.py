@@ -30,7 +30,7 @@ from apps.identity import selectors as identity
 from apps.notify.services import send_email
 from apps.scheduler.background import enqueue
 
-__all__ = ["directory", "fetch_export", "file_of", "make_export", "request_export", "sweep_exports"]
+__all__ = ["directory", "fetch_export", "file_of", "latest_export", "make_export", "request_export", "sweep_exports"]
 
 log = structlog.get_logger(__name__)
 
@@ -104,6 +104,13 @@ def fetch_export(*, export_id: UUID, by_user_id: UUID) -> tuple[OrgExport, Path]
         OrgExport.objects.filter(pk=row.pk).update(downloads=row.downloads + 1)
         _tell(row, "org.export_fetched", after={"size_bytes": row.size_bytes})
     return row, path
+
+
+def latest_export(org_id: UUID) -> OrgExport | None:
+    """The newest export of an organisation, whatever became of it (a row, for this app's own views)."""
+    with org_scope(org_id):
+        found: OrgExport | None = OrgExport.objects.order_by("-created_at", "-id").first()
+    return found
 
 
 # ---------------------------------------------------------------- making

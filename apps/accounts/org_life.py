@@ -53,7 +53,7 @@ def restore_organization(*, org_id: UUID, by_user_id: UUID | None = None, reason
         _require_owner(org_id, by_user_id)
     if org.status != OrgStatus.DELETED:
         raise Conflict("This organisation is not deleted", code="not_deleted")
-    if not can_be_restored(org):
+    if not org.can_be_restored(now()):
         raise Conflict("Its grace is over: it is being erased", code="grace_over")
     if by_user_id is None:
         reason = _checked_reason(reason)
@@ -77,16 +77,11 @@ def extend_grace(*, org_id: UUID, days: int, reason: str) -> None:
     org = _any(org_id)
     if org.status != OrgStatus.DELETED or org.erase_at is None:
         raise Conflict("This organisation is not deleted", code="not_deleted")
-    if not can_be_restored(org):
+    if not org.can_be_restored(now()):
         raise Conflict("Its grace is over: it is being erased", code="grace_over")
     erase_at = org.erase_at + timedelta(days=days)
     Organization.objects.filter(pk=org_id).update(erase_at=erase_at, updated_at=now())
     _tell(org, "org.grace_extended", before={"erase_at": org.erase_at}, after={"erase_at": erase_at}, reason=reason)
-
-
-def can_be_restored(org: Organization) -> bool:
-    """Whether a deleted organisation is still within its grace."""
-    return org.erasing_at is None and (org.erase_at is None or org.erase_at > now())
 
 
 def _any(org_id: UUID) -> Organization:

@@ -15,7 +15,7 @@ __all__ = ["register"]
 
 
 def _organization(org_id: UUID) -> Iterator[dict[str, Any]]:
-    yield from Organization.objects.filter(pk=org_id).values()
+    yield from map(dict, Organization.objects.filter(pk=org_id).values())
 
 
 def _members(org_id: UUID) -> Iterator[dict[str, Any]]:
@@ -38,7 +38,7 @@ def _rows(model: Any) -> Any:
 def _trail(org_id: UUID) -> Iterator[dict[str, Any]]:
     with org_scope(org_id):
         rows = audit_list(AuditFilter()).order_by("occurred_at", "id").values()
-    yield from rows.iterator(chunk_size=500)
+    yield from map(dict, rows.iterator(chunk_size=500))
 
 
 def _erase(org_id: UUID, limit: int) -> dict[str, int]:

@@ -20,7 +20,7 @@ def transfer_ownership(*, org_id: UUID, to_user_id: UUID, by_user_id: UUID, stay
     """Make another member an owner; the one who does it becomes an admin, or stays an owner beside them.
 
     Only an owner can, whatever else a role holds, and only to a member whose account is open: an organisation always
-    has an owner who can sign in. :class:`PermissionDenied` (``owners_only``), :class:`ValidationFailed` at ``/user_id``.
+    has an owner who can sign in. :class:`PermissionDenied` (``owners_only``), :class:`ValidationFailed`.
     """
     org = _locked(org_id)
     with org_scope(org_id):

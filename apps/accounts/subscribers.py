@@ -26,7 +26,7 @@ def tell_of_return(envelope: Envelope) -> None:
 
 @transaction.atomic
 def _tell(envelope: Envelope, template: str) -> None:
-    org = Organization.objects.filter(pk=envelope.org_id).first()
+    org = Organization.objects.filter(pk=envelope.org_id).first() if envelope.org_id else None
     # Already restored, or already gone: the news is none any more.
     if org is None or (org.erase_at is None) == (template == "org_deleted"):
         return

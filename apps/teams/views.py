@@ -119,7 +119,7 @@ def member_remove(request: HttpRequest, user_id: UUID) -> HttpResponse:
     """Remove a member; who wants to leave does so in the general settings."""
     org = request.org  # type: ignore[attr-defined]
     if user_id == user_id_of(request):
-        messages.error(request, "To leave, use “Leave” in the general settings.")
+        messages.error(request, "To leave, use “Leave and delete” in the settings.")
         return redirect("member", org.slug, user_id)
     member = accounts.member_info(org_id=org.id, user_id=user_id)
     try:

@@ -27,6 +27,7 @@ ENGINE_TABLES = {
     "usage_rollup_day_what": "org", "usage_rollup_day_who": "org", "usage_session": "org",
     "usage_session_delta": "org", "usage_who": "org", "usage_tagset": "org", "usage_tag_value": "org_id",
     "usage_tag_key": "org_id", "usage_person": "org_id", "usage_price": "org_id", "usage_reprice": "org_id",
+    "usage_name": "org", "usage_day_tally": "org_id",
     "usage_org": "org_id",
 }  # fmt: skip
 _EVENTS_AT_ONCE = 500
@@ -54,8 +55,8 @@ def _days(org_id: UUID) -> Iterator[dict[str, Any]]:
 
 def _of_table(table: str) -> OrgTable:
     column = ENGINE_TABLES[table]
-    where = f"{column} = (SELECT id FROM usage_org WHERE org_id = %s)" if column == "org" else f"{column} = %s"  # noqa: S608 - names of ours, not anybody's input
-    sql = f"SELECT to_jsonb(t) FROM {table} t WHERE {where}"
+    mine = "(SELECT id FROM usage_org WHERE org_id = %s)" if column == "org" else "%s"
+    sql = f"SELECT to_jsonb(t) FROM {table} t WHERE {column} = {mine}"  # noqa: S608 - names of ours, nobody's input
 
     def rows(org_id: UUID) -> Iterator[dict[str, Any]]:
         yield from _streamed(sql, [org_id])

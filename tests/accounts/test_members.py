@@ -25,7 +25,7 @@ def test_members_are_listed_with_name_address_and_role(cast) -> None:
         ("alice@example.com", "owner"),
         ("erin@example.com", "admin"),
     ]
-    assert set(rows[0]) == {"user_id", "email", "name", "role", "joined_at"}
+    assert set(rows[0]) == {"user_id", "email", "name", "role", "is_active", "joined_at"}
     rest = Api(cast.dora).get(f"/orgs/{cast.org.id}/members", {"limit": 200, "cursor": cursor}).json()["data"]
     assert [row["name"] for row in rest] == ["Bob", "Frank", "Dora"]
 
