@@ -1,7 +1,8 @@
 """Erasing an organisation whose grace is over: every row of it, in bounded batches, until only a tombstone is left.
 
-The audit trail stays, as it must to be verified. A batch and its count stand or fall together, and deleting what is
-gone does nothing: whatever kills the work, the next run goes on where it was.
+The audit trail stays, as it must to be verified, but the keys of what it says are destroyed. A batch and its count
+stand or fall together, and deleting what is gone does nothing: whatever kills the work, the next run goes on where it
+was.
 """
 
 import time
@@ -12,7 +13,7 @@ import structlog
 from django.db import transaction
 
 from apps.accounts.models import Organization, OrgStatus, OrgTombstone
-from apps.audit.services import record
+from apps.audit.services import forget_org, record
 from apps.core.clock import now
 from apps.core.orgdata import org_areas
 from apps.core.tenancy import org_scope
@@ -91,6 +92,8 @@ def _finish(org_id: UUID) -> None:
     stone.save(update_fields=["erased_at"])
     rows = sum(stone.counts.values())
     _tell(org_id, "org.erased", after={"rows": rows, "tables": stone.counts})
+    # What the trail says beyond ids and names of actions cannot be read from here on; its chain verifies as before.
+    forget_org(org_id=org_id)
     publish(type="org.erased", org_id=org_id, data={"org_id": str(org_id), "rows": rows})
     log.info("org.erased", org_id=str(org_id), rows=rows)
 

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Q
+
 from apps.accounts.models import CustomRole, Impersonation, Membership, Organization, OrgExport, OrgSlug
 from apps.accounts.org_exports import file_of
 from apps.audit.contracts import AuditFilter
@@ -35,10 +37,23 @@ def _rows(model: Any) -> Any:
     return rows
 
 
+_ENTRY = (
+    "id", "occurred_at", "action", "actor_kind", "actor_id", "actor_label", "impersonator_id", "ip", "user_agent",
+    "correlation_id", "target_type", "target_id", "target_label", "changes", "reason",
+)  # fmt: skip
+
+
 def _trail(org_id: UUID) -> Iterator[dict[str, Any]]:
-    with org_scope(org_id):
-        rows = audit_list(AuditFilter()).order_by("occurred_at", "id").values()
-    yield from map(dict, rows.iterator(chunk_size=500))
+    """Fetched as rows, page by page: what is sealed is opened then, and only then."""
+    after = Q()
+    while True:
+        with org_scope(org_id):
+            page = list(audit_list(AuditFilter()).filter(after).order_by("occurred_at", "id")[:500])
+        if not page:
+            return
+        yield from ({name: getattr(entry, name) for name in _ENTRY} for entry in page)
+        last = page[-1]
+        after = Q(occurred_at__gt=last.occurred_at) | Q(occurred_at=last.occurred_at, id__gt=last.pk)
 
 
 def _erase(org_id: UUID, limit: int) -> dict[str, int]:

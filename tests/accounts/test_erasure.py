@@ -31,6 +31,9 @@ from tests.teams.mail import mails_to
 # What keeps rows of an organisation that is gone, each with its reason.
 STAYS = {
     "audit_entry": "the trail must be verified",
+    "audit_key": "says of each destroyed key that there was one",
+    "audit_chain": "the trail must be verified",
+    "audit_checkpoint": "the trail must be verified",
     "events_outbox": "the bus forgets after seven days",
     "events_event": "the bus forgets after seven days",
     "events_delivery": "the bus forgets after seven days",
@@ -111,7 +114,11 @@ def test_every_table_of_an_organisation_is_emptied_and_nobody_elses(filled: Cast
     assert rows_of(filled.elsewhere.id) == before
     assert len(trail("project.created")) == number, "the trail stays"
     [entry] = trail("org.erased")
-    assert (entry.org_id, entry.target_label) == (filled.org.id, "")
+    assert (entry.org_id, entry.erased) == (filled.org.id, True)
+    [made] = trail("project.created", org_id=filled.org.id)
+    assert made.erased
+    assert "Weaver" not in f"{made.target_label} {made.changes}", "what it said cannot be read any more"
+    assert [each.target_label for each in trail("project.created", org_id=filled.elsewhere.id)] == ["Theirs"]
     stone = OrgTombstone.objects.get(pk=filled.org.id)
     assert stone.erased_at is not None
     assert stone.counts["accounts.Membership"] == 5
@@ -208,7 +215,8 @@ def test_an_export_has_all_of_it_and_no_secret(filled: Cast) -> None:
     }
     assert len(events) == 20
     assert manifest["rows"]["usage/days.jsonl"] >= 1
-    assert "audit/trail.jsonl" in names
+    assert b"org.export_requested" in everything
+    assert b"Wonder Looms" in everything, "the trail is opened before it is written"
     assert b"digest" not in everything
     assert b"charlie@example.com" not in everything
     assert oct(file_of(row.pk).stat().st_mode)[-3:] == "600"
