@@ -7,10 +7,12 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.accounts import events, notifications, orgdata, subscribers  # noqa: F401 - some register themselves
+        from apps.accounts.factors import OrgFactorPolicy
         from apps.accounts.permissions import RolePermissions
         from apps.accounts.staff import members_panel
         from apps.core import ports
         from apps.core.registry import NavItem, StaffOrgPanel, account_tabs, nav, settings_tabs, staff_org_panels
+        from apps.identity.ports import factor_policy
 
         ports.permissions.set(RolePermissions())
         notifications.register()
@@ -26,4 +28,8 @@ class AccountsConfig(AppConfig):
             NavItem("danger", "Leave and delete", "settings_danger", "alert-triangle", order=990, capability="org.read")
         )
         account_tabs.register(NavItem("organisations", "Organisations", "account_organisations", "building", order=60))
+        settings_tabs.register(
+            NavItem("security", "Security", "settings_security", "shield-lock", order=70, capability="org.read")
+        )
+        factor_policy.set(OrgFactorPolicy())
         staff_org_panels.register(StaffOrgPanel("members", "Members", members_panel, order=20))

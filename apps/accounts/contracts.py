@@ -20,6 +20,7 @@ class OrgInfo:
     created_at: datetime
     updated_at: datetime
     plan: str = "free"
+    requires_mfa: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from django.utils.text import slugify
 from apps.accounts import selectors
 from apps.accounts.contracts import OrgInfo
 from apps.accounts.erasure import erase_due, erase_organization
+from apps.accounts.factors import require_own_factor
 from apps.accounts.models import Membership, Organization, OrgStatus, Role
 from apps.accounts.org_exports import fetch_export, make_export, request_export, sweep_exports
 from apps.accounts.org_life import delete_organization, extend_grace, restore_organization
@@ -95,8 +96,10 @@ def create_organization(*, owner_id: UUID, name: str, slug: str = "", timezone: 
 
 
 def _create(owner_id: UUID, name: str, slug: str, timezone: str) -> OrgInfo:
-    org = Organization.objects.create(name=name, slug=slug, timezone=timezone)
+    org = Organization(name=name, slug=slug, timezone=timezone)
+    # Before the row itself, as a change of it does: two that want one name must not wait for each other.
     take_slug(org_id=org.pk, slug=slug)
+    org.save(force_insert=True)
     with org_scope(org.pk):
         Membership.objects.create(org_id=org.pk, user_id=owner_id, role=Role.OWNER)
         record(
@@ -121,12 +124,14 @@ def _locked(org_id: UUID) -> Organization:
 
 @transaction.atomic
 def update_organization(*, org_id: UUID, changes: dict[str, Any]) -> OrgInfo:
-    """Change ``name``, ``slug``, ``timezone`` or ``raw_retention_days``."""
+    """Change ``name``, ``slug``, ``timezone``, ``raw_retention_days`` or ``requires_mfa``."""
     _check(changes)
     org = _locked(org_id)
     changes = {name: value for name, value in changes.items() if getattr(org, name) != value}
     if not changes:
         return selectors.org_info(org)
+    if changes.get("requires_mfa"):
+        require_own_factor(org_id)
     before = {name: getattr(org, name) for name in changes}
     if "slug" in changes:
         # The one before stays the organisation's own: its addresses lead on to the new one.

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.accounts import account_views, danger_views, shell_views, views
+from apps.accounts import account_views, danger_views, security_views, shell_views, views
 
 urlpatterns = [
     path("", views.start, name="start"),
@@ -20,6 +20,10 @@ urlpatterns = [
     ),
     path(
         "account/organisations/<uuid:org_id>/restore", account_views.organisation_restore, name="organisation_restore"
+    ),
+    path("o/<slug:slug>/settings/security", security_views.security_page, name="settings_security"),
+    path(
+        "o/<slug:slug>/settings/security/second-factor", security_views.security_change, name="settings_security_change"
     ),
     path("o/<slug:slug>/keyboard", shell_views.keyboard_page, name="keyboard"),
     path("o/<slug:slug>/notifications", shell_views.notifications_page, name="notifications"),
