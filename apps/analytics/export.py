@@ -7,7 +7,8 @@ from typing import Any
 
 from django.http import HttpResponse
 
-from apps.analytics.home import DayPanel, Home, Ranked
+from apps.analytics.day_panel import DayPanel
+from apps.analytics.home import Home, Ranked
 
 __all__ = ["PANELS", "csv_response"]
 

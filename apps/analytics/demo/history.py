@@ -1,4 +1,4 @@
-"""Thirty days of events with the shape of working life: weekdays, mornings and afternoons, sessions, bursts, errors."""
+"""Sixty days of events with the shape of working life: weekdays, mornings and afternoons, sessions, bursts, errors."""
 
 import random
 from collections.abc import Iterator
@@ -14,7 +14,8 @@ from apps.usage.contracts import CacheCreation, EventIn
 
 __all__ = ["history"]
 
-DAYS = 30
+# Enough for the last four weeks to stand beside the four before them.
+DAYS = 60
 # Share of a day's work by local hour.
 _HOURS = (1, 1, 0, 0, 0, 1, 3, 8, 14, 17, 16, 11, 9, 14, 16, 15, 12, 7, 4, 3, 3, 2, 2, 1)
 _WEEKDAYS = (1.0, 1.08, 1.12, 1.05, 0.82, 0.14, 0.1)
@@ -24,12 +25,12 @@ _FEATURES = ("chat", "agent", "batch", "review")
 def history(
     project: DemoProject, people: list[UUID], *, until: datetime, zone: ZoneInfo, seed: int
 ) -> Iterator[EventIn]:
-    """The events of one project in the thirty days before ``until``; the same for the same seed and moment."""
+    """The events of one project in the sixty days before ``until``; the same for the same seed and moment."""
     rng = random.Random(seed)  # noqa: S311 - plausible, not secret
     today = until.astimezone(zone).date()
     for back in range(DAYS - 1, -1, -1):
         day = today - timedelta(days=back)
-        growth = 1 + 0.35 * (DAYS - back) / DAYS
+        growth = 0.75 + 0.6 * (DAYS - back) / DAYS
         calls = round(project.calls * _WEEKDAYS[day.weekday()] * growth * rng.uniform(0.85, 1.15))
         burst = 2.4 if rng.random() < 0.03 else 1.0
         left = round(calls * burst)
