@@ -25,7 +25,10 @@ _REACH_DAYS = 4
 
 @dataclass(slots=True)
 class Ranked:
-    """A line of a top list; ``key`` is its id, empty for what belongs to none."""
+    """A line of a top list; ``key`` is its id, empty for what belongs to none.
+
+    ``change`` is of spend on complete days against four weeks earlier, None where there was nothing then.
+    """
 
     key: str
     name: str
@@ -182,7 +185,7 @@ def home(*, org_id: UUID, slug: str, period: Period, metric: str = "spend", stac
         days=days,
         models=series_of(by_model, models, period, "spend", without="No model"),
         panel=day_panel(org_id, period, stacked, metric=metric, stack=stack, earlier=earlier),
-        projects=_top_projects(org_id, slug, projects, period, total, state),
+        projects=_top_projects(org_id, slug, projects, period, total, state, comparable=earlier is not None),
         saved=cache_savings(org_id, period),
         people=_top_people(org_id, people, total),
         people_active=sum(1 for row in people if row.group),
@@ -250,7 +253,14 @@ def _running(values: Iterable[Decimal]) -> list[Decimal]:
 
 
 def _top_projects(
-    org_id: UUID, slug: str, rows: Sequence[Row], period: Period, total: Figures, state: OrgState | None
+    org_id: UUID,
+    slug: str,
+    rows: Sequence[Row],
+    period: Period,
+    total: Figures,
+    state: OrgState | None,
+    *,
+    comparable: bool,
 ) -> list[Ranked]:
     sums = {row.group or "": row.figures for row in rows}
     best = _best(sums)
@@ -258,6 +268,8 @@ def _top_projects(
         str(project.pk): project for project in project_list(org_id, archived=True).filter(pk__in=filter(None, best))
     }
     days = _days_of(org_id, period, [key for key in best if key], state)
+    before = _days_of(org_id, period.earlier(), list(days), state) if comparable else {}
+    done = len(period.days) - (1 if period.partial else 0)
     return [
         Ranked(
             key=key,
@@ -266,6 +278,9 @@ def _top_projects(
             figures=sums[key],
             share=_share(sums[key], total),
             days=days.get(key, []),
+            change=change(sum(days[key][:done], Decimal(0)), sum(before.get(key, [])[:done], Decimal(0)))
+            if comparable and key in days
+            else None,
         )
         for key in best
     ]

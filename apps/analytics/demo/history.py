@@ -50,22 +50,33 @@ def _session(
     feature = rng.choice(_FEATURES)
     names, weights = zip(*habit.models, strict=True)
     model = rng.choices(names, weights)[0]
-    for _ in range(calls):
+    size = rng.lognormvariate(0, 0.55)
+    for turn in range(calls):
         if at >= until:
             return
-        yield _call(project, person, session, feature, model, at, rng)
-        at += timedelta(seconds=rng.expovariate(1 / 40) + habit.latency_ms / 1000)
+        # What was said before is read again with each call.
+        yield _call(project, person, session, feature, model, at, rng, size * (0.5 + 0.08 * min(turn, 15)))
+        # Mostly the next call follows by itself; now and then a person reads, thinks and asks.
+        asked = rng.random() < 0.16
+        at += timedelta(seconds=habit.latency_ms / 1000 + (rng.uniform(35, 260) if asked else rng.expovariate(1 / 3)))
         if habit.tools and rng.random() < 0.45 and at < until:
             yield _tool(project, person, session, feature, at, rng)
             at += timedelta(seconds=rng.uniform(0.2, 6))
 
 
 def _call(
-    project: DemoProject, person: UUID, session: str, feature: str, model: str, at: datetime, rng: random.Random
+    project: DemoProject,
+    person: UUID,
+    session: str,
+    feature: str,
+    model: str,
+    at: datetime,
+    rng: random.Random,
+    size: float,
 ) -> EventIn:
     habit = project.habit
     failed = rng.random() < habit.errors
-    whole = round(habit.input_tokens * rng.lognormvariate(0, 0.7) * (1 + 6 * habit.cached))
+    whole = round(habit.input_tokens * size * rng.lognormvariate(0, 0.12) * (1 + 6 * habit.cached))
     read = 0 if failed else round(whole * habit.cached * rng.uniform(0.7, 1.1))
     written = 0 if failed else round(whole * habit.cached * rng.uniform(0.02, 0.16))
     hour = written if rng.random() < 0.2 else 0
