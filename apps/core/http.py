@@ -16,10 +16,12 @@ from urllib.parse import urlsplit
 import httpcore
 import httpx
 from django.conf import settings
+from httpx import HTTPError, Response  # what callers of `fetch` catch and get: none of them needs the library
 
 from apps.core.errors import MindWeaveError
 
-__all__ = ["OutboundRefused", "check_address", "client", "fetch", "resolve"]
+__all__ = ["HTTPError", "OutboundRefused", "Response", "check_address", "client", "fetch", "resolve"]
+
 
 TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 MAX_BYTES = 5 * 1024 * 1024
@@ -144,7 +146,7 @@ def fetch(method: str, url: str, *, max_bytes: int = MAX_BYTES, **kwargs: Any) -
     """Call an address and read at most ``max_bytes``, all within 30 seconds; redirects (at most three) are checked too.
 
     A redirect to another host takes no credentials along, and a POST becomes a GET where HTTP says so. Raises
-    :class:`OutboundRefused`, or ``httpx.HTTPError`` for what fails on the way.
+    :class:`OutboundRefused`, or :class:`HTTPError` for what fails on the way.
     """
     end = monotonic() + MAX_SECONDS
     with client() as http:

@@ -7,12 +7,14 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from apps.core.admin import ReadOnlyAdmin
 from apps.sso.models import (
+    BreakGlass,
     Connection,
     Domain,
     ExternalIdentity,
     GroupMapping,
     ScimGroup,
     ScimGroupMember,
+    ScimRequest,
     ScimToken,
     ScimUser,
     UsedAssertion,
@@ -42,8 +44,8 @@ class ConnectionAdmin(_OrgAdmin):
     list_display = ("name", "org", "kind", "is_enabled", "is_enforced", "last_used_at")
     list_select_related = ("org",)
     search_fields = ("name", "org__name", "issuer", "idp_entity_id")
-    exclude = ("client_secret",)
-    deferred = ("client_secret",)
+    exclude = ("client_secret", "sp_key", "test_answer")
+    deferred = ("client_secret", "sp_key", "test_answer")
 
 
 @admin.register(GroupMapping)
@@ -58,7 +60,7 @@ class ExternalIdentityAdmin(_OrgAdmin):
     list_display = ("subject", "user", "connection", "org", "last_used_at")
     list_select_related = ("user", "connection", "org")
     search_fields = ("subject", "user__email")
-    deferred = ("connection__client_secret",)
+    deferred = ("connection__client_secret", "connection__sp_key", "connection__test_answer")
 
 
 @admin.register(UsedAssertion)
@@ -66,7 +68,8 @@ class UsedAssertionAdmin(_OrgAdmin):
     list_display = ("assertion_id", "connection", "org", "expires_at")
     list_select_related = ("connection", "org")
     search_fields = ("assertion_id",)
-    deferred = ("connection__client_secret",)
+    exclude = ("ticket", "answer")
+    deferred = ("connection__client_secret", "connection__sp_key", "connection__test_answer", "answer")
 
 
 @admin.register(ScimToken)
@@ -96,3 +99,18 @@ class ScimGroupMemberAdmin(_OrgAdmin):
     list_display = ("group", "member", "org")
     list_select_related = ("group", "member", "org")
     search_fields = ("group__display_name", "member__user_name")
+
+
+@admin.register(BreakGlass)
+class BreakGlassAdmin(_OrgAdmin):
+    list_display = ("user", "org", "created_at")
+    list_select_related = ("user", "org")
+    search_fields = ("user__email", "org__name")
+
+
+@admin.register(ScimRequest)
+class ScimRequestAdmin(_OrgAdmin):
+    list_display = ("at", "org", "token", "method", "path", "status", "subject")
+    list_select_related = ("org", "token")
+    search_fields = ("path", "subject")
+    ordering = ("-at",)

@@ -5,3 +5,13 @@ class SsoConfig(AppConfig):
     name = "apps.sso"
     label = "sso"
     verbose_name = "Single sign-on"
+
+    def ready(self) -> None:
+        from apps.identity.ports import login_policy
+        from apps.sso import events, notifications, roles, subscribers  # noqa: F401 - events registers what this app publishes
+        from apps.sso.policy import SsoLoginPolicy
+
+        login_policy.set(SsoLoginPolicy())
+        notifications.register()
+        roles.register()
+        subscribers.register()

@@ -3,13 +3,15 @@
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models.functions import Lower
 
 from apps.core.basemodels import TimestampedModel, UUIDModel
 from apps.core.clock import now
-from apps.core.crypto import EncryptedTextField
+from apps.core.crypto import EncryptedJSONField, EncryptedTextField
 from apps.core.tenancy import OrgScopedModel
 
 __all__ = [
+    "BreakGlass",
     "Connection",
     "ConnectionKind",
     "Domain",
@@ -17,6 +19,7 @@ __all__ = [
     "GroupMapping",
     "ScimGroup",
     "ScimGroupMember",
+    "ScimRequest",
     "ScimToken",
     "ScimUser",
     "UsedAssertion",
@@ -35,8 +38,11 @@ class Domain(TimestampedModel, OrgScopedModel):
     name = models.CharField(max_length=253)
     token = models.CharField(max_length=64, help_text="What the TXT record must hold.")
     verified_at = models.DateTimeField(null=True, blank=True)
+    checked_at = models.DateTimeField(null=True, blank=True, help_text="When the record was last looked for.")
+    failing_since = models.DateTimeField(null=True, blank=True, help_text="Since when the record has been missing.")
 
     class Meta(OrgScopedModel.Meta):
+        ordering = ("name",)
         constraints = (
             models.UniqueConstraint(fields=["org", "name"], name="sso_domain_unique"),
             # Claimed by many, proved by one.
@@ -65,19 +71,60 @@ class Connection(TimestampedModel, OrgScopedModel):
     issuer = models.URLField(max_length=500, blank=True)
     client_id = models.CharField(max_length=300, blank=True)
     client_secret = EncryptedTextField(null=True, blank=True)
-    groups_claim = models.CharField(max_length=100, default="groups")
+    scopes = models.CharField(max_length=300, default="openid email profile")
+    # The claim of OpenID Connect, or the attribute of SAML, that lists the groups.
+    groups_claim = models.CharField(max_length=200, default="groups", blank=True)
     # SAML 2.0
     idp_entity_id = models.CharField(max_length=500, blank=True)
     idp_sso_url = models.URLField(max_length=500, blank=True)
     idp_certificates = ArrayField(models.TextField(), default=list, blank=True)
+    idp_metadata_url = models.URLField(max_length=500, blank=True)
+    subject_attribute = models.CharField(
+        max_length=200, blank=True, help_text="The attribute that names a person for ever; empty: the NameID."
+    )
+    email_attribute = models.CharField(
+        max_length=200, blank=True, help_text="The attribute with the address; empty: the usual names, then the NameID."
+    )
+    signs_requests = models.BooleanField(default=False)
+    allows_unsolicited = models.BooleanField(
+        default=False, help_text="Takes answers that nobody here asked for: a sign-in begun at the provider."
+    )
+    # Our side's key pair: signs requests, opens encrypted assertions.
+    sp_key = EncryptedTextField(null=True, blank=True)
+    sp_certificate = models.TextField(blank=True)
+    # What the provider told at the last sign-in that was a test.
+    test_answer = EncryptedJSONField(null=True, blank=True)
+    tested_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
 
     class Meta(OrgScopedModel.Meta):
         ordering = ("name",)
-        constraints = (models.UniqueConstraint(fields=["org", "name"], name="sso_connection_name_unique"),)
+        constraints = (
+            models.UniqueConstraint(fields=["org", "name"], name="sso_connection_name_unique"),
+            models.UniqueConstraint(
+                fields=["org"], condition=models.Q(is_enforced=True), name="sso_connection_one_enforced"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(is_enforced=False) | models.Q(is_enabled=True), name="sso_connection_enforced_works"
+            ),
+        )
 
     def __str__(self) -> str:
         return self.name
+
+
+class BreakGlass(TimestampedModel, OrgScopedModel):
+    """An owner who may sign in without the provider, so that its failure locks nobody out; each use is told."""
+
+    org = models.ForeignKey("accounts.Organization", on_delete=models.CASCADE, related_name="+")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+
+    class Meta(OrgScopedModel.Meta):
+        verbose_name = "break-glass owner"
+        constraints = (models.UniqueConstraint(fields=["org", "user"], name="sso_break_glass_unique"),)
+
+    def __str__(self) -> str:
+        return str(self.user_id)
 
 
 class GroupMapping(TimestampedModel, OrgScopedModel):
@@ -126,6 +173,10 @@ class UsedAssertion(UUIDModel, OrgScopedModel):
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="+")
     assertion_id = models.CharField(max_length=300)
     expires_at = models.DateTimeField(db_index=True)
+    # Between the provider's POST, which comes without our cookie, and the request that takes it up, which has it.
+    ticket = models.BinaryField(unique=True, max_length=32, null=True, editable=False)
+    in_response_to = models.CharField(max_length=300, blank=True)
+    answer = EncryptedJSONField(null=True, blank=True)
 
     class Meta(OrgScopedModel.Meta):
         constraints = (models.UniqueConstraint(fields=["connection", "assertion_id"], name="sso_assertion_used_once"),)
@@ -160,6 +211,7 @@ class ScimUser(TimestampedModel, OrgScopedModel):
     org = models.ForeignKey("accounts.Organization", on_delete=models.CASCADE, related_name="+")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     user_name = models.CharField(max_length=254)
+    email = models.CharField(max_length=254, blank=True)
     external_id = models.CharField(max_length=300, blank=True)
     is_active = models.BooleanField(default=True)
     last_role = models.CharField(max_length=60, blank=True)
@@ -169,7 +221,7 @@ class ScimUser(TimestampedModel, OrgScopedModel):
         verbose_name = "SCIM user"
         constraints = (
             models.UniqueConstraint(fields=["org", "user"], name="sso_scim_user_unique"),
-            models.UniqueConstraint(fields=["org", "user_name"], name="sso_scim_user_name_unique"),
+            models.UniqueConstraint("org", Lower("user_name"), name="sso_scim_user_name_unique"),
         )
         indexes = (models.Index(fields=["org", "external_id"], name="sso_scim_user_external"),)
 
@@ -205,3 +257,24 @@ class ScimGroupMember(UUIDModel, OrgScopedModel):
 
     def __str__(self) -> str:
         return f"{self.member_id} in {self.group_id}"
+
+
+class ScimRequest(UUIDModel, OrgScopedModel):
+    """A request of a provider's provisioning and how it went, kept for a month; its body is not."""
+
+    org = models.ForeignKey("accounts.Organization", on_delete=models.CASCADE, related_name="+")
+    token = models.ForeignKey(ScimToken, on_delete=models.CASCADE, related_name="+")
+    at = models.DateTimeField(default=now, editable=False)
+    method = models.CharField(max_length=8)
+    path = models.CharField(max_length=300)
+    status = models.PositiveSmallIntegerField()
+    subject = models.CharField(max_length=300, blank=True, help_text="Whom or what it was about.")
+    detail = models.CharField(max_length=500, blank=True)
+
+    class Meta(OrgScopedModel.Meta):
+        ordering = ("-at",)
+        verbose_name = "SCIM request"
+        indexes = (models.Index(fields=["org", "-at"], name="sso_scim_request_recent"),)
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path} {self.status}"

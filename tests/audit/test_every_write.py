@@ -19,7 +19,9 @@ PORT = "apps.events.ports.audit"
 # What keeps its own record, and where.
 EXEMPT = {
     "apps.identity.services.registration_problems": "looks and changes nothing",
-    "apps.audit.services.maintain": "makes partitions: no one's data changes",
+    "apps.audit.services.maintain": "retention by the clock; the run of its job is kept",
+    "apps.audit.services.verify_all": "looks; what it finds is kept with the chain",
+    "apps.audit.services.note_verification": "what was found of the trail is kept with its chain",
     "apps.events.services.publish": "the event is the record, kept in the outbox",
     "apps.events.services.publish_many": "the event is the record, kept in the outbox",
     "apps.events.services.maintain": "retention by the clock; the run of its job is kept",
@@ -36,6 +38,10 @@ EXEMPT = {
     "apps.notify.services.start_reading": "what a person has read is told by nothing else",
     "apps.notify.services.prune_notifications": "retention by the clock; the run of its job is kept",
     "apps.identity.services.prune_sign_ins": "retention by the clock; the run of its job is kept",
+    "apps.sso.services.authenticate_scim_token": "looks, and notes when the token was last used",
+    "apps.sso.services.note_scim_request": "the request is the record",
+    "apps.sso.services.prune_scim_requests": "retention by the clock; the run of its job is kept",
+    "apps.sso.services.forget_assertions": "retention by the clock; the run of its job is kept",
     "apps.teams.services.prune_invitations": "retention by the clock; the run of its job is kept",
     "apps.usage.services.ingest": "the events are the record, kept in the inbox and then raw",
 }

@@ -20,12 +20,15 @@ from apps.notify.contracts import Draft
 from apps.notify.selectors import latest_notes
 from apps.notify.services import tell
 from apps.projects.services import revoke_api_key
+from apps.sso.scim.resources import read_user
+from apps.sso.services import create_scim_group, create_scim_token, create_scim_user, revoke_scim_token
 from apps.teams.models import Invitation
 from apps.teams.services import invite_member
 from apps.usage.pricing.book import TOKEN_KINDS
 from apps.usage.services import price_set, register_tag_key
-from tests.cast import Api, Cast, make_key, rights_of
+from tests.cast import Api, Cast, make_key
 from tests.matrix.matrix import ALL, EXCUSED, ROWS, Row
+from tests.matrix.people import NARROW, everybody
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -77,6 +80,10 @@ def made(cast: Cast) -> dict[str, Any]:
         units=dict.fromkeys(TOKEN_KINDS, Decimal(1)),
     )  # fmt: skip
     view = create_view(org_id=cast.org.id, user_id=cast.alice.id, page="usage", name="Ours", query="", is_shared=True)
+    of_scim, scim = create_scim_token(org_id=cast.org.id, name="Okta")
+    dead_of_scim, dead_scim = create_scim_token(org_id=cast.org.id, name="Old")
+    revoke_scim_token(org_id=cast.org.id, token_id=dead_of_scim.id)
+    scim_user = create_scim_user(org_id=cast.org.id, values=read_user({"userName": "dora@example.com"}))
     role = create_role(org_id=cast.org.id, name="Auditor", capabilities=["usage.read", "audit.read"])
     told = uuid4()
     tell(org_ids=[cast.org.id], kind="test", drafts=[Draft(title="Something happened")], event_id=told)
@@ -95,15 +102,24 @@ def made(cast: Cast) -> dict[str, Any]:
         "bare": bare_token,
         "dead": dead_token,
         "bare_key": bare,
+        "scim": scim,
+        "scim_token": of_scim.id,
+        "dead_scim": dead_scim,
+        "their_scim": create_scim_token(org_id=cast.elsewhere.id, name="Theirs")[1],
+        "scim_user": scim_user,
+        "scim_group": create_scim_group(org_id=cast.org.id, name="Weavers", external_id="", member_ids=None),
     }
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
 def test_everybody_gets_what_the_matrix_says(row: Row, cast: Cast, made: dict[str, Any]) -> None:
-    people = rights_of(cast)
+    people = everybody(cast)
     if row.public:
         for who in ("nobody", "owner", "stranger"):
             check(row, ask(people[who], row, cast, made), who)
+        return
+    if row.scim:
+        provisioning(row, cast, made, people)
         return
     nobody = ask(people["nobody"], row, cast, made)
     if row.page:
@@ -127,6 +143,18 @@ def test_everybody_gets_what_the_matrix_says(row: Row, cast: Cast, made: dict[st
         keys(row, cast, made)
 
 
+def provisioning(row: Row, cast: Cast, made: dict[str, Any], people: dict[str, Api]) -> None:
+    """A token of provisioning, and nothing else; one of another organisation sees nothing of this one."""
+    for who in (*people.values(), Api(token=made["full"]), Api(token=made["dead_scim"])):
+        answer = ask(who, row, cast, made)
+        assert answer.status_code == 401, (answer.status_code, answer.content[:300])
+        assert "WWW-Authenticate" in answer
+    check(row, ask(Api(token=made["scim"]), row, cast, made), "token")
+    if {"scim_user_id", "group_id"} & set(row.path(cast, made)):
+        answer = ask(Api(token=made["their_scim"]), row, cast, made)
+        assert answer.status_code == 404, (answer.status_code, answer.content[:300])
+
+
 def keys(row: Row, cast: Cast, made: dict[str, Any]) -> None:
     """API keys: revoked, without the scope, with it."""
     dead = ask(Api(token=made["dead"]), row, cast, made)
@@ -137,6 +165,27 @@ def keys(row: Row, cast: Cast, made: dict[str, Any]) -> None:
         check(row, ask(Api(token=made["full"]), row, cast, made), "key")
     else:
         assert ask(Api(token=made["full"]), row, cast, made).status_code == 403
+
+
+def _declared(pattern: URLPattern, method: str) -> str | None:
+    """The capability that a view names for a method; None for any member, as an empty one is."""
+    view: Any = pattern.callback
+    api = getattr(view, "view_class", None)
+    return (api.capabilities.get(method) if api else getattr(view, "capability", None)) or None
+
+
+def test_a_role_of_few_permissions_opens_what_names_them_and_nothing_else(cast: Cast, made: dict[str, Any]) -> None:
+    """Whoever may only see usage and save views is refused exactly where another capability is named."""
+    narrow, patterns = everybody(cast)["narrow"], {pattern.name: pattern for pattern in routes()}
+    for row in ROWS:
+        if row.public or not row.roles or not row.org:
+            continue
+        needed = _declared(patterns[row.route], row.method)
+        answer = ask(narrow, row, cast, made)
+        if needed is not None and needed not in NARROW:
+            assert answer.status_code == 403, (row.id, needed, answer.status_code)
+        elif row.method == "GET":
+            assert answer.status_code != 403, (row.id, needed)
 
 
 def test_every_route_has_a_row() -> None:
@@ -162,8 +211,8 @@ def test_a_method_without_a_row_is_405(cast: Cast, made: dict[str, Any]) -> None
 
 def test_what_is_refused_does_not_happen(cast: Cast, made: dict[str, Any]) -> None:
     """The other side of a 403: nothing was written."""
+    people = everybody(cast)
     before = _counts()
-    people = rights_of(cast)
     for row in ROWS:
         if row.method == "GET" or row.public:
             continue
@@ -172,6 +221,9 @@ def test_what_is_refused_does_not_happen(cast: Cast, made: dict[str, Any]) -> No
             if row.roles and (row.org or who == "nobody") and not (who == "stranger" and not row.path(cast, made)):
                 people[who].client.generic(row.method, path, b"{}", content_type="application/json")
     assert _counts() == before
+
+
+OWNED = {"accounts", "analytics", "notify", "teams", "projects", "sso", "usage", "events"}
 
 
 def _counts() -> dict[str, int]:
@@ -183,8 +235,7 @@ def _counts() -> dict[str, int]:
         return {
             model._meta.label: model._default_manager.count()
             for model in apps.get_models()
-            if model._meta.app_label in {"accounts", "analytics", "notify", "teams", "projects", "usage", "events"}
-            and model._meta.managed
+            if model._meta.app_label in OWNED and model._meta.managed
         }
 
 

@@ -1,0 +1,31 @@
+"""How a person must sign in: fills identity's port."""
+
+from apps.core.errors import MindWeaveError, PermissionDenied
+from apps.identity import selectors as identity
+from apps.identity.ports import SignInMethod
+from apps.identity.provisioned import person_has_second_factor
+from apps.sso import selectors
+from apps.sso.selectors import our_addresses
+
+__all__ = ["SsoLoginPolicy"]
+
+
+class SsoLoginPolicy:
+    """People of a verified domain of an organisation that enforces it sign in by its provider alone.
+
+    A break-glass owner may do without, by a second factor: one who has none any more is held to the provider too.
+    """
+
+    def refusal(self, email: str, method: SignInMethod) -> MindWeaveError | None:
+        connection = selectors.enforced_connection(email)
+        if connection is None:
+            return None
+        person = identity.user_by_email(email)
+        spared = person is not None and person.id in selectors.break_glass_ids(connection.org_id)
+        if spared and person is not None and person_has_second_factor(person.id):
+            return None
+        return PermissionDenied(
+            "Your organisation signs in by its own identity provider. Choose “Sign in with SSO”.",
+            code="sso_required",
+            extra={"sso_url": our_addresses(connection)["login_url"]},
+        )

@@ -1,0 +1,17 @@
+"""Requests to a provider (the HTTP-Redirect binding)."""
+
+from onelogin.saml2.auth import OneLogin_Saml2_Auth
+
+from apps.sso.models import Connection
+from apps.sso.saml.settings import request_data, toolkit_settings
+from apps.sso.selectors import our_addresses
+
+__all__ = ["new_request"]
+
+
+def new_request(connection: Connection, *, relay_state: str) -> tuple[str, str]:
+    """The id of a new AuthnRequest and the address that it goes to, signed where the connection says so."""
+    settings = toolkit_settings(connection)
+    auth = OneLogin_Saml2_Auth(request_data(our_addresses(connection)["acs_url"]), settings)
+    url = auth.login(return_to=relay_state, set_nameid_policy=False)
+    return auth.get_last_request_id(), url

@@ -1,0 +1,258 @@
+"""Reads of single sign-on."""
+
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import QuerySet
+
+from apps.accounts import selectors as accounts
+from apps.core.clock import now
+from apps.core.errors import NotFound
+from apps.core.tenancy import org_scope, system_scope
+from apps.sso.contracts import ConnectionInfo, DomainInfo, ScimTokenInfo
+from apps.sso.dns import CHALLENGE, PREFIX
+from apps.sso.models import (
+    BreakGlass,
+    Connection,
+    ConnectionKind,
+    Domain,
+    GroupMapping,
+    ScimGroup,
+    ScimRequest,
+    ScimToken,
+    ScimUser,
+)
+
+__all__ = [
+    "affected_members",
+    "break_glass_ids",
+    "connection_find",
+    "connection_for_domain",
+    "connection_for_org",
+    "connection_get",
+    "connection_info",
+    "connection_list",
+    "domain_info",
+    "domain_list",
+    "domain_of",
+    "enforced_connection",
+    "is_of_verified_domain",
+    "mapping_list",
+    "our_addresses",
+    "provisioned_counts",
+    "pushed_groups",
+    "request_list",
+    "scim_token_info",
+    "scim_tokens",
+    "verified_domains",
+]
+
+_OIDC = ("issuer", "client_id", "scopes", "groups_claim")
+_SAML = (
+    "idp_entity_id", "idp_sso_url", "idp_certificates", "idp_metadata_url", "subject_attribute", "email_attribute",
+    "groups_claim", "signs_requests", "allows_unsolicited",
+)  # fmt: skip
+
+
+# ---------------------------------------------------------------- domains
+def domain_of(email: str) -> str:
+    """What stands behind the last @ of an address, as domains are kept; empty where there is none."""
+    _, at, domain = email.strip().lower().rpartition("@")
+    if not at:
+        return ""
+    try:
+        return domain.encode("idna").decode() if not domain.isascii() else domain
+    except UnicodeError:
+        return ""
+
+
+def domain_info(domain: Domain) -> DomainInfo:
+    """The contract of a row."""
+    return DomainInfo(
+        id=domain.pk,
+        org_id=domain.org_id,
+        name=domain.name,
+        record=f"{CHALLENGE}.{domain.name}",
+        value=f"{PREFIX}{domain.token}",
+        verified_at=domain.verified_at,
+        checked_at=domain.checked_at,
+        failing_since=domain.failing_since,
+    )
+
+
+def domain_list(org_id: UUID) -> QuerySet[Domain]:
+    """The domains of an organisation (rows, for this app's own views)."""
+    with org_scope(org_id):
+        rows: QuerySet[Domain] = Domain.objects.all()
+    return rows
+
+
+def verified_domains(org_id: UUID) -> frozenset[str]:
+    """The names of an organisation's proved domains."""
+    return frozenset(domain_list(org_id).filter(verified_at__isnull=False).values_list("name", flat=True))
+
+
+def is_of_verified_domain(*, org_id: UUID, email: str) -> bool:
+    """Whether an address is of a domain that the organisation proved."""
+    return domain_list(org_id).filter(verified_at__isnull=False, name=domain_of(email)).exists()
+
+
+# ---------------------------------------------------------------- connections
+def connection_info(connection: Connection) -> ConnectionInfo:
+    """The contract of a row."""
+    names = _OIDC if connection.kind == ConnectionKind.OIDC else _SAML
+    shown: dict[str, Any] = {name: getattr(connection, name) for name in names}
+    return ConnectionInfo(
+        id=connection.pk,
+        org_id=connection.org_id,
+        name=connection.name,
+        kind=connection.kind,
+        is_enabled=connection.is_enabled,
+        is_enforced=connection.is_enforced,
+        creates_members=connection.creates_members,
+        default_role=connection.default_role,
+        last_used_at=connection.last_used_at,
+        tested_at=connection.tested_at,
+        created_at=connection.created_at,
+        settings={**shown, **our_addresses(connection)},
+    )
+
+
+def our_addresses(connection: Connection) -> dict[str, str]:
+    """What the provider has to be told of us."""
+    base = settings.PUBLIC_URL.rstrip("/")
+    start = f"{base}/sso/{connection.pk}/start"
+    if connection.kind == ConnectionKind.OIDC:
+        return {"login_url": start, "redirect_uri": f"{base}/sso/callback"}
+    saml = f"{base}/sso/{connection.pk}/saml"
+    return {"login_url": start, "acs_url": f"{saml}/acs", "entity_id": f"{saml}/metadata"}
+
+
+def connection_list(org_id: UUID) -> QuerySet[Connection]:
+    """The connections of an organisation, without their secrets (rows, for this app's own views)."""
+    with org_scope(org_id):
+        rows: QuerySet[Connection] = Connection.objects.defer("client_secret", "sp_key", "test_answer")
+    return rows
+
+
+def connection_get(*, org_id: UUID, connection_id: UUID) -> Connection:
+    """A connection of the organisation; :class:`NotFound` otherwise."""
+    with org_scope(org_id):
+        found: Connection | None = Connection.objects.filter(pk=connection_id).first()
+    if found is None:
+        raise NotFound()
+    return found
+
+
+def connection_find(connection_id: UUID) -> Connection | None:
+    """A connection by its id alone: what a path of signing in names before anybody is known."""
+    with system_scope("a path of signing in names a connection without its organisation"):
+        found: Connection | None = Connection.objects.filter(pk=connection_id).first()
+    return found
+
+
+def connection_for_domain(email: str) -> Connection | None:
+    """The connection by which an address signs in: the enforced one of its domain's organisation, else its first."""
+    with system_scope("an address is all that is known of who signs in"):
+        org_id = Domain.objects.filter(name=domain_of(email), verified_at__isnull=False).values_list(
+            "org_id", flat=True
+        )
+        found: Connection | None = (
+            Connection.objects.filter(org_id__in=org_id, is_enabled=True).order_by("-is_enforced", "created_at").first()
+        )
+    return found if found is not None and _is_open(found.org_id) else None
+
+
+def connection_for_org(slug: str) -> Connection | None:
+    """The connection by which people of the organisation sign in, by the organisation's short name; None without."""
+    org_id = accounts.org_by_name(slug)
+    if org_id is None or not _is_open(org_id):
+        return None
+    rows = connection_list(org_id).filter(is_enabled=True).order_by("-is_enforced", "created_at")
+    return rows.first()
+
+
+def _is_open(org_id: UUID) -> bool:
+    org = accounts.org_find(org_id)
+    return org is not None and org.status == "active"
+
+
+def enforced_connection(email: str) -> Connection | None:
+    """The connection that people of this address's domain must sign in by; None where they are free."""
+    found = connection_for_domain(email)
+    return found if found is not None and found.is_enforced else None
+
+
+def break_glass_ids(org_id: UUID) -> set[UUID]:
+    """Who may sign in without the provider."""
+    with org_scope(org_id):
+        return set(BreakGlass.objects.values_list("user_id", flat=True))
+
+
+def affected_members(org_id: UUID) -> list[Any]:
+    """The members who would have to sign in by the provider: of a verified domain, and no break-glass owner."""
+    domains, spared = verified_domains(org_id), break_glass_ids(org_id)
+    return [
+        member
+        for member in accounts.member_infos(org_id)
+        if domain_of(member.email) in domains and member.user_id not in spared
+    ]
+
+
+# ---------------------------------------------------------------- groups
+def mapping_list(org_id: UUID) -> QuerySet[GroupMapping]:
+    """What groups give in an organisation (rows, for this app's own views)."""
+    with org_scope(org_id):
+        rows: QuerySet[GroupMapping] = GroupMapping.objects.select_related("team")
+    return rows
+
+
+def pushed_groups(org_id: UUID) -> list[str]:
+    """The names of the groups that the provider pushed."""
+    with org_scope(org_id):
+        return list(ScimGroup.objects.order_by("display_name").values_list("display_name", flat=True))
+
+
+# ---------------------------------------------------------------- provisioning
+def scim_token_info(token: ScimToken) -> ScimTokenInfo:
+    """The contract of a row."""
+    if token.revoked_at is not None:
+        state = "revoked"
+    else:
+        state = "expired" if token.expires_at is not None and token.expires_at <= now() else "works"
+    return ScimTokenInfo(
+        id=token.pk,
+        org_id=token.org_id,
+        name=token.name,
+        prefix=token.prefix,
+        state=state,
+        created_at=token.created_at,
+        expires_at=token.expires_at,
+        revoked_at=token.revoked_at,
+        last_used_at=token.last_used_at,
+    )
+
+
+def scim_tokens(org_id: UUID) -> QuerySet[ScimToken]:
+    """The tokens of provisioning of an organisation (rows, for this app's own views)."""
+    with org_scope(org_id):
+        rows: QuerySet[ScimToken] = ScimToken.objects.all()
+    return rows
+
+
+def request_list(org_id: UUID) -> QuerySet[ScimRequest]:
+    """What provisioning asked of late, newest first (rows, for this app's own views)."""
+    with org_scope(org_id):
+        rows: QuerySet[ScimRequest] = ScimRequest.objects.select_related("token").order_by("-at", "-id")
+    return rows
+
+
+def provisioned_counts(org_id: UUID) -> dict[str, int]:
+    """How many people and groups the provider provisioned."""
+    with org_scope(org_id):
+        return {
+            "people": ScimUser.objects.filter(is_active=True).count(),
+            "inactive": ScimUser.objects.filter(is_active=False).count(),
+            "groups": ScimGroup.objects.count(),
+        }

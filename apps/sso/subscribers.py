@@ -1,0 +1,19 @@
+"""What single sign-on hears of others."""
+
+from uuid import UUID
+
+from apps.events.contracts import Envelope
+from apps.events.registry import subscribe
+from apps.sso import services
+
+__all__ = ["register"]
+
+
+def _signed_in(envelope: Envelope) -> None:
+    """Alarm where a break-glass owner went round the provider."""
+    services.note_sign_in(user_id=UUID(envelope.data["user_id"]), method=envelope.data["method"])
+
+
+def register() -> None:
+    """Hear from now on."""
+    subscribe(name="sso.watch_break_glass", types=("user.login",), handler=_signed_in)
