@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import Case, F, Q, QuerySet, TextField, Value, When
 from django.db.models.functions import Cast, Concat
 
@@ -37,6 +38,7 @@ __all__ = [
     "org_by_name",
     "org_find",
     "org_for_web",
+    "org_gate",
     "org_get",
     "org_info",
     "org_list",
@@ -63,6 +65,7 @@ def org_info(org: Organization) -> OrgInfo:
         raw_retention_days=org.raw_retention_days,
         created_at=org.created_at,
         updated_at=org.updated_at,
+        requires_mfa=org.requires_mfa,
     )
 
 
@@ -70,6 +73,15 @@ def org_find(org_id: UUID) -> OrgInfo | None:
     """An organisation that is not deleted, or None."""
     org = Organization.objects.filter(pk=org_id).exclude(status=OrgStatus.DELETED).first()
     return org_info(org) if org else None
+
+
+def org_gate(org_id: UUID) -> tuple[str | None, bool]:
+    """What decides on entering an organisation: its status (None where there is none), and whether it requires a second
+    factor. Asked with every request."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT status, requires_mfa FROM accounts_organization WHERE id = %s", [org_id])
+        row: tuple[str, bool] | None = cursor.fetchone()
+    return row or (None, False)
 
 
 def org_by_name(text: str) -> UUID | None:
