@@ -64,7 +64,7 @@ _TITLES = {
     503: "Not available right now",
 }
 
-_STEP_UP = "Sensitive: wants a credential shown a short while ago; else 401 `step_up_required` (RFC 9470), see `/auth/step-up`."
+_STEP_UP = "Sensitive: wants a credential shown lately; else 401 `step_up_required` (RFC 9470), see `/auth/step-up`."
 
 _documented: dict[tuple[str, str], dict[str, Any]] = {}
 

@@ -11,7 +11,8 @@ from apps.core import clock
 from apps.core.clock import now
 from apps.core.tenancy import system_scope
 from apps.identity import mfa, selectors
-from apps.identity.models import FactorDevice, User
+from apps.identity.authentication import forget_sessions
+from apps.identity.models import FactorDevice, SignIn, User
 from apps.identity.ports import factor_policy
 from apps.notify.models import EmailMessage as Mail
 from tests.cast import PASSWORD, Api, at_once, make_person, published, sign_in, trail
@@ -216,14 +217,15 @@ def test_changing_factors_wants_a_fresh_credential(alice) -> None:
 
 def test_a_sign_in_over_the_api_steps_up_too_and_a_refresh_does_not(alice) -> None:
     answer = Api().post("/auth/login", {"email": "alice@example.com", "password": PASSWORD}).json()
-    with clock.freeze(now() + timedelta(minutes=16)):
-        fresh = Api().post("/auth/refresh", {"refresh_token": answer["refresh_token"]}).json()
-        api = Api(token=fresh["access_token"])
-        assert api.post("/auth/mfa/enable", {}).json()["code"] == "step_up_required"
-        assert api.post("/auth/step-up", {"password": "not this one"}).status_code == 401
-        assert api.post("/auth/mfa/enable", {}).json()["code"] == "step_up_required"
-        assert api.post("/auth/step-up", {"password": PASSWORD}).status_code == 200
-        assert api.post("/auth/mfa/enable", {}).status_code == 200
+    SignIn.objects.update(authenticated_at=now() - timedelta(minutes=16))
+    fresh = Api().post("/auth/refresh", {"refresh_token": answer["refresh_token"]}).json()
+    api = Api(token=fresh["access_token"])
+    assert api.post("/auth/mfa/enable", {}).json()["code"] == "step_up_required"
+    assert api.post("/auth/step-up", {"password": "not this one"}).status_code == 401
+    assert api.post("/auth/mfa/enable", {}).json()["code"] == "step_up_required"
+    assert api.post("/auth/step-up", {"password": PASSWORD}).status_code == 200
+    forget_sessions()
+    assert api.post("/auth/mfa/enable", {}).status_code == 200
     assert len(trail("user.confirmed")) == 1
 
 
