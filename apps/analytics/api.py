@@ -136,7 +136,6 @@ class Usage(ApiView):
         answer = selectors.usage_query(org_id=require_org_id(), **query)
         return Response(usage_body(answer, query))
 
-
     def is_granted(self, capability: str) -> bool:
         """Whether the request asks for nothing but projects whose usage the caller was given."""
         if self.org_id is None or self.actor.id is None:

@@ -10,7 +10,7 @@ import apps.core.ids
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0003_custom_roles"),
+        ("accounts", "0005_org_life"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
