@@ -8,10 +8,11 @@ class SsoConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.identity.ports import login_policy
-        from apps.sso import events, notifications, roles, subscribers  # noqa: F401 - events registers what this app publishes
+        from apps.sso import events, notifications, peppered, roles, subscribers  # noqa: F401 - events registers types
         from apps.sso.policy import SsoLoginPolicy
 
         login_policy.set(SsoLoginPolicy())
         notifications.register()
+        peppered.register()
         roles.register()
         subscribers.register()
