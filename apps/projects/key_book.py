@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from apps.accounts.selectors import member_addresses
 from apps.core.clock import now
 from apps.core.tenancy import org_scope
 from apps.identity.selectors import users_by_ids
@@ -29,7 +28,6 @@ class KeyRow:
     project_slug: str
     state: str
     owner: str | None
-    owner_left: bool
     refused: int
     refused_why: str
 
@@ -70,9 +68,6 @@ FILTERS = {
     "service": KeyFilter(
         "Without a person", "There are no service accounts.", lambda row, _: row.works and row.key.is_service_account
     ),
-    "left": KeyFilter(
-        "Of people who left", "No working key is of somebody who left.", lambda row, _: row.works and row.owner_left
-    ),
     "beyond": KeyFilter("Beyond the policy", "Every working key obeys the policy.", _is_beyond),
     "refused": KeyFilter("Refused", "No key was refused.", lambda row, _: row.refused > 0),
     "leaked": KeyFilter("Leaked", "No key was reported as leaked.", lambda row, _: row.key.leaked_at is not None),
@@ -85,11 +80,10 @@ def words_of_filter(name: str) -> KeyFilter | None:
 
 
 def key_rows(org_id: UUID) -> list[KeyRow]:
-    """Every key of the organisation, newest first; five queries however many there are."""
+    """Every key of the organisation, newest first; four queries however many there are."""
     keys = [selectors.key_info(key) for key in selectors.key_list(org_id=org_id).order_by("-created_at", "id")]
     people = users_by_ids({key.owner_id for key in keys if key.owner_id})
     refused = selectors.key_rejections(org_id)
-    members = {user_id for user_id, _ in member_addresses(org_id)}
     with org_scope(org_id):
         projects = {project.pk: project for project in Project.objects.all()}
     rows = []
@@ -98,6 +92,5 @@ def key_rows(org_id: UUID) -> list[KeyRow]:
         reason, times = refused.get(key.id, ("", 0))
         state = "archived" if project.archived_at is not None and key.state == "works" else key.state
         label = owner.label if owner else None
-        left = key.owner_id is not None and key.owner_id not in members
-        rows.append(KeyRow(key, project.name, project.slug, state, label, left, times, reason))
+        rows.append(KeyRow(key, project.name, project.slug, state, label, times, reason))
     return rows

@@ -69,26 +69,9 @@ def _leaked(envelope: Envelope) -> Iterable[Draft]:
         )  # fmt: skip
 
 
-def _left(envelope: Envelope) -> Iterable[Draft]:
-    """Somebody left whose keys go on: nobody else may know that they are there."""
-    if envelope.org_id is None:
-        return
-    owned = selectors.key_list(org_id=envelope.org_id).filter(owner_id=UUID(envelope.data["user_id"]))
-    working = [key for key in map(selectors.key_info, owned) if key.state == "works"]
-    if working:
-        names = ", ".join(key.name for key in working[:5]) + (" …" if len(working) > 5 else "")
-        yield Draft(
-            title=f"{len(working)} key{'s' if len(working) > 1 else ''} of somebody who left still work"
-            + ("" if len(working) > 1 else "s"),
-            body=f"{names}. Revoke what should not go on, or give it to somebody else.",
-            link="settings/keys?show=left", tone="warn", capability=_MANAGERS,
-        )  # fmt: skip
-
-
 def register() -> None:
     """Make the kinds known."""
     register_kind(Kind("key_revoked", ("key.revoked",), "key", _revoked))
     register_kind(Kind("key_rotated", ("key.rotated",), "key", _rotated))
     register_kind(Kind("key_leaked", ("key.leaked",), "alert-triangle", _leaked))
-    register_kind(Kind("keys_left", ("member.removed",), "key", _left))
     register_kind(Kind("key_expiring", ("key.expiring",), "clock", _expiring))

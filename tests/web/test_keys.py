@@ -138,25 +138,6 @@ def test_all_keys_are_listed_filtered_and_downloaded(cast: Cast) -> None:
         assert [row.key.name for row in key_rows(cast.org.id) if FILTERS["unused"].holds(row, policy)] == ["laptop"]
 
 
-def test_keys_of_somebody_who_left_go_on_and_are_told_of(cast: Cast) -> None:
-    from apps.accounts.services import remove_member
-    from apps.identity.models import User
-    from apps.projects.notifications import _left
-
-    vic = User.objects.get(email="vic@loom.test").pk
-    make(cast, name="vics", owner_id=vic)
-    remove_member(org_id=cast.org.id, user_id=vic)
-
-    class Told:
-        org_id, data = cast.org.id, {"user_id": str(vic)}
-
-    [draft] = _left(Told())
-    assert draft.title == "1 key of somebody who left still works"
-    body = cast.owner.get(cast.url(draft.link)).content.decode()
-    assert ">vics<" in body
-    assert ">laptop<" not in body
-
-
 def test_the_policy_is_set_by_admins_alone(cast: Cast) -> None:
     page = cast.url("settings/keys")
     form = {"max_life_days": "90", "leaked_keys": "flag"}
