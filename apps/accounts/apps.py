@@ -20,4 +20,6 @@ class AccountsConfig(AppConfig):
         nav.register(place)
         tab = NavItem("general", "General", "settings", "building", order=10, capability="org.read")
         settings_tabs.register(tab)
+        trail = NavItem("audit", "Audit log", "audit", "lock", order=800, capability="audit.read")
+        settings_tabs.register(trail)
         staff_org_panels.register(StaffOrgPanel("members", "Members", members_panel, order=20))

@@ -19,7 +19,7 @@ from django.db.models import Q
 from django.http import HttpRequest
 from django_otp import login as otp_login
 
-from apps.audit.services import record
+from apps.audit.services import record, record_refusal
 from apps.core.authentication import SHOWN, user_actor
 from apps.core.clock import now
 from apps.core.context import bind, current, set_actor
@@ -146,11 +146,10 @@ def check_password(*, email: str, password: str, ip: str | None) -> User:
     else:
         known = user.check_password(password) and user.is_active
     if user is None or not known:
-        with transaction.atomic():
-            record(
-                action="user.login_refused", org_id=None, target_type="user",
-                target_id=user.pk if user else "unknown", target_label=email,
-            )  # fmt: skip
+        record_refusal(
+            action="user.login_refused", org_id=None, target_type="user",
+            target_id=user.pk if user else "unknown", target_label=email, key=email,
+        )  # fmt: skip
         raise NotAuthenticated(_WRONG, code="invalid_credentials")
     give_back(_PER_IDENTITY, identity)
     give_back(_PER_NETWORK, network)
