@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import sys
+from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -16,7 +17,8 @@ def canonical(value):
 
 
 def fail(position, why):
-    sys.exit(print(f"BROKEN at position {position}: {why}") or 1)
+    sys.stdout.write(f"BROKEN at position {position}: {why}\n")
+    sys.exit(1)
 
 
 def values(body):
@@ -46,8 +48,8 @@ def check_entry(body):
 
 
 def main(path, keys=None):
-    lines = [json.loads(line) for line in open(path, encoding="utf-8") if line.strip()]
-    known = {key["kid"]: key for key in (json.load(open(keys)) if keys else lines[0])["keys"]}
+    lines = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").split("\n") if line.strip()]
+    known = {key["kid"]: key for key in (json.loads(Path(keys).read_text()) if keys else lines[0])["keys"]}
     entries = sorted((line for line in lines if line["type"] == "entry" and line["proof"]["position"]),
                      key=lambda line: line["proof"]["position"])  # fmt: skip
     chain, start = {}, b"mindweave.audit.chain.v1\n" + lines[0]["chain"].encode()
@@ -73,7 +75,7 @@ def main(path, keys=None):
         if chain.get(mark["position"], mark["digest"]) != mark["digest"]:
             fail(mark["position"], "the chain is not what was signed")
     first = entries[0]["proof"]["position"] if entries else 0
-    print(f"whole: {len(entries)} entries, positions {first} to {last}")
+    sys.stdout.write(f"whole: {len(entries)} entries, positions {first} to {last}\n")
 
 
 if __name__ == "__main__":

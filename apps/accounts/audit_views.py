@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from django import forms
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
@@ -146,7 +146,7 @@ def _lines(changes: dict[str, list[Any]], side: int) -> str:
 @org_page(capability="audit.read", title="Audit log", key="settings")
 @never_cache
 @require_safe
-def audit_export(request: HttpRequest) -> StreamingHttpResponse | HttpResponse:
+def audit_export(request: HttpRequest) -> Any:
     """``/o/<slug>/settings/audit/export``: what the filter shows as a file; ``format`` is jsonl, csv or cef."""
     form: Any = request.GET.get("format", "jsonl")
     if form not in ("jsonl", "csv", "cef"):

@@ -158,9 +158,13 @@ def _header(org_id: UUID, wanted: AuditFilter) -> dict[str, Any]:
         "format": "mindweave.audit.export.v1",
         "chain": str(chain_of(org_id)),
         "exported_at": moment_text(now()),
-        "filter": {name: moment_text(value) if isinstance(value, datetime) else str(value) for name, value in asked.items()},
+        "filter": {name: _plain(value) for name, value in asked.items()},
         "keys": jwks()["keys"],
     }  # fmt: skip
+
+
+def _plain(value: Any) -> str:
+    return moment_text(value) if isinstance(value, datetime) else str(value)
 
 
 def json_body(item: Exported) -> dict[str, Any]:

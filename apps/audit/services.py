@@ -24,8 +24,20 @@ from apps.core.context import current
 from apps.core.partitions import drop_partitions, ensure_partitions, list_partitions
 from apps.core.tenancy import TenancyError, current_org_id, system_scope
 
-__all__ = ["AuditError", "forget_org", "forget_person", "maintain", "note_export", "note_verification", "record", "record_read", "record_refusal", "rotate_sealing_key",
-           "verify_all", "verify_org"]  # fmt: skip
+__all__ = [
+    "AuditError",
+    "forget_org",
+    "forget_person",
+    "maintain",
+    "note_export",
+    "note_verification",
+    "record",
+    "record_read",
+    "record_refusal",
+    "rotate_sealing_key",
+    "verify_all",
+    "verify_org",
+]
 
 PARTITIONS_AHEAD = 12
 # How long the addresses of people of whom nothing is known stay readable, at least.

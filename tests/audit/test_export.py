@@ -54,7 +54,7 @@ def test_an_export_with_erased_people_verifies(tmp_path) -> None:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("what", ["action", "label", "gone", "exchanged"])
 def test_an_export_that_was_changed_does_not_verify(tmp_path, what) -> None:
-    org_id, ids = chain(5)
+    org_id, _ = chain(5)
     out = lines(org_id)
     body = json.loads(out[2])
     if what == "action":

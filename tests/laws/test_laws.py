@@ -18,6 +18,7 @@ SOURCES = sorted(
 CROSSING = {
     "apps/accounts/selectors.py",  # a person's own memberships; which organisation a page is about
     "apps/accounts/impersonation.py",  # staff in a member's place
+    "apps/audit/refusals.py",  # the same, of what was refused
     "apps/audit/services.py",  # an entry says itself whose it is
     "apps/core/middleware.py",  # the staff admin
     "apps/events/chores.py",  # the trail's sealer
