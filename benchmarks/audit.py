@@ -75,15 +75,16 @@ def _run(entries: int, samples: int) -> None:
 
 
 def _fill(entries: int) -> list[UUID]:
-    from datetime import date, timedelta
+    from datetime import timedelta
 
     from django.db import connection
 
     from apps.audit.keys import Owner, key_for
+    from apps.core.clock import now
     from apps.core.ids import uuid7
     from apps.core.partitions import ensure_partitions
 
-    first = date.today() - timedelta(days=400)
+    first = (now() - timedelta(days=400)).date()
     for table in ("audit_entry", "audit_seal"):
         ensure_partitions(table, period="month", first=first, ahead=13)
     orgs = [uuid7() for _ in range(ORGS)]
