@@ -93,6 +93,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "apps.identity.middleware.SignInMiddleware",
     "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -185,7 +186,10 @@ LOGIN_URL = "/login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/"
 SESSION_COOKIE_NAME = "mw_session"
-SESSION_COOKIE_AGE = int(timedelta(days=14).total_seconds())
+# A sign-in in a browser ends when it is not used for so long, and so long after it began whatever its use.
+SESSION_IDLE = timedelta(hours=env_int("MINDWEAVE_SESSION_IDLE_HOURS", 72))
+SESSION_LONGEST = timedelta(hours=env_int("MINDWEAVE_SESSION_LONGEST_HOURS", 14 * 24))
+SESSION_COOKIE_AGE = int(SESSION_LONGEST.total_seconds())
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_NAME = "mw_csrf"
@@ -193,7 +197,11 @@ CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_FAILURE_VIEW = "apps.core.middleware.csrf_failure"
 JWT_ACCESS_LIFETIME = timedelta(minutes=5)
 JWT_REFRESH_LIFETIME = timedelta(days=30)
+# However often it is refreshed, a sign-in over the API ends so long after it began.
+API_SIGN_IN_LONGEST = timedelta(days=env_int("MINDWEAVE_API_SIGN_IN_DAYS", 90))
 JWT_ISSUER = PUBLIC_URL
+# A table of countries in MaxMind's format, for the place of a sign-in; without it places are not told.
+GEOIP_COUNTRY_FILE = env_value("GEOIP_COUNTRY_FILE")
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
@@ -201,6 +209,38 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 MFA_ADAPTER = "apps.identity.mfa.MfaAdapter"
 MFA_TOTP_ISSUER = "MindWeave"
 OTP_TOTP_ISSUER = "MindWeave"
+
+# ------------------------------------------------------------------ sign-in with a provider (docs/identity-factors.md)
+# Offered where both halves of its client are set.
+_GITHUB_URL = env_value("GITHUB_URL", "https://github.com").rstrip("/")
+_MICROSOFT_URL = f"https://login.microsoftonline.com/{env_value('MICROSOFT_TENANT', 'common')}"
+OAUTH_PROVIDERS: dict[str, dict[str, str]] = {
+    "google": {
+        "client_id": env_value("GOOGLE_CLIENT_ID"),
+        "client_secret": env_value("GOOGLE_CLIENT_SECRET"),
+        "authorize_url": "https://accounts.google.com/o/oauth2/v2/auth",
+        "token_url": "https://oauth2.googleapis.com/token",
+        "jwks_url": "https://www.googleapis.com/oauth2/v3/certs",
+        "issuer": "https://accounts.google.com",
+    },
+    "github": {
+        "client_id": env_value("GITHUB_CLIENT_ID"),
+        "client_secret": env_value("GITHUB_CLIENT_SECRET"),
+        "authorize_url": f"{_GITHUB_URL}/login/oauth/authorize",
+        "token_url": f"{_GITHUB_URL}/login/oauth/access_token",
+        "api_url": env_value("GITHUB_API_URL", "https://api.github.com").rstrip("/"),
+    },
+    "microsoft": {
+        "client_id": env_value("MICROSOFT_CLIENT_ID"),
+        "client_secret": env_value("MICROSOFT_CLIENT_SECRET"),
+        "authorize_url": f"{_MICROSOFT_URL}/oauth2/v2.0/authorize",
+        "token_url": f"{_MICROSOFT_URL}/oauth2/v2.0/token",
+        "jwks_url": f"{_MICROSOFT_URL}/discovery/v2.0/keys",
+        "issuer": "https://login.microsoftonline.com/{tid}/v2.0",
+    },
+}
+# Whether a provider's verified address that is also a verified one of ours is enough to be that person.
+OAUTH_LINK_BY_ADDRESS = env_bool("OAUTH_LINK_BY_ADDRESS", False)
 
 # ------------------------------------------------------------------ the API
 REST_FRAMEWORK = {
@@ -386,6 +426,9 @@ IMPERSONATION_MINUTES = env_int("MINDWEAVE_IMPERSONATION_MINUTES", 30)
 # ------------------------------------------------------------------ the life of an organisation
 # How long an invitation can be accepted.
 INVITATION_DAYS = env_int("MINDWEAVE_INVITATION_DAYS", 7)
+# How long a deleted organisation can be restored before it is erased; how long its export can be fetched.
+ORG_GRACE_DAYS = env_int("MINDWEAVE_ORG_GRACE_DAYS", 30)
+ORG_EXPORT_DAYS = env_int("MINDWEAVE_ORG_EXPORT_DAYS", 7)
 
 # ------------------------------------------------------------------ metrics, logs and traces
 # prometheus_client reads it when it is imported, and settings come before everything else.
