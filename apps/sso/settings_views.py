@@ -15,7 +15,6 @@ from apps.accounts import selectors as accounts
 from apps.accounts.web import org_page
 from apps.core.errors import MindWeaveError, NotFound
 from apps.core.web.forms import add_problem, new_once, sentence, take_once
-from apps.identity.provisioned import person_has_second_factor
 from apps.identity.web import step_up_required
 from apps.sso import saml, selectors, services
 from apps.sso.contracts import ScimTokenInfo
@@ -86,7 +85,7 @@ def _overview(request: HttpRequest, org: Any, form: DomainForm) -> HttpResponse:
         "domains": domains,
         "connections": list(selectors.connection_list(org.id)),
         "spared": [
-            {"person": one, "fit": one.role == OWNER and person_has_second_factor(one.user_id)}
+            {"person": one, "fit": selectors.is_fit_for_break_glass(org_id=org.id, user_id=one.user_id)}
             for one in owners
             if one.user_id in spared
         ],
