@@ -1,6 +1,6 @@
 """Enforced single sign-on: who must sign in by the provider, and who may do without."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -38,9 +38,9 @@ def ready(cast: Cast, saml: Connection) -> Connection:
 
 
 @pytest.fixture
-def enforced(cast: Cast, ready: Connection) -> Iterator[Connection]:
+def enforced(cast: Cast, ready: Connection) -> Connection:
     services.enforce_connection(org_id=cast.org.id, connection_id=ready.pk)
-    yield ready
+    return ready
 
 
 @pytest.mark.parametrize("method", ["password", "passkey", "oauth"])

@@ -48,10 +48,7 @@ def enforce_connection(*, org_id: UUID, connection_id: UUID) -> int:
             raise Conflict("Let a test sign-in go through first", code="connection_untested")
         if not selectors.verified_domains(org_id):
             raise Conflict("Verify a domain first", code="no_verified_domain")
-        if not any(
-            selectors.is_fit_for_break_glass(org_id=org_id, user_id=user_id)
-            for user_id in selectors.break_glass_ids(org_id)
-        ):
+        if not _fit_ones(org_id):
             raise Conflict(
                 "Choose an owner with a second factor who may sign in without the provider", code="no_break_glass_owner"
             )
@@ -118,13 +115,16 @@ def remove_break_glass(*, org_id: UUID, user_id: UUID) -> None:
         row = BreakGlass.objects.filter(user_id=user_id).first()
         if row is None:
             raise NotFound()
-        others = selectors.break_glass_ids(org_id) - {user_id}
-        if Connection.objects.filter(is_enforced=True).exists() and not any(
-            selectors.is_fit_for_break_glass(org_id=org_id, user_id=one) for one in others
-        ):
+        if Connection.objects.filter(is_enforced=True).exists() and not _fit_ones(org_id) - {user_id}:
             raise Conflict("While a connection is enforced, one break-glass owner stays", code="last_break_glass")
         row.delete()
         _tell_break_glass(org_id, user_id, "sso.break_glass_removed")
+
+
+def _fit_ones(org_id: UUID) -> set[UUID]:
+    """The break-glass owners who can use it."""
+    ids = selectors.break_glass_ids(org_id)
+    return {one for one in ids if selectors.is_fit_for_break_glass(org_id=org_id, user_id=one)}
 
 
 def note_sign_in(*, user_id: UUID, method: str) -> int:
