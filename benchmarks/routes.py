@@ -113,7 +113,7 @@ def _times(url: str, method: str, path: str, who: dict[str, str], body: Callable
         status, answer, _ = caller(method, path, content)
         if number >= 3:  # the first are the connection's and the caches'
             found.append((time.perf_counter() - began) * 1000)
-        if status >= 400 and status != 429:
+        if status >= 400:
             raise RuntimeError(f"{method} {path}: {status} {answer[:300]!r}")
     return found
 

@@ -3,6 +3,7 @@
 Apps register their models on Django's default site (`@admin.register`), which is this one.
 """
 
+import json
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,9 +22,11 @@ from django.views.decorators.csrf import csrf_protect
 from django_otp import login as otp_login
 from unfold.sites import UnfoldAdminSite
 
-from apps.core.errors import MindWeaveError, PermissionDenied
+from apps.core.errors import MindWeaveError, NotAuthenticated, PermissionDenied
 from apps.core.overview import panels
-from apps.identity import mfa
+from apps.identity import mfa, webauthn
+from apps.identity.forms import KeyForm
+from apps.identity.selectors import factor_list
 from apps.identity.services import valid_second_factor
 
 __all__ = ["StaffSite"]
@@ -75,7 +78,7 @@ class StaffSite(UnfoldAdminSite):
 
     @method_decorator([never_cache, csrf_protect])
     def verify(self, request: HttpRequest) -> HttpResponse:
-        """Ask for the code of the second factor."""
+        """Ask for the second factor: a code of the app, a recovery code, or a security key or passkey."""
         user = self._staff(request)
         device = mfa.device_of(user)
         if device is None:
@@ -83,13 +86,26 @@ class StaffSite(UnfoldAdminSite):
         problem = ""
         if request.method == "POST":
             try:
-                if valid_second_factor(user, request.POST.get("code", "")):
-                    otp_login(request, device)
+                if proved := self._proved(request, user, device):
+                    otp_login(request, proved)
                     return HttpResponseRedirect(self._target(request))
                 problem = "That code is not right; codes change every 30 seconds."
             except MindWeaveError as error:
                 problem = error.detail
-        return self._page(request, "verify", {"title": "Second factor", "problem": problem})
+        kinds = {factor.kind for factor in factor_list(user.pk)}
+        begun = webauthn.begin_proof(user=user) if kinds - {"totp"} else None
+        key = {"token": begun["challenge_token"], "options": json.dumps(begun["options"])} if begun else None
+        return self._page(request, "verify", {"title": "Second factor", "problem": problem, "key": key})
+
+    def _proved(self, request: HttpRequest, user: Any, device: Any) -> Any:
+        """The factor that was shown, as django-otp wants it; None for a wrong code."""
+        if request.POST.get("by") != "key":
+            return device if valid_second_factor(user, request.POST.get("code", "")) else None
+        form = KeyForm(request.POST)
+        if not form.is_valid():
+            raise NotAuthenticated("The browser sent no key; try again", code="invalid_credential")
+        given = form.cleaned_data
+        return webauthn.finish_proof(user=user, token=given["challenge_token"], credential=given["credential"])
 
     @method_decorator([never_cache, csrf_protect])
     def enrol(self, request: HttpRequest) -> HttpResponse:

@@ -3,12 +3,16 @@
 They have no session, no page and no form; eleven layers that look for these cost more than a small batch itself. What
 every answer must have (the context, the headers, problems for errors) is the same as everywhere. Events in JSON, the
 most of them, go past Django's request and response too, which cost as much as taking a single event in.
+
+Calls of the API that carry a key or an access token go through Django, without the layers that serve a browser: its
+session, forms, messages. A cookie that comes along means nothing there, so there is nothing to forge.
 """
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, cast
 
+from django.conf import settings
 from django.core.handlers.exception import convert_exception_to_response, response_for_exception
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.http import HttpRequest, HttpResponse
@@ -22,11 +26,12 @@ from apps.core.middleware import (
     SecurityHeadersMiddleware,
     context_of,
 )
+from apps.core.problems import API_PREFIXES
 from apps.core.telemetry import is_configured as traced
 from apps.usage.api import ingest, otlp
 from apps.usage.api.ingest import Answer
 
-__all__ = ["Lane", "LaneRequest"]
+__all__ = ["API_MIDDLEWARE", "ApiHandler", "Lane", "LaneRequest"]
 
 View = Callable[[HttpRequest], HttpResponse]
 Handler = Callable[[Any], Answer]
@@ -78,18 +83,47 @@ class LaneRequest:
         self.headers = _Headers(environ)
 
 
+# What of the middleware a call of the API needs that names its caller by a header.
+API_MIDDLEWARE = [
+    "apps.core.middleware.RequestContextMiddleware",
+    "apps.core.middleware.SecurityHeadersMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "apps.core.middleware.ProblemMiddleware",
+]
+
+
+class ApiHandler(WSGIHandler):
+    """Django's handler with :data:`API_MIDDLEWARE`."""
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        whole = settings.MIDDLEWARE
+        settings.MIDDLEWARE = API_MIDDLEWARE
+        try:
+            super().load_middleware(is_async)
+        finally:
+            settings.MIDDLEWARE = whole
+
+
+def _named_by_header(environ: dict[str, Any]) -> bool:
+    """Whether it is a call of the API whose caller a header names; one that names nobody is refused all the same."""
+    named = environ.get("HTTP_X_API_KEY") or environ.get("HTTP_AUTHORIZATION", "")[:7].lower() == "bearer "
+    return bool(named) and environ["PATH_INFO"].startswith(API_PREFIXES)
+
+
 class Lane:
-    """A WSGI application: POST requests of its paths by itself, all others by Django's handler."""
+    """A WSGI application: POST requests of its paths by itself, all others by Django's handlers."""
 
     def __init__(self, django: WSGIHandler) -> None:
-        self._django = django
+        self._django, self._api = django, ApiHandler()
         inner = cast(View, convert_exception_to_response(lambda request: _VIEWS[request.path_info](request)))
         self._chain = RequestContextMiddleware(SecurityHeadersMiddleware(inner))
 
     def __call__(self, environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         if environ["REQUEST_METHOD"] != "POST" or path not in _VIEWS:
-            return self._django(environ, start_response)
+            return (self._api if _named_by_header(environ) else self._django)(environ, start_response)
         handler = _HANDLERS.get(path)
         if handler is not None and not traced():
             return self._take(environ, start_response, handler)

@@ -90,15 +90,21 @@ def _empty_redis() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _empty_caches() -> None:
+def _empty_caches() -> Iterator[None]:
     """Nor its keys and sign-ins, which each process remembers for a moment."""
+    from apps.audit.keys import forget_cached_keys
+    from apps.audit.signing import forget_signing_keys as forget_sealing_keys
     from apps.identity.authentication import forget_sessions
     from apps.identity.jwt import forget_keys as forget_signing_keys
     from apps.projects.selectors import forget_keys
 
     forget_sessions()
     forget_signing_keys()
+    forget_sealing_keys()
     forget_keys()
+    yield
+    # Its connection would keep the database of the tests from being removed.
+    forget_cached_keys()
 
 
 @pytest.fixture(autouse=True)

@@ -70,9 +70,19 @@ def _status(envelope: Envelope) -> Iterable[Draft]:
         yield Draft(title="The organisation was resumed", tone="ok", body="Its keys work again.")
 
 
+def _chain_broken(envelope: Envelope) -> Iterable[Draft]:
+    where = f" at position {envelope.data['position']:,}" if envelope.data["position"] else ""
+    yield Draft(
+        title="The audit log is not as it was sealed",
+        body=f"The nightly verification found an entry {envelope.data['reason'].replace('_', ' ')}{where}.",
+        link="settings/audit", capability="audit.read", tone="danger",
+    )  # fmt: skip
+
+
 def register() -> None:
     """Make the kinds known."""
     register_kind(Kind("member_joined", ("member.added",), "users", _joined))
     register_kind(Kind("member_left", ("member.removed",), "users", _left))
     register_kind(Kind("member_role", ("member.role_changed",), "user", _role))
     register_kind(Kind("org_status", ("org.updated",), "building", _status))
+    register_kind(Kind("audit_broken", ("audit.chain_broken",), "alert-triangle", _chain_broken))

@@ -13,6 +13,7 @@ from django.utils.functional import SimpleLazyObject
 from django.views.decorators.gzip import gzip_page
 
 from apps.accounts import selectors
+from apps.accounts.permissions import ROLE_CAPABILITIES
 from apps.core.context import current
 from apps.core.errors import PermissionDenied
 from apps.core.registry import NavItem, nav, nav_queries, settings_tabs
@@ -22,34 +23,46 @@ from apps.notify.selectors import COUNTED_TO, unread_count
 __all__ = ["can", "capabilities", "org_page", "shell", "unread_text"]
 
 _SAFE = {"GET", "HEAD", "OPTIONS"}
+_ADMIN = ROLE_CAPABILITIES["admin"]
 View = Callable[..., HttpResponse]
 
 
 def can(request: HttpRequest, capability: str) -> bool:
-    """Whether the reader of this page holds a capability in its organisation; costs no query."""
-    return capability in request.membership.capabilities  # type: ignore[attr-defined]
+    """Whether the reader of this page holds a capability in its organisation, or for what the page is about."""
+    return capability in capabilities(request)
 
 
 def capabilities(request: HttpRequest) -> frozenset[str]:
-    """All that the reader of this page may do in its organisation; costs no query."""
+    """All that the reader of this page may do in its organisation, or with what the page is about; costs no query."""
     held: frozenset[str] = request.membership.capabilities  # type: ignore[attr-defined]
-    return held
+    granted: frozenset[str] = getattr(request, "granted", frozenset())
+    return held | granted
 
 
-def org_page(*, capability: str, title: str, key: str = "", personal: bool = False) -> Callable[[View], View]:
+def org_page(
+    *,
+    capability: str,
+    title: str,
+    key: str = "",
+    personal: bool = False,
+    granted: Callable[..., frozenset[str]] | None = None,
+) -> Callable[[View], View]:
     """A page under ``/o/<slug>/`` for those who hold ``capability``; others get 403 inside the shell.
 
     Of a suspended organisation only reads come here: the middleware refuses the others.
 
     What is sent to a ``personal`` page nobody may send in another's name: it makes a key, gives rights, or deletes.
-    ``title`` names the page where it is refused, ``key`` its place in the navigation. The templates find ``tz``, the
-    reader's time zone: their own, else the organisation's.
+    ``granted`` says what a reader was given for what the address names (request and its parts → capabilities); it is
+    asked of those whose role holds less than an admin's. ``title`` names the page where it is refused, ``key`` its
+    place in the navigation. The templates find ``tz``, the reader's time zone: their own, else the organisation's.
     """
 
     def wrap(view: View) -> View:
         @wraps(view)
         def inner(request: HttpRequest, slug: str, *args: Any, **kwargs: Any) -> HttpResponse:
             request.nav_key = key  # type: ignore[attr-defined]
+            if granted is not None and not request.membership.capabilities >= _ADMIN:  # type: ignore[attr-defined]
+                request.granted = granted(request, **kwargs)  # type: ignore[attr-defined]
             if not can(request, capability):
                 return _refused(request, capability, title)
             if personal and request.method not in _SAFE and hasattr(request, "impersonation"):
@@ -113,10 +126,11 @@ def shell(request: HttpRequest) -> dict[str, Any]:
 
 def _shell(request: HttpRequest) -> dict[str, Any]:
     org, role = request.org, request.membership.role_name  # type: ignore[attr-defined]
-    held = capabilities(request)
+    # The places to go to are those of the role, whatever the reader was given for what the page is about.
+    held: frozenset[str] = request.membership.capabilities  # type: ignore[attr-defined]
     user = request.user
     # Nothing new is counted of a suspended organisation, and its socket is refused.
-    live = can(request, "usage.read") and org.status == "active"
+    live = "usage.read" in held and org.status == "active"
     unread = unread_count(org_id=org.id, user_id=user_id_of(request), capabilities=held)
     return {
         "nav": _sections(org, user_id_of(request), held),

@@ -69,7 +69,7 @@ def _chosen(request: HttpRequest, rows: list[ProjectInfo]) -> ProjectInfo | None
 
 
 def _may_make(request: HttpRequest, project: ProjectInfo) -> bool:
-    return may_manage_keys(org_id=project.org_id, user_id=user_id_of(request), team_id=project.team_id)
+    return may_manage_keys(org_id=project.org_id, user_id=user_id_of(request), project_id=project.id)
 
 
 def _make(request: HttpRequest, project: ProjectInfo, form: KeyNameForm) -> Made | None:

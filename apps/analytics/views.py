@@ -127,7 +127,7 @@ def first_run(request: HttpRequest) -> HttpResponse:
 
 
 def _may_make_key(request: HttpRequest, project: ProjectInfo) -> bool:
-    return may_manage_keys(org_id=project.org_id, user_id=user_id_of(request), team_id=project.team_id)
+    return may_manage_keys(org_id=project.org_id, user_id=user_id_of(request), project_id=project.id)
 
 
 def _chosen_project(request: HttpRequest) -> ProjectInfo | None:

@@ -7,12 +7,12 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import DropdownFilter, RangeDateTimeFilter
 
-from apps.audit.models import AuditEntry
+from apps.audit.models import AuditEntry, Chain, Checkpoint, DataKey, SealingKey
 from apps.audit.registry import actions
 from apps.core.admin import ReadOnlyAdmin
 from apps.core.admin_search import IdSearchMixin
 
-__all__ = ["AuditEntryAdmin"]
+__all__ = ["AuditEntryAdmin", "ChainAdmin", "CheckpointAdmin", "DataKeyAdmin", "SealingKeyAdmin"]
 
 
 class ActionFilter(DropdownFilter):
@@ -35,3 +35,50 @@ class AuditEntryAdmin(IdSearchMixin, ReadOnlyAdmin):
     search_fields = ("org_id", "actor_id", "target_id", "correlation_id")
     search_help_text = "A whole id of an organisation, actor or target, or a correlation id"
     ordering = ("-occurred_at", "-id")
+    exclude = ("sealed",)
+
+
+@admin.register(Chain)
+class ChainAdmin(IdSearchMixin, ReadOnlyAdmin):
+    list_display = (
+        "chain_id",
+        "position",
+        "signed_at",
+        "checkpoint_position",
+        "verified_at",
+        "verified_position",
+        "broken",
+    )
+    search_fields = ("chain_id",)
+    search_help_text = "A whole id of an organisation; zeros for what belongs to none"
+    ordering = ("-signed_at",)
+    exclude = ("digest", "signature")
+
+
+@admin.register(Checkpoint)
+class CheckpointAdmin(IdSearchMixin, ReadOnlyAdmin):
+    list_display = ("made_at", "chain_id", "position", "kind", "key_id")
+    search_fields = ("chain_id",)
+    search_help_text = "A whole id of an organisation; zeros for what belongs to none"
+    ordering = ("-id",)
+    exclude = ("digest", "signature")
+
+
+@admin.register(DataKey)
+class DataKeyAdmin(IdSearchMixin, ReadOnlyAdmin):
+    list_display = ("id", "org_id", "person_id", "subject", "created_at", "destroyed_at")
+    search_fields = ("id", "org_id", "person_id")
+    search_help_text = "A whole id of a key, an organisation or a person"
+    ordering = ("-id",)
+
+
+@admin.register(SealingKey)
+class SealingKeyAdmin(ReadOnlyAdmin):
+    list_display = ("id", "created_at", "retired_at")
+    exclude = ("private_pem",)
+    ordering = ("-created_at", "-id")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SealingKey]:
+        """Without the private keys: to show a list is no reason to decrypt them."""
+        rows: QuerySet[SealingKey] = super().get_queryset(request).defer("private_pem")
+        return rows

@@ -6,14 +6,24 @@ class AuditConfig(AppConfig):
     label = "audit"
 
     def ready(self) -> None:
-        from apps.audit import registry, services
+        from apps.audit import chain, events, keys, metrics, registry, services, signing
         from apps.audit.staff import audit_panel
         from apps.core.registry import StaffOrgPanel, staff_org_panels
+        from apps.core.rotation import register_rotation
         from apps.events import ports
+        from apps.events.chores import register_chore
 
         ports.audit.set(services.record)
+        events.register()
+        metrics.register()
+        register_rotation("audit_key.sealed_key", keys.rotate_keys)
+        register_rotation("audit_signing_key.private_pem", signing.rotate_private_keys)
+        register_chore("audit.seal", chain.seal_all)
         registry.register_actions(
             {
+                "audit.person_forgotten": "What the trail says of a person was made unreadable",
+                "audit.org_forgotten": "What the trail says of an organisation's affairs was made unreadable",
+                "audit.signing_key_created": "A new key signs the chains of the audit trail",
                 "bus.dead_letter_replayed": "An event that could not be handled was put back in its queue",
                 "bus.dead_letter_discarded": "An event that could not be handled was given up",
                 "bus.subscription_paused": "Delivery of events to a subscription was stopped",

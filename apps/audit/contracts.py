@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-__all__ = ["AuditFilter"]
+__all__ = ["AuditFilter", "Broken", "Verified"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +21,38 @@ class AuditFilter:
     correlation_id: str | None = None
     start: datetime | None = None
     end: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The first thing that is not as it was sealed: ``altered``, ``missing``, ``inserted``, ``reordered`` or
+    ``bad_signature``. An entry that is gone has no id, one that was never sealed no position.
+    """
+
+    position: int | None
+    entry_id: UUID | None
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a verification found: entries of the chain in ``[from_position, position]`` are as they were sealed.
+
+    ``next`` is where to go on, where the time was up; ``complete`` says that the end that was asked for was reached.
+    """
+
+    chain_id: UUID
+    from_position: int
+    position: int
+    entries: int
+    checkpoints: int
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+    complete: bool = False
+    next: tuple[int, bytes] | None = None
+    broken: Broken | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        return self.broken is None

@@ -1,16 +1,42 @@
-"""The trail. The first migration makes its table: partitioned by month, refusing UPDATE, DELETE and TRUNCATE."""
+"""The trail and what seals it. Migrations make the tables in SQL: partitioned by month, refusing UPDATE and DELETE."""
+
+from typing import Any
 
 from django.db import models
 
 from apps.core.basemodels import UUIDModel
 from apps.core.clock import now
-from apps.core.tenancy import OrgScopedModel
+from apps.core.crypto import EncryptedTextField
+from apps.core.tenancy import OrgScopedManager, OrgScopedModel, OrgScopedQuerySet
 
-__all__ = ["AuditEntry"]
+__all__ = ["AuditEntry", "Chain", "Checkpoint", "DataKey", "SealingKey"]
+
+
+class EntryQuerySet(OrgScopedQuerySet["AuditEntry"]):
+    """Opens what is sealed in the rows that it fetches, all of them together: one query for their keys."""
+
+    def _fetch_all(self) -> None:
+        fetched = self._result_cache is None
+        super()._fetch_all()
+        if fetched:
+            from apps.audit.sealed import reveal
+
+            reveal([row for row in self._result_cache or () if isinstance(row, AuditEntry)])
+
+
+class EntryManager(OrgScopedManager):
+    """Answers in a scope only, as every manager of organisations' rows does."""
+
+    _queryset_class = EntryQuerySet
 
 
 class AuditEntry(UUIDModel, OrgScopedModel):
-    """One act: who did what to what, when, from where, and what changed by it."""
+    """One act: who did what to what, when, from where, and what changed by it.
+
+    What is personal, and all that an organisation's entry says beyond ids and names of actions, stands in ``sealed``
+    and is read out of there when rows are fetched; ``.values()`` and SQL see the columns as they are, empty.
+    ``erased`` says that some of it cannot be read any more, because its key was destroyed.
+    """
 
     # In the database the key is (id, occurred_at), as a partitioned table needs it. The table has two columns more that
     # no code of ours writes: ``seq`` numbers the entries and ``xid`` is the writing transaction, so that whoever seals
@@ -30,6 +56,11 @@ class AuditEntry(UUIDModel, OrgScopedModel):
     target_label = models.TextField(blank=True, default="")
     changes = models.JSONField(default=dict)
     reason = models.TextField(blank=True, default="")
+    sealed = models.JSONField(default=list)
+
+    objects = EntryManager()
+
+    erased: bool = False
 
     class Meta(OrgScopedModel.Meta):
         # Not Django's to make or to empty: its table is SQL of the migration.
@@ -40,3 +71,91 @@ class AuditEntry(UUIDModel, OrgScopedModel):
 
     def __str__(self) -> str:
         return f"{self.action} {self.target_label or self.target_id}"
+
+    def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
+        super().refresh_from_db(*args, **kwargs)
+        from apps.audit.sealed import reveal
+
+        reveal([self])
+
+
+class DataKey(OrgScopedModel):
+    """A key under which values of the trail are sealed: of a person, of an organisation, or of a month's strangers.
+
+    The key itself is no field: only ``apps.audit.keys`` touches it. A destroyed one keeps its row, so that nothing is
+    sealed readably for whoever was erased.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    org_id = models.UUIDField(null=True)  # type: ignore[assignment]
+    person_id = models.UUIDField(null=True)
+    subject = models.TextField(default="")
+    created_at = models.DateTimeField(default=now)
+    destroyed_at = models.DateTimeField(null=True)
+
+    class Meta(OrgScopedModel.Meta):
+        managed = False
+        db_table = "audit_key"
+        verbose_name = "data key"
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class Chain(models.Model):
+    """How far an organisation's chain has come, signed; its id is the organisation's, or zero for what has none."""
+
+    chain_id = models.UUIDField(primary_key=True)
+    position = models.BigIntegerField()
+    digest = models.BinaryField()
+    signed_at = models.DateTimeField()
+    key_id = models.UUIDField()
+    signature = models.BinaryField()
+    checkpoint_position = models.BigIntegerField(default=0)
+    checkpoint_at = models.DateTimeField(null=True)
+    verified_at = models.DateTimeField(null=True)
+    verified_position = models.BigIntegerField(null=True)
+    broken = models.JSONField(null=True)
+
+    class Meta:
+        managed = False
+        db_table = "audit_chain"
+
+    def __str__(self) -> str:
+        return f"{self.chain_id} up to {self.position}"
+
+
+class Checkpoint(UUIDModel):
+    """A signed statement of what the chain's digest was at a position. ``close``: what came before may be gone."""
+
+    chain_id = models.UUIDField()
+    position = models.BigIntegerField()
+    kind = models.TextField()
+    digest = models.BinaryField()
+    made_at = models.DateTimeField()
+    key_id = models.UUIDField()
+    signature = models.BinaryField()
+
+    class Meta:
+        managed = False
+        db_table = "audit_checkpoint"
+
+    def __str__(self) -> str:
+        return f"{self.chain_id} at {self.position}"
+
+
+class SealingKey(UUIDModel):
+    """A key pair (Ed25519) that signs chains. The newest signs; all verify, for ever."""
+
+    public_jwk = models.JSONField()
+    private_pem = EncryptedTextField()
+    created_at = models.DateTimeField(default=now)
+    retired_at = models.DateTimeField(null=True)
+
+    class Meta:
+        managed = False
+        db_table = "audit_signing_key"
+        ordering = ("-created_at", "-id")
+
+    def __str__(self) -> str:
+        return str(self.pk)

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-__all__ = ["actions", "is_registered", "register_action", "register_actions"]
+__all__ = ["actions", "is_person", "is_registered", "register_action", "register_actions", "register_person_target"]
 
 _actions: dict[str, str] = {}
+_people = {"user", "member", "person"}
 
 
 def register_action(name: str, description: str) -> str:
@@ -34,3 +35,13 @@ def is_registered(name: str) -> bool:
 def actions() -> Mapping[str, str]:
     """All actions, name → description, by name."""
     return MappingProxyType(dict(sorted(_actions.items())))
+
+
+def register_person_target(name: str) -> None:
+    """Say that targets of this type are people: their ids are persons', their labels and names are personal."""
+    _people.add(name)
+
+
+def is_person(target_type: str) -> bool:
+    """Whether what is said of targets of this type is sealed under the person's own key."""
+    return target_type in _people

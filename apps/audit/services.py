@@ -1,20 +1,33 @@
-"""Writing the trail. There is one way in and none to change or remove."""
+"""Writing the trail. There is one way in and none to change or remove; what it says of people can be forgotten."""
 
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
+from django.conf import settings
+from django.db import connection, transaction
 
 from apps.audit import registry
+from apps.audit.chain import write_checkpoint
+from apps.audit.contracts import Verified
 from apps.audit.diff import changes, clean
-from apps.audit.models import AuditEntry
+from apps.audit.keys import address_subjects, strangers_owner
+from apps.audit.models import AuditEntry, SealingKey
+from apps.audit.sealed import seal_entry
+from apps.audit.signing import make_signing_key
+from apps.audit.verify import chains, verify_chain
+from apps.core.clock import now
 from apps.core.context import current
-from apps.core.partitions import ensure_partitions
+from apps.core.partitions import drop_partitions, ensure_partitions, list_partitions
 from apps.core.tenancy import TenancyError, current_org_id, system_scope
 
-__all__ = ["AuditError", "maintain", "record"]
+__all__ = ["AuditError", "forget_org", "forget_person", "maintain", "note_verification", "record", "rotate_sealing_key",
+           "verify_all"]  # fmt: skip
 
 PARTITIONS_AHEAD = 12
+# How long the addresses of people of whom nothing is known stay readable, at least.
+STRANGERS_KEPT = timedelta(days=90)
 
 
 class AuditError(RuntimeError):
@@ -63,15 +76,143 @@ def record(
         changes=changes(before, after),
         reason=clean({"": reason})[""],
     )
+    seal_entry(entry)
     # Some acts belong to no organisation (a sign-in): the scope of the moment must not lend them one.
     with system_scope("an entry of the trail says itself whose it is"):
         entry.save(force_insert=True)
     return entry.pk
 
 
-def maintain() -> list[str]:
-    """Make the partitions of the coming twelve months; returns the names of new ones."""
-    return ensure_partitions("audit_entry", period="month", ahead=PARTITIONS_AHEAD, each=[GUARD_PARTITION])
+# ---------------------------------------------------------------- forgetting
+def forget_person(*, user_id: UUID, emails: Sequence[str] = ()) -> int:
+    """Destroy the keys under which the trail keeps what it says of a person; returns how many there were.
+
+    Their labels, addresses and devices cannot be read any more, in any organisation, nor in copies of the entries that
+    are made from now on; what was done, when and by which id stays, and the chains verify as before. ``emails`` are
+    addresses of theirs: what was said of those before anybody knew whose they are goes too. For good: what is recorded
+    of the person later is unreadable as well. Recorded as ``audit.person_forgotten``.
+    """
+    subjects = [subject for email in emails for subject in address_subjects(email)]
+    with transaction.atomic():
+        # The person's key outside organisations comes to be, destroyed, even where nothing was sealed under it yet.
+        count = _destroy("person_id = %s OR subject = ANY(%s)", [user_id, subjects], keep=(None, user_id, ""))
+        record(
+            action="audit.person_forgotten", org_id=None, target_type="user", target_id=user_id,
+            after={"keys_destroyed": count},
+        )  # fmt: skip
+    return count
+
+
+def forget_org(*, org_id: UUID) -> int:
+    """Destroy all keys of an organisation's entries; returns how many there were.
+
+    Names, changes, reasons and people in them cannot be read any more; the chain verifies as before. For good.
+    Recorded as ``audit.org_forgotten``, among what belongs to no organisation.
+    """
+    with transaction.atomic():
+        count = _destroy("org_id = %s", [org_id], keep=(org_id, None, ""))
+        with system_scope("an organisation is forgotten, and its own trail with it"):
+            record(
+                action="audit.org_forgotten", org_id=None, target_type="organization", target_id=org_id,
+                after={"keys_destroyed": count},
+            )  # fmt: skip
+    return count
+
+
+def _destroy(where: str, values: list[Any], *, keep: tuple[UUID | None, UUID | None, str]) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE audit_key SET sealed_key = NULL, destroyed_at = now()"  # noqa: S608 - the callers' own conditions
+            f" WHERE ({where}) AND sealed_key IS NOT NULL",
+            values,
+        )
+        count: int = cursor.rowcount
+        cursor.execute(
+            "INSERT INTO audit_key (org_id, person_id, subject, sealed_key, destroyed_at)"
+            " VALUES (%s, %s, %s, NULL, now()) ON CONFLICT DO NOTHING",
+            keep,
+        )
+    return count
+
+
+# ---------------------------------------------------------------- keys that sign
+@transaction.atomic
+def rotate_sealing_key() -> UUID:
+    """Make a new key that signs chains; the older ones verify for ever and sign no more. Returns its id."""
+    moment = now()
+    key = make_signing_key()
+    SealingKey.objects.filter(retired_at__isnull=True).exclude(pk=key.pk).update(retired_at=moment)
+    record(action="audit.signing_key_created", org_id=None, target_type="signing_key", target_id=key.pk)
+    return UUID(str(key.pk))
+
+
+# ---------------------------------------------------------------- housekeeping
+def maintain() -> dict[str, list[str]]:
+    """Make the partitions of the coming twelve months, close and drop those past ``AUDIT_RETENTION_DAYS``, and destroy
+    the keys of strangers that are 90 days old; returns the names of partitions made and dropped.
+    """
+    made = [
+        *ensure_partitions("audit_entry", period="month", ahead=PARTITIONS_AHEAD, each=[GUARD_PARTITION]),
+        *ensure_partitions("audit_seal", period="month", ahead=PARTITIONS_AHEAD, each=[GUARD_PARTITION]),
+    ]
+    before = now() - timedelta(days=settings.AUDIT_RETENTION_DAYS)
+    dropped = _drop_before(before) if any(part.end <= before for part in list_partitions("audit_entry")) else []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE audit_key SET sealed_key = NULL, destroyed_at = now()"
+            " WHERE subject LIKE 'month:%%' AND subject < %s AND sealed_key IS NOT NULL",
+            [strangers_owner(None, now() - STRANGERS_KEPT).subject],
+        )
+    return {"made": made, "dropped": dropped}
+
+
+def _drop_before(before: Any) -> list[str]:
+    """Sign where each chain stands behind the months that go, then let them go.
+
+    The checkpoint is committed first: a death in between leaves a chain that verifies from there, with more behind it
+    than need be. A month with entries that are not sealed yet is kept.
+    """
+    parts = [part for part in list_partitions("audit_entry") if part.end <= before]
+    end = max(part.end for part in parts)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT ON (s.chain_id) s.chain_id, s.position, s.chain FROM audit_seal s"
+            " WHERE s.occurred_at < %s ORDER BY s.chain_id, s.position DESC",
+            [end],
+        )
+        for chain_id, position, digest in cursor.fetchall():
+            write_checkpoint(cursor, chain_id, position, bytes(digest), "close")
+    unsealed = "NOT EXISTS (SELECT 1 FROM audit_seal s WHERE s.entry_id = id AND s.occurred_at = {0}.occurred_at)"
+    dropped = []
+    for part in parts:
+        gone = drop_partitions("audit_entry", before=part.end, unless=unsealed.format(part.name))
+        dropped += gone
+        if part.name in gone:
+            dropped += drop_partitions("audit_seal", before=part.end)
+    return dropped
+
+
+def verify_all() -> dict[str, Any]:
+    """Verify every chain from its oldest kept checkpoint and note what was found; returns the broken ones.
+
+    Each whole chain gets a checkpoint where it stands, so that none is older than a day.
+    """
+    found: dict[str, Any] = {"chains": 0, "entries": 0, "broken": {}}
+    for chain_id in chains():
+        result = verify_chain(chain_id)
+        note_verification(result)
+        found["chains"] += 1
+        found["entries"] += result.entries
+        if result.broken is not None:
+            found["broken"][str(chain_id)] = result.broken.reason
+    return found
+
+
+def note_verification(result: Verified) -> None:
+    """Keep what a complete verification found with its chain, and tell of a chain that is broken for the first time."""
+    from apps.audit.alarm import note
+
+    note(result)
 
 
 # TRUNCATE of a partition does not fire the trigger of its parent, so each has its own.

@@ -59,6 +59,7 @@ CATALOGUE: Final[Mapping[str, tuple[str, ...]]] = {
         "policy.updated",
         "policy.deleted",
         "policy.denied",
+        "audit.chain_broken",
         "quota.level_reached",
         "quota.exceeded",
     ),

@@ -14,6 +14,7 @@ import time
 from django.db import Error as DatabaseError
 from django.db import connection
 
+from apps.events.chores import run_chores
 from apps.events.delivery import drain
 from apps.events.queues import sync_subscriptions, with_work
 from apps.events.relay import BATCH, relay
@@ -42,6 +43,7 @@ class Dispatcher:
         self._busy: set[str] = set()
         self._busy_lock = threading.Lock()
         self._threads = [threading.Thread(target=self._deliver, name=f"bus-{n}", daemon=True) for n in range(threads)]
+        self._chores = threading.Thread(target=run_chores, args=(self._stopping,), name="bus-chores", daemon=True)
 
     def stop(self) -> None:
         """Ask it to end after the events in hand; safe in a signal handler."""
@@ -51,7 +53,7 @@ class Dispatcher:
     def run(self) -> None:
         """Work until stopped. A database that goes away is waited for."""
         listener = get_transport().listen()
-        for thread in self._threads:
+        for thread in (*self._threads, self._chores):
             thread.start()
         started, maintained = False, 0.0
         try:
@@ -111,7 +113,7 @@ class Dispatcher:
     def _end(self) -> None:
         for _ in self._threads:
             self._work.put(None)
-        for thread in self._threads:
+        for thread in (*self._threads, self._chores):
             thread.join()
         connection.close()
         os.close(self._wake_read)

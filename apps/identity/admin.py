@@ -5,7 +5,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from apps.core.admin import ReadOnlyAdmin, StaffModelAdmin
 from apps.identity import mfa, services
-from apps.identity.models import FactorDevice, RefreshToken, SigningKey, TokenFamily, User
+from apps.identity.models import Challenge, FactorDevice, OAuthIdentity, RefreshToken, SigningKey, TokenFamily, User
 
 
 @admin.register(User)
@@ -62,7 +62,33 @@ class SigningKeyAdmin(ReadOnlyAdmin):
 
 @admin.register(FactorDevice)
 class FactorDeviceAdmin(ReadOnlyAdmin):
-    list_display = ("id", "user", "name", "confirmed")
+    list_display = ("id", "user", "name", "is_passkey", "confirmed")
     list_select_related = ("user",)
     search_fields = ("user__email",)
+    exclude = ("credential_id",)
     ordering = ("-id",)
+
+
+@admin.register(OAuthIdentity)
+class OAuthIdentityAdmin(ReadOnlyAdmin):
+    list_display = ("id", "user", "provider", "email", "created_at", "last_used_at")
+    list_select_related = ("user",)
+    list_filter = ("provider",)
+    search_fields = ("user__email", "email", "subject")
+    sortable_by = ()
+    ordering = ("-id",)
+
+
+@admin.register(Challenge)
+class ChallengeAdmin(ReadOnlyAdmin):
+    list_display = ("id", "purpose", "user", "expires_at")
+    list_select_related = ("user",)
+    list_filter = ("purpose",)
+    exclude = ("digest", "data")
+    sortable_by = ()
+    ordering = ("-id",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Challenge]:
+        """Without what they hold: to show a list is no reason to decrypt it."""
+        rows: QuerySet[Challenge] = super().get_queryset(request).defer("data")
+        return rows

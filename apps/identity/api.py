@@ -14,7 +14,7 @@ from apps.core.api import ApiView, StrictSerializer
 from apps.core.authentication import client_ip
 from apps.identity import jwt, selectors, services
 
-__all__ = ["Jwks", "Login", "Logout", "Me", "MfaVerify", "Refresh", "Register", "UserDetail"]
+__all__ = ["Jwks", "Login", "Logout", "Me", "Public", "Refresh", "Register", "TokensSerializer", "UserDetail", "who"]
 
 PASSWORD_LENGTH = 256
 
@@ -30,11 +30,6 @@ class RegisterSerializer(CredentialsSerializer):
 
 class RefreshSerializer(StrictSerializer):
     refresh_token = serializers.CharField(max_length=200)
-
-
-class MfaSerializer(StrictSerializer):
-    mfa_token = serializers.CharField(max_length=2000)
-    code = serializers.CharField(max_length=20)
 
 
 class TokensSerializer(serializers.Serializer):  # type: ignore[type-arg]
@@ -60,11 +55,12 @@ class MeSerializer(UserSerializer):
     default_org_id = serializers.UUIDField(allow_null=True)
 
 
-def _who(request: Request) -> dict[str, Any]:
+def who(request: Request) -> dict[str, Any]:
+    """What a sign-in keeps of where it came from."""
     return {"ip": client_ip(request._request), "user_agent": request.headers.get("User-Agent", "")}
 
 
-class _Public(ApiView):
+class Public(ApiView):
     """Open to anybody; what the body carries is the credential."""
 
     public = frozenset({"POST"})
@@ -74,31 +70,24 @@ class _Public(ApiView):
     authentication_classes = ()
 
 
-class Login(_Public):
+class Login(Public):
     @extend_schema(
         tags=["Auth"], request=CredentialsSerializer, responses={200: TokensSerializer},
         description="With a second factor enrolled the answer is 401 with `code: mfa_required` and an `mfa_token`.",
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         """Sign in with e-mail address and password."""
-        return Response(services.as_body(services.login(**self.valid(CredentialsSerializer), **_who(request))))
+        return Response(services.as_body(services.login(**self.valid(CredentialsSerializer), **who(request))))
 
 
-class MfaVerify(_Public):
-    @extend_schema(tags=["Auth"], request=MfaSerializer, responses={200: TokensSerializer})
-    def post(self, request: Request) -> Response:
-        """Finish a sign-in with a second factor."""
-        return Response(services.as_body(services.verify_second_factor(**self.valid(MfaSerializer), **_who(request))))
-
-
-class Refresh(_Public):
+class Refresh(Public):
     @extend_schema(tags=["Auth"], request=RefreshSerializer, responses={200: TokensSerializer})
     def post(self, request: Request) -> Response:
         """Trade a refresh token for a new pair; a token used twice ends the sign-in."""
         return Response(services.as_body(services.refresh(**self.valid(RefreshSerializer))))
 
 
-class Register(_Public):
+class Register(Public):
     @extend_schema(tags=["Auth"], request=RegisterSerializer, responses={201: UserSerializer})
     def post(self, request: Request) -> Response:
         """Register a person."""

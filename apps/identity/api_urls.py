@@ -1,10 +1,21 @@
 from django.urls import path
 
-from apps.identity import api
+from apps.identity import api, mfa_api
 
 urlpatterns = [
     path("auth/login", api.Login.as_view(), name="auth-login"),
-    path("auth/mfa/verify", api.MfaVerify.as_view(), name="auth-mfa-verify"),
+    path("auth/mfa/verify", mfa_api.MfaVerify.as_view(), name="auth-mfa-verify"),
+    path("auth/mfa/verify/begin", mfa_api.MfaVerifyBegin.as_view(), name="auth-mfa-verify-begin"),
+    path("auth/mfa/enable", mfa_api.MfaEnable.as_view(), name="auth-mfa-enable"),
+    path("auth/mfa/factors", mfa_api.FactorList.as_view(), name="auth-factors"),
+    path("auth/mfa/factors/<uuid:factor_id>", mfa_api.FactorDetail.as_view(), name="auth-factor"),
+    path("auth/mfa/recovery-codes", mfa_api.RecoveryCodes.as_view(), name="auth-recovery-codes"),
+    path("auth/webauthn/login/begin", mfa_api.PasskeyLoginBegin.as_view(), name="auth-passkey-begin"),
+    path("auth/webauthn/login/complete", mfa_api.PasskeyLogin.as_view(), name="auth-passkey"),
+    path("auth/webauthn/register/begin", mfa_api.WebauthnRegisterBegin.as_view(), name="auth-webauthn-begin"),
+    path("auth/webauthn/register/complete", mfa_api.WebauthnRegister.as_view(), name="auth-webauthn"),
+    path("auth/step-up", mfa_api.StepUp.as_view(), name="auth-step-up"),
+    path("auth/step-up/begin", mfa_api.StepUpBegin.as_view(), name="auth-step-up-begin"),
     path("auth/refresh", api.Refresh.as_view(), name="auth-refresh"),
     path("auth/register", api.Register.as_view(), name="auth-register"),
     path("auth/logout", api.Logout.as_view(), name="auth-logout"),

@@ -1,9 +1,13 @@
 """What of identity travels to other apps."""
 
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
-__all__ = ["TokenPair", "UserInfo"]
+__all__ = ["FactorInfo", "FactorKind", "TokenPair", "UserInfo"]
+
+FactorKind = Literal["totp", "security_key", "passkey"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,17 @@ class UserInfo:
     @property
     def label(self) -> str:
         return self.name or self.email
+
+
+@dataclass(frozen=True, slots=True)
+class FactorInfo:
+    """A second factor of a person; a passkey also signs in alone."""
+
+    id: UUID
+    kind: FactorKind
+    name: str
+    created_at: datetime
+    last_used_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ for _name, _data, _description in (
     ("user.login", _schema({"user_id": _ID, "method": {"type": "string"}}), "signed in"),
     ("user.logout", _schema({"user_id": _ID}), "signed out"),
     ("user.mfa.enabled", _schema({"user_id": _ID, "type": {"type": "string"}}), "enrolled a second factor"),
+    ("user.mfa.disabled", _schema({"user_id": _ID, "type": {"type": "string"}}), "had a second factor removed"),
     ("user.session.invalid", _schema({"user_id": _ID, "reason": {"type": "string"}}), "had a sign-in ended"),
 ):
     register_type(EventType(name=_name, topic="audit.log", schema=_data, description=f"A person {_description}."))
@@ -31,6 +32,8 @@ register_actions(
         "user.logout": "A person signed out",
         "user.mfa.enabled": "A second factor was enrolled",
         "user.mfa.disabled": "A second factor was removed",
+        "user.mfa.renamed": "A second factor was renamed",
+        "user.mfa.recovery_codes": "New recovery codes were made",
         "user.session.invalid": "A sign-in was ended",
         "user.confirmed": "A person showed a credential again",
         "signing_key.created": "A key that signs access tokens was made",

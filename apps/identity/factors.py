@@ -32,11 +32,13 @@ def use_code(authenticator_id: int, code: str) -> bool:
     """
     with transaction.atomic():
         factor = Authenticator.objects.select_for_update().get(pk=authenticator_id)
+        if factor.type == Authenticator.Type.WEBAUTHN:
+            return False  # it signs, and has no codes
         if factor.type != Authenticator.Type.TOTP:
             return bool(factor.wrap().validate_code(code.strip()))
         step = totp_step(decrypt(factor.data["secret"]), code)
         if step is None or step <= factor.data.get("last_step", -1):
             return False
-        factor.data["last_step"] = step
-        factor.save(update_fields=["data"])
+        factor.data["last_step"], factor.last_used_at = step, now()
+        factor.save(update_fields=["data", "last_used_at"])
         return True

@@ -1,8 +1,11 @@
 """Forms of signing in and signing up. What makes a password good is decided by the services."""
 
+from typing import Any
+
 from django import forms
 
-__all__ = ["CodeForm", "ConfirmCodeForm", "ConfirmPasswordForm", "LoginForm", "SignupForm"]
+__all__ = ["CodeForm", "ConfirmCodeForm", "ConfirmPasswordForm", "FactorNameForm", "KeyForm", "LoginForm", "SignupForm",
+           "TotpForm"]  # fmt: skip
 
 
 def _email(**attrs: object) -> forms.EmailField:
@@ -65,3 +68,40 @@ class SignupForm(forms.Form):
         help_text="At least 10 characters, none of the common ones.",
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
+
+
+class TotpForm(forms.Form):
+    """The first code of an authenticator that is being enrolled."""
+
+    code = forms.CharField(
+        label="Code",
+        max_length=20,
+        help_text="The six digits that the app shows now.",
+        widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric", "spellcheck": "false"}),
+    )
+
+
+class FactorNameForm(forms.Form):
+    """What a person calls a factor of theirs."""
+
+    name = forms.CharField(label="Name", max_length=64)
+
+
+class KeyForm(forms.Form):
+    """What a browser answered to a challenge, put in by our script; ``name`` where a key is enrolled."""
+
+    name = forms.CharField(
+        label="Name",
+        max_length=64,
+        required=False,
+        help_text="What you will know it by.",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    challenge_token = forms.CharField(max_length=200, widget=forms.HiddenInput)
+    credential = forms.JSONField(widget=forms.HiddenInput)
+
+    def clean_credential(self) -> Any:
+        given = self.cleaned_data["credential"]
+        if not isinstance(given, dict) or not isinstance(given.get("response"), dict):
+            raise forms.ValidationError("The browser's answer cannot be read")
+        return given

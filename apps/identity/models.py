@@ -11,9 +11,11 @@ from django_otp.models import Device, DeviceManager, ThrottlingMixin
 
 from apps.core.basemodels import UUIDModel
 from apps.core.clock import now
-from apps.core.crypto import EncryptedTextField
+from apps.core.crypto import EncryptedJSONField, EncryptedTextField
+from apps.core.ids import UUID7, uuid7
 
-__all__ = ["FactorDevice", "RefreshToken", "SigningKey", "TokenFamily", "User", "UserManager", "normalise_email"]
+__all__ = ["Challenge", "FactorDevice", "OAuthIdentity", "RefreshToken", "SigningKey", "TokenFamily", "User",
+           "UserManager", "normalise_email"]  # fmt: skip
 
 
 def normalise_email(email: str) -> str:
@@ -131,6 +133,10 @@ class FactorDevice(ThrottlingMixin, Device):
     """What django-otp sees of a factor that allauth keeps: one store of secrets, and the staff admin asks it too."""
 
     authenticator = models.OneToOneField("mfa.Authenticator", on_delete=models.CASCADE, related_name="+")
+    public_id = models.UUIDField(default=uuid7, db_default=UUID7(), unique=True, editable=False)
+    # Of a WebAuthn factor: what its authenticator calls it, and whether it signs in alone.
+    credential_id = models.BinaryField(null=True, unique=True, max_length=1023, editable=False)
+    is_passkey = models.BooleanField(default=False)
 
     objects = DeviceManager()
 
@@ -148,3 +154,44 @@ class FactorDevice(ThrottlingMixin, Device):
             return True
         self.throttle_increment()
         return False
+
+
+class Challenge(UUIDModel):
+    """Something begun that is finished once, within minutes: a WebAuthn ceremony, an enrolment, a sign-in elsewhere.
+
+    Its token is kept as a digest, and what the finish is held against (``data``) encrypted.
+    """
+
+    digest = models.BinaryField(unique=True, max_length=32)
+    purpose = models.CharField(max_length=24)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, null=True, related_name="+")
+    data = EncryptedJSONField()
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        indexes = (models.Index(fields=["expires_at"], name="identity_challenge_expiry"),)
+
+    def __str__(self) -> str:
+        return f"{self.purpose} until {self.expires_at:%H:%M:%S}"
+
+
+class OAuthIdentity(UUIDModel):
+    """A person's account at a sign-in provider, known by the provider's own id for it; the address may change there."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="oauth_identities")
+    provider = models.CharField(max_length=20)
+    subject = models.CharField(max_length=255)
+    email = models.EmailField(max_length=254, help_text="As the provider said it last.")
+    created_at = models.DateTimeField(default=now, editable=False)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "OAuth identities"
+        ordering = ("provider",)
+        constraints = (
+            models.UniqueConstraint(fields=["provider", "subject"], name="identity_oauth_subject"),
+            models.UniqueConstraint(fields=["user", "provider"], name="identity_oauth_one_each"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.provider}: {self.email}"

@@ -1,11 +1,12 @@
 """What identity asks of higher apps."""
 
 from typing import Literal, Protocol
+from uuid import UUID
 
 from apps.core.errors import MindWeaveError
 from apps.core.ports import Port
 
-__all__ = ["LoginPolicy", "SignInMethod", "login_policy"]
+__all__ = ["FactorPolicy", "LoginPolicy", "SignInMethod", "factor_policy", "login_policy"]
 
 # Every way in that is not an organisation's own single sign-on.
 SignInMethod = Literal["password", "passkey", "oauth"]
@@ -18,9 +19,22 @@ class LoginPolicy(Protocol):
         """Why ``method`` is not enough for this address (an enforced single sign-on), or None where it is."""
 
 
+class FactorPolicy(Protocol):
+    """Who must keep a second factor (filled by accounts)."""
+
+    def required_by(self, user_id: UUID) -> str:
+        """The name of an organisation of theirs that requires one; empty where none does."""
+
+
 class _AllWaysOpen:
     def refusal(self, email: str, method: SignInMethod) -> MindWeaveError | None:
         return None
 
 
+class _NoneRequired:
+    def required_by(self, user_id: UUID) -> str:
+        return ""
+
+
 login_policy: Port[LoginPolicy] = Port("login_policy", _AllWaysOpen())
+factor_policy: Port[FactorPolicy] = Port("factor_policy", _NoneRequired())

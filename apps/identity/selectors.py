@@ -3,14 +3,18 @@
 from collections.abc import Iterable
 from uuid import UUID
 
+from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import AnonymousUser
 
 from apps.core.errors import NotFound
-from apps.identity.contracts import UserInfo
-from apps.identity.models import User, normalise_email
+from apps.identity.contracts import FactorInfo, FactorKind, UserInfo
+from apps.identity.models import FactorDevice, User, normalise_email
 
 __all__ = [
+    "factor_kind",
+    "factor_list",
     "normal_email",
+    "recovery_codes_left",
     "user_by_email",
     "user_find",
     "user_get",
@@ -18,6 +22,7 @@ __all__ = [
     "user_info",
     "users_by_emails",
     "users_by_ids",
+    "users_without_factor",
 ]
 
 
@@ -71,7 +76,40 @@ def users_by_emails(emails: Iterable[str]) -> dict[str, UserInfo]:
 
 
 def user_has_second_factor(user: User | AnonymousUser) -> bool:
-    """Whether a TOTP factor is active for the person."""
-    from allauth.mfa.models import Authenticator
+    """Whether the person has an authenticator app, a security key or a passkey."""
+    kinds = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
+    return user.is_authenticated and Authenticator.objects.filter(user=user, type__in=kinds).exists()
 
-    return user.is_authenticated and Authenticator.objects.filter(user=user, type=Authenticator.Type.TOTP).exists()
+
+def factor_list(user_id: UUID) -> list[FactorInfo]:
+    """A person's second factors, oldest first."""
+    devices = FactorDevice.objects.filter(user_id=user_id).select_related("authenticator").order_by("pk")
+    return [
+        FactorInfo(
+            id=device.public_id,
+            kind=factor_kind(device),
+            name=device.name,
+            created_at=device.authenticator.created_at,
+            last_used_at=device.authenticator.last_used_at,
+        )
+        for device in devices
+    ]
+
+
+def factor_kind(device: FactorDevice) -> FactorKind:
+    """What a factor is in our words."""
+    if device.credential_id is None:
+        return "totp"
+    return "passkey" if device.is_passkey else "security_key"
+
+
+def recovery_codes_left(user_id: UUID) -> int:
+    """How many recovery codes of a person are unused."""
+    codes = Authenticator.objects.filter(user_id=user_id, type=Authenticator.Type.RECOVERY_CODES).first()
+    return len(codes.wrap().get_unused_codes()) if codes else 0
+
+
+def users_without_factor(ids: Iterable[UUID]) -> set[UUID]:
+    """Those of ``ids`` who have no second factor."""
+    wanted = set(ids)
+    return wanted - set(FactorDevice.objects.filter(user_id__in=wanted).values_list("user_id", flat=True))

@@ -168,7 +168,7 @@ def login(*, email: str, password: str, ip: str | None = None, user_agent: str =
             "Send the code of your authenticator to /auth/mfa/verify",
             extra={"mfa_token": jwt.issue_mfa_token(user_id=user.pk)},
         )
-    return _start_family(user, method="password", ip=ip, user_agent=user_agent)
+    return start_sign_in(user, method="password", ip=ip, user_agent=user_agent)
 
 
 def verify_second_factor(*, mfa_token: str, code: str, ip: str | None = None, user_agent: str = "") -> TokenPair:
@@ -180,7 +180,7 @@ def verify_second_factor(*, mfa_token: str, code: str, ip: str | None = None, us
     user = User.objects.filter(pk=user_id, is_active=True).first()
     if user is None or not valid_second_factor(user, code):
         raise NotAuthenticated("The code is not right", code="invalid_mfa_code")
-    return _start_family(user, method="password+mfa", ip=ip, user_agent=user_agent)
+    return start_sign_in(user, method="password+mfa", ip=ip, user_agent=user_agent)
 
 
 def valid_second_factor(user: User, code: str) -> bool:
@@ -197,7 +197,8 @@ def valid_second_factor(user: User, code: str) -> bool:
 
 
 @transaction.atomic
-def _start_family(user: User, *, method: str, ip: str | None, user_agent: str) -> TokenPair:
+def start_sign_in(user: User, *, method: str, ip: str | None, user_agent: str) -> TokenPair:
+    """Open a sign-in over the API for a person whose credentials were checked."""
     moment = now()
     family = TokenFamily.objects.create(
         user=user, ip=ip, user_agent=user_agent[:300], expires_at=moment + settings.JWT_REFRESH_LIFETIME
@@ -306,7 +307,9 @@ def login_web(*, request: HttpRequest, user: User, method: str = "password") -> 
     """Open the cookie session of a person whose credentials were checked; rotates the session's id."""
     with transaction.atomic():
         django_login(request, user, backend="django.contrib.auth.backends.ModelBackend")
-        if method.endswith("+mfa") and (device := FactorDevice.objects.filter(user=user, confirmed=True).first()):
+        if {"mfa", "passkey"} & set(method.split("+")) and (
+            device := FactorDevice.objects.filter(user=user, confirmed=True).first()
+        ):
             # The staff admin asks django-otp, and has nothing left to ask for.
             otp_login(request, device)
         request.session[SHOWN] = {"at": now().timestamp(), "methods": method.split("+")}

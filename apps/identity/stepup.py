@@ -1,17 +1,30 @@
 """Showing a credential again, in a sign-in that goes on: what sensitive actions ask for."""
 
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest
+from django_otp import login as otp_login
 
 from apps.audit.services import record
-from apps.core.authentication import SHOWN, client_ip, user_actor
+from apps.core.authentication import SHOWN, user_actor
 from apps.core.clock import now
 from apps.core.context import set_actor
+from apps.core.contracts import Actor
 from apps.core.errors import NotAuthenticated
-from apps.identity import services
+from apps.identity import services, webauthn
+from apps.identity.mfa import device_of
 from apps.identity.models import User
 
-__all__ = ["confirm_web", "show_code", "show_password"]
+__all__ = ["confirm", "max_age", "note_proof", "show_code", "show_key", "show_password"]
+
+
+def max_age() -> int:
+    """For how many seconds a credential that was shown counts."""
+    minutes: int = settings.STEP_UP_MINUTES
+    return minutes * 60
 
 
 def show_password(*, user: User, password: str, ip: str | None) -> str:
@@ -24,17 +37,38 @@ def show_code(*, user: User, code: str) -> str:
     """Check a code of their authenticator, or a recovery code; :class:`NotAuthenticated` where it is wrong."""
     if not services.valid_second_factor(user, code):
         raise NotAuthenticated("The code is not right", code="invalid_mfa_code")
-    return "totp"
+    return "mfa"
+
+
+def show_key(*, user: User, token: str, credential: dict[str, Any]) -> str:
+    """Check a security key or passkey of theirs; :class:`NotAuthenticated` where it does not answer as it must."""
+    webauthn.finish_proof(user=user, token=token, credential=credential)
+    return "mfa"
 
 
 @transaction.atomic
-def confirm_web(*, request: HttpRequest, user: User, method: str) -> None:
-    """Note in the cookie session that its person showed ``method`` just now."""
-    before = request.session.get(SHOWN) or {"methods": []}
-    request.session[SHOWN] = {"at": now().timestamp(), "methods": sorted({*before["methods"], method})}
-    request.session.cycle_key()
-    set_actor(user_actor(user, request))
+def confirm(*, request: HttpRequest, actor: Actor, user: User, method: str) -> datetime:
+    """Note in the caller's sign-in that they showed ``method`` just now; returns when that was."""
+    moment = _note(request, actor, user, method)
     record(
         action="user.confirmed", org_id=None, target_type="user", target_id=user.pk, target_label=user.email,
-        after={"method": method, "ip": client_ip(request)},
+        after={"method": method},
     )  # fmt: skip
+    return moment
+
+
+def note_proof(*, request: HttpRequest, actor: Actor, user: User) -> None:
+    """Enrolling a factor proves it: the sign-in it was enrolled in counts as one with a second factor."""
+    _note(request, actor, user, "mfa")
+
+
+def _note(request: HttpRequest, actor: Actor, user: User, method: str) -> datetime:
+    moment = now()
+    before = request.session.get(SHOWN) or {"methods": []}
+    request.session[SHOWN] = {"at": moment.timestamp(), "methods": sorted({*before["methods"], method})}
+    request.session.cycle_key()
+    if method == "mfa" and (device := device_of(user)):
+        # The staff admin asks django-otp, and has nothing left to ask for.
+        otp_login(request, device)
+    set_actor(user_actor(user, request))
+    return moment

@@ -1,7 +1,9 @@
 """``/account/confirm``: a signed-in person shows a credential again before something sensitive."""
 
+import json
 from typing import Any
 
+from django import forms
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -10,14 +12,17 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from apps.core.authentication import client_ip
+from apps.core.context import current
 from apps.core.errors import MindWeaveError
 from apps.core.web.forms import add_problem
-from apps.identity import stepup
-from apps.identity.forms import ConfirmCodeForm, ConfirmPasswordForm
-from apps.identity.selectors import user_has_second_factor
+from apps.identity import stepup, webauthn
+from apps.identity.forms import ConfirmCodeForm, ConfirmPasswordForm, KeyForm
+from apps.identity.selectors import factor_list
 from apps.identity.web import kept_form, next_of
 
 __all__ = ["confirm"]
+
+_FORMS: dict[str, type[forms.Form]] = {"password": ConfirmPasswordForm, "code": ConfirmCodeForm, "key": KeyForm}
 
 
 @never_cache
@@ -25,36 +30,44 @@ __all__ = ["confirm"]
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def confirm(request: HttpRequest) -> HttpResponse:
-    """Ask for the password, or for a code of the authenticator; then back to where the person came from."""
+    """Ask for the password, a code of the authenticator or a key; then back to where the person came from."""
     user: Any = request.user
-    by_code = request.POST.get("by") == "code"
-    forms: dict[str, Any] = {"password": ConfirmPasswordForm(), "code": ConfirmCodeForm()}
+    by = request.POST.get("by", "password")
+    shown: dict[str, forms.Form] = {name: form() for name, form in _FORMS.items()}
     status = 200
-    if request.method == "POST":
-        name = "code" if by_code else "password"
-        form = forms[name] = (ConfirmCodeForm if by_code else ConfirmPasswordForm)(request.POST)
+    if request.method == "POST" and by in _FORMS:
+        shown[by] = form = _FORMS[by](request.POST)
         status = 400
-        if form.is_valid():
-            try:
-                if by_code:
-                    method = stepup.show_code(user=user, code=form.cleaned_data["code"])
-                else:
-                    method = stepup.show_password(
-                        user=user, password=form.cleaned_data["password"], ip=client_ip(request)
-                    )
-            except MindWeaveError as error:
-                add_problem(form, error)
-                status = 400 if error.status == 401 else error.status
-            else:
-                stepup.confirm_web(request=request, user=user, method=method)
+        try:
+            if form.is_valid():
+                method = _show(request, user, form.cleaned_data)
+                stepup.confirm(request=request, actor=current().actor, user=user, method=method)
                 return _go_on(request)
-    context = {
-        "forms": forms,
+        except MindWeaveError as error:
+            add_problem(form, error)
+            status = 400 if error.status == 401 else error.status
+    return render(request, "identity/confirm.html", _context(request, user, shown), status=status)
+
+
+def _show(request: HttpRequest, user: Any, given: dict[str, Any]) -> str:
+    if "password" in given:
+        return stepup.show_password(user=user, password=given["password"], ip=client_ip(request))
+    if "code" in given:
+        return stepup.show_code(user=user, code=given["code"])
+    return stepup.show_key(user=user, token=given["challenge_token"], credential=given["credential"])
+
+
+def _context(request: HttpRequest, user: Any, shown: dict[str, forms.Form]) -> dict[str, Any]:
+    kinds = {factor.kind for factor in factor_list(user.pk)}
+    begun = webauthn.begin_proof(user=user) if kinds - {"totp"} else None
+    return {
+        "forms": shown,
         "next": next_of(request),
         "has_password": user.has_usable_password(),
-        "has_factor": user_has_second_factor(user),
+        "has_factor": bool(kinds),
+        "key": {"token": begun["challenge_token"], "options": json.dumps(begun["options"])} if begun else None,
+        "key_problems": shown["key"].non_field_errors() if shown["key"].is_bound else [],
     }
-    return render(request, "identity/confirm.html", context, status=status)
 
 
 def _go_on(request: HttpRequest) -> HttpResponse:

@@ -1,46 +1,42 @@
 """Signing in (with its second step), signing up, signing out."""
 
+import json
+from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.core.authentication import client_ip
 from apps.core.clock import now
 from apps.core.errors import MindWeaveError, NotAuthenticated
 from apps.core.web.forms import add_problem
-from apps.identity import services
-from apps.identity.forms import CodeForm, LoginForm, SignupForm
+from apps.identity import proofs, services, webauthn
+from apps.identity.forms import CodeForm, KeyForm, LoginForm, SignupForm
 from apps.identity.models import User
-from apps.identity.selectors import user_has_second_factor
+from apps.identity.selectors import factor_list, user_has_second_factor
+from apps.identity.web import next_of
 
-__all__ = ["login", "login_code", "logout", "signup"]
+__all__ = ["after_first_factor", "login", "login_code", "login_passkey", "logout", "signup"]
 
 _PENDING = "second_factor"
 _PENDING_SECONDS = 300
 
 
-def _next(request: HttpRequest) -> str:
-    """Where to go afterwards: a path of this site, or nothing. Never another host."""
-    wanted = request.POST.get("next") or request.GET.get("next") or ""
-    if wanted.startswith("/") and url_has_allowed_host_and_scheme(wanted, allowed_hosts=None):
-        return wanted
-    return ""
-
-
-def _form_page(request: HttpRequest, template: str, form: object, error: MindWeaveError | None = None) -> HttpResponse:
+def _form_page(
+    request: HttpRequest, template: str, form: object, error: MindWeaveError | None = None, context: Any = None
+) -> HttpResponse:
     status = 200
     if error is not None:
         # A browser must not pop up its own dialogue: the page is the challenge.
         status = 400 if error.status == 401 else error.status
     elif getattr(form, "errors", None):
         status = 400
-    response = render(request, template, {"form": form, "next": _next(request)}, status=status)
+    response = render(request, template, {"form": form, "next": next_of(request), **(context or {})}, status=status)
     if error is not None and "Retry-After" in error.headers:
         response.headers["Retry-After"] = error.headers["Retry-After"]
     return response
@@ -52,7 +48,7 @@ def _form_page(request: HttpRequest, template: str, form: object, error: MindWea
 def login(request: HttpRequest) -> HttpResponse:
     """``/login``: address and password; then the second step where one is enrolled."""
     if request.user.is_authenticated:
-        return redirect(_next(request) or "/")
+        return redirect(next_of(request) or "/")
     form = LoginForm(request.POST or None)
     if request.method != "POST" or not form.is_valid():
         return _form_page(request, "identity/login.html", form)
@@ -61,13 +57,34 @@ def login(request: HttpRequest) -> HttpResponse:
     except MindWeaveError as error:
         add_problem(form, error)
         return _form_page(request, "identity/login.html", form, error)
-    if user_has_second_factor(user):
-        request.session.cycle_key()
-        request.session[_PENDING] = {"user": str(user.pk), "at": now().timestamp()}
-        query = urlencode({"next": _next(request)}) if _next(request) else ""
-        return redirect(f"/login/code?{query}" if query else "/login/code")
-    services.login_web(request=request, user=user)
-    return redirect(_next(request) or "/")
+    return after_first_factor(request, user, method="password", target=next_of(request))
+
+
+def after_first_factor(request: HttpRequest, user: User, *, method: str, target: str) -> HttpResponse:
+    """On to the second step where one is enrolled, else signed in and on to ``target``."""
+    if not user_has_second_factor(user):
+        services.login_web(request=request, user=user, method=method)
+        return redirect(target or "/")
+    request.session.cycle_key()
+    request.session[_PENDING] = {"user": str(user.pk), "at": now().timestamp(), "method": method}
+    return redirect(f"/login/code?{urlencode({'next': target})}" if target else "/login/code")
+
+
+@never_cache
+@require_POST
+def login_passkey(request: HttpRequest) -> HttpResponse:
+    """``/login/passkey``: signed in by a passkey alone."""
+    form = KeyForm(request.POST)
+    try:
+        if not form.is_valid():
+            raise NotAuthenticated("The browser sent no passkey; try again", code="invalid_credential")
+        user = proofs.finish_passkey(
+            challenge_token=form.cleaned_data["challenge_token"], credential=form.cleaned_data["credential"]
+        )
+    except MindWeaveError as error:
+        return _form_page(request, "identity/login.html", LoginForm(), error, {"passkey_problem": error.detail})
+    services.login_web(request=request, user=user, method="passkey")
+    return redirect(next_of(request) or "/")
 
 
 @never_cache
@@ -78,18 +95,41 @@ def login_code(request: HttpRequest) -> HttpResponse:
     user = _pending_user(request)
     if user is None:
         return redirect("login")
-    form = CodeForm(request.POST or None)
-    if request.method != "POST" or not form.is_valid():
-        return _form_page(request, "identity/login_code.html", form)
-    try:
-        if not services.valid_second_factor(user, form.cleaned_data["code"]):
-            raise NotAuthenticated("The code is not right", code="invalid_mfa_code")
-    except MindWeaveError as error:
-        add_problem(form, error)
-        return _form_page(request, "identity/login_code.html", form, error)
-    request.session.pop(_PENDING, None)
-    services.login_web(request=request, user=user, method="password+mfa")
-    return redirect(_next(request) or "/")
+    by_key = request.POST.get("by") == "key"
+    form: CodeForm | KeyForm = CodeForm(request.POST or None)
+    if request.method == "POST":
+        form = KeyForm(request.POST) if by_key else form
+        try:
+            if form.is_valid():
+                _check_second_step(user, form)
+                method = request.session.pop(_PENDING).get("method", "password")
+                services.login_web(request=request, user=user, method=f"{method}+mfa")
+                return redirect(next_of(request) or "/")
+        except MindWeaveError as error:
+            add_problem(form, error)
+            return _second_step(request, user, form, error)
+    return _second_step(request, user, form)
+
+
+def _check_second_step(user: User, form: CodeForm | KeyForm) -> None:
+    given = form.cleaned_data
+    if "credential" in given:
+        webauthn.finish_proof(user=user, token=given["challenge_token"], credential=given["credential"])
+    elif not services.valid_second_factor(user, given["code"]):
+        raise NotAuthenticated("The code is not right", code="invalid_mfa_code")
+
+
+def _second_step(
+    request: HttpRequest, user: User, form: CodeForm | KeyForm, error: MindWeaveError | None = None
+) -> HttpResponse:
+    """The page of the second step: a key where one is enrolled, and a code of the app or a recovery code."""
+    kinds = {factor.kind for factor in factor_list(user.pk)}
+    begun = webauthn.begin_proof(user=user) if kinds - {"totp"} else None
+    key = {"token": begun["challenge_token"], "options": json.dumps(begun["options"])} if begun else None
+    problems = form.non_field_errors() if isinstance(form, KeyForm) else []
+    codes = CodeForm() if isinstance(form, KeyForm) else form
+    context = {"key": key, "key_problems": problems, "has_app": "totp" in kinds, "form": codes}
+    return _form_page(request, "identity/login_code.html", form, error, context)
 
 
 def _pending_user(request: HttpRequest) -> User | None:
@@ -115,7 +155,7 @@ def signup(request: HttpRequest) -> HttpResponse:
         add_problem(form, error)
         return _form_page(request, "identity/signup.html", form, error)
     services.login_web(request=request, user=User.objects.get(pk=person.id), method="registration")
-    return redirect(_next(request) or "/welcome")
+    return redirect(next_of(request) or "/welcome")
 
 
 @never_cache

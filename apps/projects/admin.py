@@ -5,7 +5,15 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from apps.core.admin import ReadOnlyAdmin, StaffModelAdmin
 from apps.projects import services
-from apps.projects.models import ApiKey, KeyPolicy, Project, ProjectSettings, RejectedKey
+from apps.projects.models import (
+    ApiKey,
+    KeyPolicy,
+    Project,
+    ProjectSettings,
+    ProjectTeamObjectPermission,
+    ProjectUserObjectPermission,
+    RejectedKey,
+)
 
 
 @admin.register(Project)
@@ -43,6 +51,24 @@ class RejectedKeyAdmin(ReadOnlyAdmin):
     list_select_related = ("key", "org")
     list_filter = (("org", AutocompleteSelectFilter),)
     ordering = ("-last_at",)
+
+
+@admin.register(ProjectUserObjectPermission)
+class ProjectUserRightAdmin(ReadOnlyAdmin):
+    list_display = ("user", "content_object", "permission", "org", "created_at")
+    list_select_related = ("user", "content_object", "permission__content_type", "org")
+    list_filter = (("org", AutocompleteSelectFilter),)
+    search_fields = ("user__email", "content_object__name", "org__name")
+    ordering = ("-created_at",)
+
+
+@admin.register(ProjectTeamObjectPermission)
+class ProjectTeamRightAdmin(ReadOnlyAdmin):
+    list_display = ("team", "content_object", "permission", "org", "created_at")
+    list_select_related = ("team", "content_object", "permission__content_type", "org")
+    list_filter = (("org", AutocompleteSelectFilter),)
+    search_fields = ("team__name", "content_object__name", "org__name")
+    ordering = ("-created_at",)
 
 
 @admin.register(ProjectSettings)

@@ -9,13 +9,13 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.core import errors
-from apps.core.api import ApiView, StrictSerializer
+from apps.core.api import StrictSerializer
 from apps.core.api.fields import name_field, page_of
 from apps.core.etags import etag
 from apps.core.pagination import paginate
 from apps.core.tenancy import require_org_id
 from apps.projects import selectors, services
+from apps.projects.access import OfProject, OfProjects
 from apps.projects.contracts import SCOPES, ApiKeyInfo
 from apps.projects.networks import MAX_NETWORKS
 
@@ -133,7 +133,7 @@ class NewKeyAnswerSerializer(KeySerializer):
     key = serializers.CharField(help_text="The key itself: shown here and never again.")
 
 
-class ProjectList(ApiView):
+class ProjectList(OfProjects):
     capabilities = {"GET": "project.read", "POST": "project.manage"}
     scopes = {"GET": "read"}
 
@@ -142,8 +142,10 @@ class ProjectList(ApiView):
         parameters=[OpenApiParameter("archived", bool, description="`true` adds the archived ones.")],
     )  # fmt: skip
     def get(self, request: Request, org_id: UUID) -> Response:
-        """The projects of an organisation."""
+        """The projects of an organisation; whoever may not see all sees those that they were given rights on."""
         rows = selectors.project_list(org_id, archived=request.query_params.get("archived") == "true")
+        if self.granted is not None:
+            rows = rows.filter(pk__in=self.granted)
         page = paginate(rows, request.query_params, order=("created_at", "id"))
         return Response(page.body(lambda row: ProjectSerializer(row).data))
 
@@ -152,14 +154,6 @@ class ProjectList(ApiView):
         """Make a project."""
         project = services.create_project(org_id=org_id, **self.valid(NewProjectSerializer))
         return Response(ProjectSerializer(project).data, status=201)
-
-
-class OfProject(ApiView):
-    def path_org_id(self, **kwargs: Any) -> UUID | None:
-        org_id = selectors.org_of_project(kwargs["project_id"])
-        if org_id is None:
-            raise errors.NotFound()
-        return org_id
 
 
 class ProjectDetail(OfProject):

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from apps.projects import api, settings_api
+from apps.projects import api, grants_api, settings_api
 
 urlpatterns = [
     path("orgs/<uuid:org_id>/projects", api.ProjectList.as_view(), name="project-list"),
@@ -12,4 +12,8 @@ urlpatterns = [
     path("projects/<uuid:project_id>/keys", api.KeyList.as_view(), name="key-list"),
     path("projects/<uuid:project_id>/keys/<uuid:key_id>", api.KeyDetail.as_view(), name="key-detail"),
     path("projects/<uuid:project_id>/keys/<uuid:key_id>/rotate", api.KeyRotate.as_view(), name="key-rotate"),
+    path("projects/<uuid:project_id>/grants", grants_api.ProjectGrants.as_view(), name="project-grants"),
+    path(
+        "projects/<uuid:project_id>/grants/<uuid:grantee_id>", grants_api.ProjectGrant.as_view(), name="project-grant"
+    ),
 ]

@@ -5,12 +5,14 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+from apps.accounts.grants import Grantable
 from apps.core.clock import now
 
 __all__ = [
     "LEAKED",
     "METADATA",
     "OUTSIDE",
+    "PROJECT_RIGHTS",
     "SCOPES",
     "UNNAMED_SOURCE",
     "ApiKeyInfo",
@@ -21,6 +23,8 @@ __all__ = [
     "ProjectSettingsInfo",
 ]
 
+# What can be given on one project.
+PROJECT_RIGHTS = Grantable("project", ("project.read", "project.manage", "key.read", "key.manage", "usage.read"))
 # What a key may be allowed to do.
 SCOPES = ("ingest", "backfill", "read", "gateway", "evaluate", "admin")
 

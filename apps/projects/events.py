@@ -14,6 +14,10 @@ _TYPES: dict[str, dict[str, dict[str, Any]]] = {
     "project.created": {"project_id": _ID, "name": _TEXT},
     "project.updated": {"project_id": _ID, "changed": _CHANGED},
     "project.deleted": {"project_id": _ID},
+    "project.access_changed": {
+        "project_id": _ID, "grantee_type": _TEXT, "grantee_id": _ID, "capabilities": _CHANGED,
+    },
+    "project.access_removed": {"project_id": _ID, "grantee_type": _TEXT, "grantee_id": _ID},
     "project.restored": {"project_id": _ID},
     "project.settings_changed": {"project_id": _ID, "changed": _CHANGED, "tag_keys": _CHANGED},
     "key.created": {"key_id": _ID, "project_id": _ID, "name": _TEXT},
@@ -23,7 +27,7 @@ _TYPES: dict[str, dict[str, dict[str, Any]]] = {
     "key.policy_changed": {"org_id": _ID, "changed": _CHANGED},
     "key.rotated": {"key_id": _ID, "project_id": _ID, "new_key_id": _ID, "ends_at": _AT},
     "key.expiring": {"key_id": _ID, "project_id": _ID, "expires_at": _AT},
-}
+}  # fmt: skip
 
 for _name, _properties in _TYPES.items():
     register_type(
@@ -39,6 +43,8 @@ register_actions(
         "project.created": "A project was made",
         "project.updated": "A project changed",
         "project.deleted": "A project was archived",
+        "project.access_changed": "What a person or a team may do with a project changed",
+        "project.access_removed": "What a person or a team was given on a project was taken away",
         "project.restored": "A project was taken out of the archive",
         "project.settings_changed": "A project's settings changed",
         "key.created": "An API key was made",

@@ -43,9 +43,7 @@ def update_api_key(
         if key is None:
             raise NotFound()
         lifts_limit = changes.get("rate_limit_per_minute", key.rate_limit_per_minute) == 0
-        require_keys(
-            org_id=org_id, user_id=by_user_id, team_id=key.project.team_id, scopes=key.scopes, unlimited=lifts_limit
-        )
+        require_keys(org_id=org_id, user_id=by_user_id, project_id=project_id, scopes=key.scopes, unlimited=lifts_limit)
         require_version(if_match, selectors.key_info(key).version)
         if key.revoked_at is not None:
             raise Conflict("A revoked key stays as it was", code="key_revoked")

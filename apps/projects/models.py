@@ -8,8 +8,19 @@ from apps.core.basemodels import TimestampedModel
 from apps.core.clock import now
 from apps.core.crypto import EncryptedTextField
 from apps.core.tenancy import OrgScopedModel
+from apps.projects.contracts import PROJECT_RIGHTS
+from apps.projects.grant_models import ProjectTeamObjectPermission, ProjectUserObjectPermission
 
-__all__ = ["ApiKey", "KeyPolicy", "Project", "ProjectSettings", "RejectedKey", "default_environments"]
+__all__ = [
+    "ApiKey",
+    "KeyPolicy",
+    "Project",
+    "ProjectSettings",
+    "ProjectTeamObjectPermission",
+    "ProjectUserObjectPermission",
+    "RejectedKey",
+    "default_environments",
+]
 
 
 def default_environments() -> list[str]:
@@ -28,6 +39,7 @@ class Project(TimestampedModel, OrgScopedModel):
 
     class Meta(OrgScopedModel.Meta):
         ordering = ("name",)
+        permissions = PROJECT_RIGHTS.model_permissions()
         constraints = (
             models.UniqueConstraint(fields=["org", "slug"], name="projects_project_slug_unique"),
             models.UniqueConstraint(fields=["org", "id"], name="projects_project_org_id"),

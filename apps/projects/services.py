@@ -28,6 +28,7 @@ from apps.projects.checks import (
     invalid,
 )
 from apps.projects.contracts import ApiKeyInfo, ProjectInfo
+from apps.projects.grants import end_project_access, give_project_access
 from apps.projects.key_changes import update_api_key
 from apps.projects.leaks import report_leaked_keys
 from apps.projects.life import end_within_policy
@@ -41,6 +42,8 @@ __all__ = [
     "archive_project",
     "create_api_key",
     "create_project",
+    "end_project_access",
+    "give_project_access",
     "report_leaked_keys",
     "revoke_api_key",
     "rotate_api_key",
@@ -166,7 +169,7 @@ def create_api_key(
     with org_scope(org_id):
         project = _project(project_id)
         require_keys(
-            org_id=org_id, user_id=by_user_id, team_id=project.team_id, scopes=scopes,
+            org_id=org_id, user_id=by_user_id, project_id=project_id, scopes=scopes,
             unlimited=rate_limit_per_minute == 0,
         )  # fmt: skip
         check_name(name, "key")
@@ -229,7 +232,7 @@ def rotate_api_key(
     with org_scope(org_id):
         old = _key(project_id, key_id)
         require_keys(
-            org_id=org_id, user_id=by_user_id, team_id=old.project.team_id, scopes=old.scopes,
+            org_id=org_id, user_id=by_user_id, project_id=project_id, scopes=old.scopes,
             unlimited=old.rate_limit_per_minute == 0,
         )  # fmt: skip
         if old.revoked_at is not None:
@@ -272,7 +275,7 @@ def revoke_api_key(*, org_id: UUID, project_id: UUID, key_id: UUID, by_user_id: 
     """Revoke a key: dead on every process within a second. Repeating it is harmless."""
     with org_scope(org_id):
         key = _key(project_id, key_id)
-        require_keys(org_id=org_id, user_id=by_user_id, team_id=key.project.team_id)
+        require_keys(org_id=org_id, user_id=by_user_id, project_id=project_id)
         if key.revoked_at is not None:
             return
         ApiKey.objects.filter(pk=key.pk).update(revoked_at=now(), updated_at=now())

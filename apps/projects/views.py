@@ -16,6 +16,7 @@ from apps.core.web.forms import add_problem, new_once, sentence, take_once
 from apps.identity.selectors import users_by_ids
 from apps.identity.web import user_id_of
 from apps.projects import selectors, services
+from apps.projects.access import granted_here, granted_some
 from apps.projects.contracts import ApiKeyInfo, ProjectInfo
 from apps.projects.forms import SCOPE_WORDS, KeyForm, ProjectForm
 from apps.projects.permissions import may_manage_keys
@@ -25,7 +26,7 @@ from apps.teams.selectors import team_names
 __all__ = ["key_revoke", "key_rotate", "project_page", "projects_page"]
 
 
-@org_page(capability="project.read", title="Projects", key="projects")
+@org_page(capability="project.read", title="Projects", key="projects", granted=granted_some)
 @require_http_methods(["GET", "HEAD", "POST"])
 def projects_page(request: HttpRequest) -> HttpResponse:
     """The projects of the organisation, and a form for a new one."""
@@ -44,6 +45,8 @@ def projects_page(request: HttpRequest) -> HttpResponse:
                 messages.success(request, f"Project {made.name} was made.")
                 return redirect("project", org.slug, made.slug)
     rows = _project_rows(org.id, teams)
+    if "project.read" not in request.membership.capabilities:  # type: ignore[attr-defined]
+        rows = [row for row in rows if row["project"].id in request.granted_projects]  # type: ignore[attr-defined]
     context = {"form": form, "rows": rows, "may_manage": can(request, "project.manage")}
     return render(request, "projects/list.html", context, status=400 if form.errors else 200)
 
@@ -75,7 +78,7 @@ def _state(key: ApiKeyInfo) -> str:
     return "ended" if key.expires_at is not None and key.expires_at <= now() else "works"
 
 
-@org_page(capability="project.read", title="Project", key="projects", personal=True)
+@org_page(capability="project.read", title="Project", key="projects", personal=True, granted=granted_here)
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def project_page(request: HttpRequest, project_slug: str) -> HttpResponse:
@@ -115,7 +118,7 @@ def _project(
         "overlap_hours": int(services.ROTATION_OVERLAP.total_seconds()) // 3600,
         "snippets": snippets(base_url=public_url(request), token=made[1] if made else None),
         "may_manage": project.archived_at is None
-        and may_manage_keys(org_id=org.id, user_id=user_id_of(request), team_id=project.team_id),
+        and may_manage_keys(org_id=org.id, user_id=user_id_of(request), project_id=project.id),
     }
     return render(request, "projects/detail.html", context, status=400 if form.errors else 200)
 
@@ -156,7 +159,7 @@ def _key_row(key: ApiKeyInfo, people: dict[UUID, Any], refused: dict[UUID, tuple
     }
 
 
-@org_page(capability="key.manage", title="Keys", key="projects")
+@org_page(capability="key.manage", title="Keys", key="projects", granted=granted_here)
 @require_POST
 def key_revoke(request: HttpRequest, project_slug: str, key_id: UUID) -> HttpResponse:
     """Revoke a key: dead on every process within a second."""
@@ -167,7 +170,7 @@ def key_revoke(request: HttpRequest, project_slug: str, key_id: UUID) -> HttpRes
     return redirect("project", org.slug, project.slug)
 
 
-@org_page(capability="key.manage", title="Keys", key="projects", personal=True)
+@org_page(capability="key.manage", title="Keys", key="projects", personal=True, granted=granted_here)
 @never_cache
 @require_POST
 def key_rotate(request: HttpRequest, project_slug: str, key_id: UUID) -> HttpResponse:

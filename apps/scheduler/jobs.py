@@ -30,9 +30,21 @@ def maintain_events() -> dict[str, list[str]]:
 
 
 @job(name="audit.maintain", cron="27 2 * * *")
-def maintain_audit() -> list[str]:
-    """Make the audit trail's partitions ahead."""
+def maintain_audit() -> dict[str, list[str]]:
+    """Make the audit trail's partitions ahead, close and drop those past its retention."""
     return audit.maintain()
+
+
+@job(name="audit.verify", cron="37 4 * * *", retries=1)
+def verify_audit() -> dict[str, object]:
+    """Verify every chain of the audit trail."""
+    return audit.verify_all()
+
+
+@job(name="audit.rotate_sealing_key", cron="57 4 1 */3 *", retries=1)
+def rotate_sealing_key() -> str:
+    """Have a new key sign the chains of the audit trail, four times a year."""
+    return str(audit.rotate_sealing_key())
 
 
 @job(name="core.forget_old_answers", cron="47 * * * *")

@@ -2,7 +2,7 @@ from django.contrib import admin
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from apps.core.admin import ReadOnlyAdmin
-from apps.teams.models import Invitation, Team, TeamMembership
+from apps.teams.models import Invitation, Team, TeamMembership, TeamUserObjectPermission
 
 
 @admin.register(Team)
@@ -20,6 +20,15 @@ class TeamMembershipAdmin(ReadOnlyAdmin):
     list_select_related = ("user", "team", "org")
     list_filter = (("org", AutocompleteSelectFilter), ("team", AutocompleteSelectFilter))
     search_fields = ("user__email", "team__name", "org__name")
+    ordering = ("-created_at",)
+
+
+@admin.register(TeamUserObjectPermission)
+class TeamRightAdmin(ReadOnlyAdmin):
+    list_display = ("user", "content_object", "permission", "org", "created_at")
+    list_select_related = ("user", "content_object", "permission__content_type", "org")
+    list_filter = (("org", AutocompleteSelectFilter),)
+    search_fields = ("user__email", "content_object__name", "org__name")
     ordering = ("-created_at",)
 
 

@@ -1,6 +1,5 @@
 """`/orgs/{id}/teams` and `/teams/{id}`."""
 
-from typing import Any
 from uuid import UUID
 
 from drf_spectacular.utils import OpenApiResponse, extend_schema
@@ -8,12 +7,12 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.core import errors
-from apps.core.api import ApiView, StrictSerializer
+from apps.core.api import StrictSerializer
 from apps.core.api.fields import name_field, page_of
 from apps.core.pagination import paginate
 from apps.core.tenancy import require_org_id
 from apps.teams import selectors, services
+from apps.teams.access import OfTeam, OfTeams
 
 __all__ = ["TeamDetail", "TeamList", "TeamMember"]
 
@@ -52,14 +51,17 @@ class TeamWithMembersSerializer(TeamSerializer):
     members = TeamMemberSerializer(many=True)
 
 
-class TeamList(ApiView):
+class TeamList(OfTeams):
     capabilities = {"GET": "team.read", "POST": "team.manage"}
     scopes = {"GET": "read"}
 
     @extend_schema(tags=["Teams"], responses={200: page_of(TeamSerializer, "TeamPage")})
     def get(self, request: Request, org_id: UUID) -> Response:
-        """The teams of an organisation."""
-        page = paginate(selectors.team_list(org_id), request.query_params, order=("created_at", "id"))
+        """The teams of an organisation; whoever may not see all sees those that they were given rights on."""
+        rows = selectors.team_list(org_id)
+        if self.granted is not None:
+            rows = rows.filter(pk__in=self.granted)
+        page = paginate(rows, request.query_params, order=("created_at", "id"))
         return Response(page.body(lambda row: TeamSerializer(row).data))
 
     @extend_schema(tags=["Teams"], request=NewTeamSerializer, responses={201: TeamSerializer})
@@ -69,15 +71,7 @@ class TeamList(ApiView):
         return Response(TeamSerializer(team).data, status=201)
 
 
-class _OfTeam(ApiView):
-    def path_org_id(self, **kwargs: Any) -> UUID | None:
-        org_id = selectors.org_of_team(kwargs["team_id"])
-        if org_id is None:
-            raise errors.NotFound()
-        return org_id
-
-
-class TeamDetail(_OfTeam):
+class TeamDetail(OfTeam):
     capabilities = {"GET": "team.read", "PATCH": "team.manage", "DELETE": "team.manage"}
     scopes = {"GET": "read"}
 
@@ -102,14 +96,16 @@ class TeamDetail(_OfTeam):
         return Response(status=204)
 
 
-class TeamMember(_OfTeam):
+class TeamMember(OfTeam):
     capabilities = {"PUT": "team.manage", "DELETE": "team.manage"}
 
     @extend_schema(tags=["Teams"], request=PlaceSerializer, responses={204: OpenApiResponse(description="In the team")})
     def put(self, request: Request, team_id: UUID, user_id: UUID) -> Response:
         """Put a member of the organisation into a team."""
         data = self.valid(PlaceSerializer)
-        services.add_team_member(org_id=require_org_id(), team_id=team_id, user_id=user_id, **data)
+        services.add_team_member(
+            org_id=require_org_id(), team_id=team_id, user_id=user_id, by_user_id=self.actor.id, **data
+        )
         return Response(status=204)
 
     @extend_schema(tags=["Teams"], responses={204: OpenApiResponse(description="Out of the team")})

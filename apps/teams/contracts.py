@@ -4,7 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-__all__ = ["InvitationInfo", "Seats", "TeamInfo"]
+from apps.accounts.grants import Grantable
+
+__all__ = ["TEAM_RIGHTS", "InvitationInfo", "Seats", "TeamInfo"]
+
+# What can be given on one team.
+TEAM_RIGHTS = Grantable("team", ("team.read", "team.manage"))
 
 
 @dataclass(frozen=True, slots=True)

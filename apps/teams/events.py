@@ -15,6 +15,8 @@ _TYPES: dict[str, dict[str, dict[str, Any]]] = {
     "team.deleted": {"team_id": _ID},
     "team.member_added": {"team_id": _ID, "user_id": _ID},
     "team.member_removed": {"team_id": _ID, "user_id": _ID},
+    "team.access_changed": {"team_id": _ID, "user_id": _ID, "capabilities": _CHANGED},
+    "team.access_removed": {"team_id": _ID, "user_id": _ID},
     "member.invited": {"org_id": _ID, "invitation_id": _ID, "role": _TEXT},
 }
 
@@ -34,6 +36,8 @@ register_actions(
         "team.deleted": "A team was deleted",
         "team.member_added": "A person joined a team",
         "team.member_removed": "A person left a team",
+        "team.access_changed": "What a person may do with a team changed",
+        "team.access_removed": "What a person was given on a team was taken away",
         "invitation.created": "Somebody was invited by mail",
         "invitation.resent": "An invitation was sent again, with a new link",
         "invitation.revoked": "An invitation was taken back",

@@ -15,6 +15,7 @@ from apps.events.services import publish
 from apps.teams import selectors
 from apps.teams.contracts import TeamInfo
 from apps.teams.models import Team, TeamMembership
+from apps.teams.ports import check_place
 
 __all__ = ["add_team_member", "create_team", "delete_team", "remove_team_member", "update_team"]
 
@@ -69,16 +70,20 @@ def delete_team(*, org_id: UUID, team_id: UUID) -> None:
 
 
 @transaction.atomic
-def add_team_member(*, org_id: UUID, team_id: UUID, user_id: UUID, is_primary: bool | None = None) -> None:
+def add_team_member(
+    *, org_id: UUID, team_id: UUID, user_id: UUID, is_primary: bool | None = None, by_user_id: UUID | None = None
+) -> None:
     """Put a member of the organisation into a team; repeating it is harmless.
 
-    A person's first team is their primary one; ``is_primary=True`` makes this one so in place of the other.
+    A person's first team is their primary one; ``is_primary=True`` makes this one so in place of the other. Who puts
+    them there (``by_user_id``; None: the system) must hold the rights that come with it.
     """
     with org_scope(org_id):
         _lock(org_id)
         team = _team(team_id)
         if accounts.role_of(org_id=org_id, user_id=user_id) is None:
             raise NotFound("They are not a member of the organisation")
+        check_place(org_id, team_id, accounts.capabilities_for(org_id=org_id, user_id=user_id), by_user_id)
         others = TeamMembership.objects.filter(user_id=user_id, is_primary=True).exclude(team_id=team_id)
         primary = not others.exists() if is_primary is None else is_primary
         if primary:

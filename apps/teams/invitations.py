@@ -4,7 +4,7 @@ Seats: where the plan limits them, members and open invitations together never e
 through one lock an organisation (:mod:`apps.accounts.seats`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from django.db import transaction
 
 from apps.accounts import selectors as accounts
 from apps.accounts import services as members
-from apps.accounts.permissions import may_give
+from apps.accounts.permissions import capabilities_of_role, may_give
 from apps.accounts.seats import lock_seats, require_seats
 from apps.audit.services import record
 from apps.core import ports
@@ -44,6 +44,7 @@ from apps.teams import groups, selectors
 from apps.teams.contracts import InvitationInfo
 from apps.teams.invitation_selectors import PURPOSE, invitation_info, open_invitations, row_of_token
 from apps.teams.models import Invitation, Team
+from apps.teams.ports import check_place
 
 __all__ = [
     "MAX_MESSAGE",
@@ -111,7 +112,7 @@ def invite_members(
 def _invite(org_name: str, wanted: NewInvitation, by_user_id: UUID | None) -> InvitationInfo:
     wanted = checked(wanted)
     org_id = require_org_id()
-    require_may_give(org_id=org_id, by_user_id=by_user_id, role=wanted.role)
+    require_may_give(org_id=org_id, by_user_id=by_user_id, role=wanted.role, team_ids=wanted.team_ids)
     if problem := standing(org_id, wanted.email):
         raise problem
     moment = now()
@@ -160,10 +161,16 @@ def checked(wanted: NewInvitation) -> NewInvitation:
     return NewInvitation(email, wanted.role, tuple(dict.fromkeys(wanted.team_ids)), message)
 
 
-def require_may_give(*, org_id: UUID, by_user_id: UUID | None, role: str) -> None:
-    """Nobody gives a role above their own (``role_ceiling``); ``by_user_id`` None is the system."""
+def require_may_give(*, org_id: UUID, by_user_id: UUID | None, role: str, team_ids: Iterable[UUID] = ()) -> None:
+    """Nobody gives a role above their own (``role_ceiling``), nor by teams what they do not hold (``grant_ceiling``).
+
+    ``by_user_id`` None is the system.
+    """
     if by_user_id is not None and not may_give(org_id=org_id, by_user_id=by_user_id, role=role):
         raise PermissionDenied("This role is above your own", code="role_ceiling")
+    held = capabilities_of_role(org_id=org_id, role=role)
+    for team_id in team_ids:
+        check_place(org_id, team_id, held, by_user_id)
 
 
 def standing(org_id: UUID, email: str) -> MindWeaveError | None:
@@ -207,7 +214,7 @@ def resend_invitation(*, org_id: UUID, invitation_id: UUID, by_user_id: UUID | N
         state = row.state_at(moment)
         if state not in (Invitation.State.OPEN, Invitation.State.EXPIRED) or row.revoked_at is not None:
             raise Conflict("This invitation is closed; make a new one", code="invitation_closed")
-        require_may_give(org_id=org_id, by_user_id=by_user_id, role=row.role)
+        require_may_give(org_id=org_id, by_user_id=by_user_id, role=row.role, team_ids=row.team_ids)
         if row.sendings >= MAX_SENDINGS:
             raise Conflict(f"It was sent {row.sendings} times; ask them another way", code="too_many_sendings")
         wait = row.sent_at + _BETWEEN_SENDINGS - moment
@@ -306,7 +313,7 @@ def _check_inviter(row: Invitation) -> None:
     if not ports.permissions.get().check(Actor(kind="user", id=row.invited_by_id), "member.manage", org_id):
         raise void
     try:
-        require_may_give(org_id=org_id, by_user_id=row.invited_by_id, role=row.role)
+        require_may_give(org_id=org_id, by_user_id=row.invited_by_id, role=row.role, team_ids=row.team_ids)
     except PermissionDenied as error:
         raise void from error
 

@@ -9,8 +9,10 @@ from django.db import models
 from apps.core.basemodels import TimestampedModel
 from apps.core.clock import now
 from apps.core.tenancy import OrgScopedModel
+from apps.teams.contracts import TEAM_RIGHTS
+from apps.teams.grant_models import TeamUserObjectPermission
 
-__all__ = ["Invitation", "Team", "TeamMembership"]
+__all__ = ["Invitation", "Team", "TeamMembership", "TeamUserObjectPermission"]
 
 
 class Team(TimestampedModel, OrgScopedModel):
@@ -23,6 +25,7 @@ class Team(TimestampedModel, OrgScopedModel):
 
     class Meta(OrgScopedModel.Meta):
         ordering = ("name",)
+        permissions = TEAM_RIGHTS.model_permissions()
         constraints = (
             models.UniqueConstraint(fields=["org", "slug"], name="teams_team_slug_unique"),
             models.UniqueConstraint(fields=["org", "id"], name="teams_team_org_id"),

@@ -1,5 +1,6 @@
 """Writes of teams and invitations."""
 
+from apps.teams.grants import end_team_access, give_team_access
 from apps.teams.groups import add_team_member, create_team, delete_team, remove_team_member, update_team
 from apps.teams.invitations import (
     accept_invitation,
@@ -15,6 +16,8 @@ __all__ = [
     "add_team_member",
     "create_team",
     "delete_team",
+    "end_team_access",
+    "give_team_access",
     "invite_member",
     "invite_members",
     "prune_invitations",

@@ -16,6 +16,7 @@ from apps.core.errors import Conflict, MindWeaveError, NotFound, PermissionDenie
 from apps.core.web.forms import add_problem, new_once, sentence, take_once
 from apps.identity.web import user_id_of
 from apps.teams import selectors, services
+from apps.teams.access import granted_here, granted_some
 from apps.teams.contracts import TeamInfo
 from apps.teams.forms import AddToTeamForm, RoleForm, TeamForm
 from apps.teams.invitation_selectors import open_count
@@ -132,13 +133,15 @@ def member_remove(request: HttpRequest, user_id: UUID) -> HttpResponse:
 
 
 # ---------------------------------------------------------------- teams
-@org_page(capability="team.read", title="Teams", key="settings")
+@org_page(capability="team.read", title="Teams", key="settings", granted=granted_some)
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def teams_page(request: HttpRequest) -> HttpResponse:
     """``/o/<slug>/settings/teams``: the teams, and a form for a new one."""
     org = request.org  # type: ignore[attr-defined]
     teams = [selectors.team_info(row) for row in selectors.team_list(org.id).order_by("name", "id")]
+    if "team.read" not in request.membership.capabilities:  # type: ignore[attr-defined]
+        teams = [team for team in teams if team.id in request.granted_teams]  # type: ignore[attr-defined]
     names = {team.id: team.name for team in teams}
     form = TeamForm(request.POST or None, teams=names)
     if request.method == "POST":
@@ -179,7 +182,7 @@ def _by_slug(org_id: UUID, slug: str) -> TeamInfo:
     return selectors.team_info(team)
 
 
-@org_page(capability="team.read", title="Team", key="settings")
+@org_page(capability="team.read", title="Team", key="settings", granted=granted_here)
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def team_page(request: HttpRequest, team_slug: str) -> HttpResponse:
@@ -219,7 +222,7 @@ def team_page(request: HttpRequest, team_slug: str) -> HttpResponse:
     return render(request, "teams/detail.html", context, status=400 if form.errors else 200)
 
 
-@org_page(capability="team.manage", title="Teams", key="settings")
+@org_page(capability="team.manage", title="Teams", key="settings", granted=granted_here)
 @require_POST
 def team_delete(request: HttpRequest, team_slug: str) -> HttpResponse:
     """Delete a team; usage that was counted for it stays."""
@@ -230,7 +233,7 @@ def team_delete(request: HttpRequest, team_slug: str) -> HttpResponse:
     return redirect("teams", org.slug)
 
 
-@org_page(capability="team.manage", title="Teams", key="settings", personal=True)
+@org_page(capability="team.manage", title="Teams", key="settings", personal=True, granted=granted_here)
 @require_POST
 def team_member_add(request: HttpRequest, team_slug: str) -> HttpResponse:
     """Put a member into a team; again is harmless."""
@@ -238,13 +241,21 @@ def team_member_add(request: HttpRequest, team_slug: str) -> HttpResponse:
     team = _by_slug(org.id, team_slug)
     form = AddToTeamForm(request.POST, people=accounts.member_infos(org.id))
     if form.is_valid():
-        services.add_team_member(org_id=org.id, team_id=team.id, user_id=form.cleaned_data["user_id"])
+        try:
+            services.add_team_member(
+                org_id=org.id,
+                team_id=team.id,
+                user_id=form.cleaned_data["user_id"],
+                by_user_id=user_id_of(request),
+            )
+        except PermissionDenied as error:
+            messages.error(request, f"{sentence(error)}.")
     else:
         messages.error(request, "Choose a member of the organisation.")
     return redirect("team", org.slug, team.slug)
 
 
-@org_page(capability="team.manage", title="Teams", key="settings")
+@org_page(capability="team.manage", title="Teams", key="settings", granted=granted_here)
 @require_POST
 def team_member_remove(request: HttpRequest, team_slug: str, user_id: UUID) -> HttpResponse:
     """Take somebody out of a team."""

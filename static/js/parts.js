@@ -14,6 +14,10 @@
     });
   }
 
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("[data-print]")) print();
+  });
+
   // ---- paper: light charts, tables under charts open where they are short, the moment of printing
   const LONGEST = 60;
   const PAPER = 670; // CSS pixels that a panel leaves a chart on A4 and letter

@@ -13,10 +13,17 @@ from tests.cast import Cast
 
 __all__ = ["ALL", "ROWS", "Row"]
 
-ALL = ("owner", "admin", "developer", "billing", "viewer")
+# Two more hold roles that the organisation made (see ``conftest.py``): "custom" what every built-in role does and the
+# import of usage, "granted" the same without the import, and rights on the cast's project and team alone.
+ALL = ("owner", "admin", "developer", "billing", "viewer", "custom", "granted")
 READERS = ("owner", "admin", "developer", "viewer")
 ADMINS = ("owner", "admin")
 KEYS = ("owner", "admin", "developer")
+IMPORTERS = (*ADMINS, "custom")
+# Of the cast's project and team, and of the lists that show what one may see.
+GRANTED_READERS = (*READERS, "granted")
+GRANTED_ADMINS = (*ADMINS, "granted")
+GRANTED_KEYS = (*KEYS, "granted")
 
 Path = Callable[[Cast, dict[str, Any]], dict[str, Any]]
 
@@ -62,6 +69,14 @@ def key(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
 
 def team(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
     return {"team_id": cast.team.id}
+
+
+def project_grant(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"project_id": cast.project.id, "grantee_id": cast.dora.id}
+
+
+def team_grant(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"team_id": cast.team.id, "user_id": cast.dora.id}
 
 
 def member(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
@@ -155,6 +170,19 @@ ROWS = (
     Row("POST", "auth-logout", ALL, 204, org=False),
     Row("GET", "auth-me", ALL, org=False),
     Row("GET", "jwks", public=True),
+    # --- second factors, passkeys and step-up: everybody's own
+    Row("POST", "auth-mfa-verify-begin", public=True, ok=400, body={}),
+    Row("POST", "auth-passkey-begin", public=True),
+    Row("POST", "auth-passkey", public=True, ok=400, body={}),
+    Row("POST", "auth-mfa-enable", ALL, org=False, body={}),
+    Row("GET", "auth-factors", ALL, org=False),
+    Row("PATCH", "auth-factor", ALL, 404, path=nothing("factor_id"), org=False, body={"name": "Blue key"}),
+    Row("DELETE", "auth-factor", ALL, 404, path=nothing("factor_id"), org=False),
+    Row("POST", "auth-recovery-codes", ALL, 409, org=False),
+    Row("POST", "auth-webauthn-begin", ALL, org=False, body={"kind": "passkey"}),
+    Row("POST", "auth-webauthn", ALL, 400, org=False, body={}),
+    Row("POST", "auth-step-up", ALL, 400, org=False, body={}),
+    Row("POST", "auth-step-up-begin", ALL, 409, org=False),
     Row("GET", "user-detail", READERS, scope="read", path=lambda cast, made: {"user_id": cast.bob.id}),
     # --- organisations and members
     Row("GET", "org-list", ALL, org=False),
@@ -175,13 +203,13 @@ ROWS = (
     Row("DELETE", "role-detail", ADMINS, 204, path=role),
     Row("GET", "permission-list", READERS, scope="read", path=org),
     # --- teams
-    Row("GET", "team-list", READERS, scope="read", path=org),
+    Row("GET", "team-list", GRANTED_READERS, scope="read", path=org),
     Row("POST", "team-list", ADMINS, 201, path=org, body={"name": "Warp"}),
-    Row("GET", "team-detail", READERS, scope="read", path=team),
-    Row("PATCH", "team-detail", ADMINS, path=team, body={"name": "Weft"}),
-    Row("DELETE", "team-detail", ADMINS, 204, path=team),
-    Row("PUT", "team-member", ADMINS, 204, path=lambda c, m: {"team_id": c.team.id, "user_id": c.dora.id}, body={}),
-    Row("DELETE", "team-member", ADMINS, 204, path=lambda c, m: {"team_id": c.team.id, "user_id": c.bob.id}),
+    Row("GET", "team-detail", GRANTED_READERS, scope="read", path=team),
+    Row("PATCH", "team-detail", GRANTED_ADMINS, path=team, body={"name": "Weft"}),
+    Row("DELETE", "team-detail", GRANTED_ADMINS, 204, path=team),
+    Row("PUT", "team-member", GRANTED_ADMINS, 204, path=team_grant, body={}),
+    Row("DELETE", "team-member", GRANTED_ADMINS, 204, path=lambda c, m: {"team_id": c.team.id, "user_id": c.bob.id}),
     # --- invitations (one was sent a while ago, so that it can be sent again)
     Row("GET", "invitation-list", ADMINS, path=org),
     Row("POST", "invitation-list", ADMINS, 201, path=org, body={"email": "new@example.com", "role": "viewer"}),
@@ -191,23 +219,30 @@ ROWS = (
     Row("GET", "invitation-token", public=True, ok=404, path=lambda cast, made: {"token": "unknown"}),
     Row("POST", "invitation-accept", ALL, 404, org=False, path=lambda cast, made: {"token": "unknown"}),
     # --- projects and keys (a developer manages the keys of their team's projects: the cast's project is Bob's team's)
-    Row("GET", "project-list", READERS, scope="read", path=org),
+    Row("GET", "project-list", GRANTED_READERS, scope="read", path=org),
     Row("POST", "project-list", ADMINS, 201, path=org, body={"name": "Shuttle"}),
-    Row("GET", "project-detail", READERS, scope="read", path=project),
-    Row("PATCH", "project-detail", ADMINS, path=project, body={"name": "Renamed"}),
-    Row("DELETE", "project-detail", ADMINS, 204, path=project),
-    Row("POST", "project-unarchive", ADMINS, path=project),
-    Row("GET", "project-settings", READERS, scope="read", path=project),
-    Row("PATCH", "project-settings", ADMINS, path=project, body={"outside": "refuse"}),
+    Row("GET", "project-detail", GRANTED_READERS, scope="read", path=project),
+    Row("PATCH", "project-detail", GRANTED_ADMINS, path=project, body={"name": "Renamed"}),
+    Row("DELETE", "project-detail", GRANTED_ADMINS, 204, path=project),
+    Row("POST", "project-unarchive", GRANTED_ADMINS, path=project),
+    Row("GET", "project-settings", GRANTED_READERS, scope="read", path=project),
+    Row("PATCH", "project-settings", GRANTED_ADMINS, path=project, body={"outside": "refuse"}),
     Row("GET", "key-policy", READERS, path=org),
     Row("PATCH", "key-policy", ADMINS, path=org, body={"max_life_days": 90}),
     Row("POST", "keys-leaked", public=True, ok=400, body={}),
-    Row("GET", "key-detail", READERS, path=key),
+    Row("GET", "key-detail", GRANTED_READERS, path=key),
     Row("PATCH", "key-detail", KEYS, path=key, body={"name": "renamed"}),
-    Row("GET", "key-list", READERS, path=project),
-    Row("POST", "key-list", KEYS, 201, path=project, body={"name": "ci", "scopes": ["ingest"]}),
-    Row("DELETE", "key-detail", KEYS, 204, path=key),
+    Row("GET", "key-list", GRANTED_READERS, path=project),
+    Row("POST", "key-list", GRANTED_KEYS, 201, path=project, body={"name": "ci", "scopes": ["ingest"]}),
+    Row("DELETE", "key-detail", GRANTED_KEYS, 204, path=key),
     Row("POST", "key-rotate", KEYS, 201, path=key, body={}),
+    # --- rights on one project and on one team
+    Row("GET", "project-grants", GRANTED_ADMINS, path=project),
+    Row("PUT", "project-grant", GRANTED_ADMINS, path=project_grant, body={"capabilities": ["project.read"]}),
+    Row("DELETE", "project-grant", GRANTED_ADMINS, 204, path=project_grant),
+    Row("GET", "team-grants", GRANTED_ADMINS, path=team),
+    Row("PUT", "team-grant", GRANTED_ADMINS, path=team_grant, body={"capabilities": ["team.read"]}),
+    Row("DELETE", "team-grant", GRANTED_ADMINS, 204, path=team_grant),
     # --- audit
     Row("GET", "audit-list", ADMINS, path=lambda cast, made: {}),
     # --- usage and analytics
@@ -217,15 +252,15 @@ ROWS = (
     Row("GET", "usage-session", ALL, 404, scope="read", path=lambda cast, made: {"session_id": "nobody/ever"}),
     Row("GET", "usage-metrics", public=True, ok=403),
     Row("GET", "usage-event", ALL, 404, scope="read", path=nothing("event_id")),
-    Row("GET", "usage-reprices", (*READERS, "billing")),
+    Row("GET", "usage-reprices", ALL),
     Row("POST", "usage-reprices", ADMINS, 202, body={"model": "claude-opus-5"}),
-    Row("GET", "usage-reprice", (*READERS, "billing"), 404, path=nothing("reprice_id")),
-    Row("GET", "usage-imports", ADMINS, scope="backfill"),
-    Row("POST", "usage-imports", ADMINS, 400, scope="backfill", query="?format=xml"),
-    Row("GET", "usage-import", ADMINS, 404, scope="backfill", path=nothing("import_id")),
-    Row("GET", "usage-import-errors", ADMINS, 404, scope="backfill", path=nothing("import_id")),
-    Row("POST", "usage-import-cancel", ADMINS, 404, scope="backfill", path=nothing("import_id")),
-    Row("POST", "usage-import-resume", ADMINS, 404, scope="backfill", path=nothing("import_id")),
+    Row("GET", "usage-reprice", ALL, 404, path=nothing("reprice_id")),
+    Row("GET", "usage-imports", IMPORTERS, scope="backfill"),
+    Row("POST", "usage-imports", IMPORTERS, 400, scope="backfill", query="?format=xml"),
+    Row("GET", "usage-import", IMPORTERS, 404, scope="backfill", path=nothing("import_id")),
+    Row("GET", "usage-import-errors", IMPORTERS, 404, scope="backfill", path=nothing("import_id")),
+    Row("POST", "usage-import-cancel", IMPORTERS, 404, scope="backfill", path=nothing("import_id")),
+    Row("POST", "usage-import-resume", IMPORTERS, 404, scope="backfill", path=nothing("import_id")),
     Row("POST", "usage-track", scope="ingest", ok=400, body={}),
     Row("GET", "usage-health", public=True),
     Row("POST", "otlp-logs", scope="ingest", body={}),
@@ -336,6 +371,13 @@ ROWS = (
     Row("GET", "logout", public=True, page=True, ok=-1),
     # --- confirming who one is, and factors
     Row("GET", "account_confirm", ALL, page=True, org=False),
+    Row("GET", "account_security", ALL, page=True, org=False),
+    Row("GET", "account_app", ALL, page=True, org=False),
+    Row("GET", "account_key", ALL, page=True, org=False, path=lambda c, m: {"kind": "passkey"}),
+    Row("GET", "account_recovery_codes", ALL, page=True, org=False, ok=-1),
+    Row("GET", "account_factor_remove", ALL, 404, page=True, org=False, path=nothing("factor_id")),
+    Row("POST", "account_factor_rename", ALL, 404, page=True, org=False, path=nothing("factor_id"), body={"name": "x"}),
+    Row("POST", "login_passkey", public=True, page=True, ok=400),
     Row("GET", "dev_mailbox", public=True, page=True),
     Row("GET", "components", public=True, page=True),
     Row("GET", "invite_link", public=True, page=True, ok=-1, path=lambda cast, made: {"token": "unknown"}),
@@ -371,12 +413,14 @@ ROWS = (
     Row("GET", "keyboard", ALL, page=True, path=slug),
     Row("GET", "first_run", ALL, page=True, path=slug, ok=-1),
     Row("GET", "first_event", ALL, page=True, path=page_project, ok=-1),
-    Row("GET", "projects", READERS, page=True, path=slug),
+    Row("GET", "projects", GRANTED_READERS, page=True, path=slug),
     Row("POST", "projects", ADMINS, page=True, path=slug, ok=-1, body={"name": "Shuttle"}),
-    Row("GET", "project", READERS, page=True, path=page_project),
-    Row("POST", "project", KEYS, page=True, path=page_project, ok=-1, body={"name": "ci", "scopes": ["ingest"]}),
+    Row("GET", "project", GRANTED_READERS, page=True, path=page_project),
     Row(
-        "POST", "key_revoke", KEYS, page=True, ok=-1,
+        "POST", "project", GRANTED_KEYS, page=True, path=page_project, ok=-1, body={"name": "ci", "scopes": ["ingest"]}
+    ),
+    Row(
+        "POST", "key_revoke", GRANTED_KEYS, page=True, ok=-1,
         path=lambda c, m: {"slug": c.org.slug, "project_slug": c.project.slug, "key_id": m["key"].id},
     ),
     Row("POST", "key_rotate", KEYS, page=True, ok=-1, path=page_key, body={"once": "a"}),
@@ -398,14 +442,14 @@ ROWS = (
     Row("GET", "member", READERS, page=True, path=page_member),
     Row("POST", "member", ADMINS, page=True, path=page_member, ok=-1, body={"role": "developer"}),
     Row("POST", "member_remove", ADMINS, page=True, path=page_member, ok=-1),
-    Row("GET", "teams", READERS, page=True, path=slug),
+    Row("GET", "teams", GRANTED_READERS, page=True, path=slug),
     Row("POST", "teams", ADMINS, page=True, path=slug, ok=-1, body={"name": "Warp", "once": "a"}),
-    Row("GET", "team", READERS, page=True, path=page_team),
-    Row("POST", "team", ADMINS, page=True, path=page_team, ok=-1, body={"name": "Weft"}),
-    Row("POST", "team_delete", ADMINS, page=True, path=page_team, ok=-1),
-    Row("POST", "team_member_add", ADMINS, page=True, path=page_team, ok=-1),
+    Row("GET", "team", GRANTED_READERS, page=True, path=page_team),
+    Row("POST", "team", GRANTED_ADMINS, page=True, path=page_team, ok=-1, body={"name": "Weft"}),
+    Row("POST", "team_delete", GRANTED_ADMINS, page=True, path=page_team, ok=-1),
+    Row("POST", "team_member_add", GRANTED_ADMINS, page=True, path=page_team, ok=-1),
     Row(
-        "POST", "team_member_remove", ADMINS, page=True, ok=-1,
+        "POST", "team_member_remove", GRANTED_ADMINS, page=True, ok=-1,
         path=lambda c, m: {"slug": c.org.slug, "team_slug": c.team.slug, "user_id": c.bob.id},
     ),
     Row("GET", "tags", ALL, page=True, path=slug),

@@ -34,8 +34,9 @@ from apps.teams.models import Invitation
 from apps.teams.services import invite_member
 from apps.usage.pricing.book import TOKEN_KINDS
 from apps.usage.services import price_set, register_tag_key
-from tests.cast import Api, Cast, make_key, rights_of
+from tests.cast import Api, Cast, make_key
 from tests.matrix.matrix import ALL, EXCUSED, ROWS, Row
+from tests.matrix.people import NARROW, everybody
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -123,7 +124,7 @@ def made(cast: Cast) -> dict[str, Any]:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
 def test_everybody_gets_what_the_matrix_says(row: Row, cast: Cast, made: dict[str, Any]) -> None:
-    people = rights_of(cast)
+    people = everybody(cast)
     if row.public:
         for who in ("nobody", "owner", "stranger"):
             check(row, ask(people[who], row, cast, made), who)
@@ -177,6 +178,27 @@ def keys(row: Row, cast: Cast, made: dict[str, Any]) -> None:
         assert ask(Api(token=made["full"]), row, cast, made).status_code == 403
 
 
+def _declared(pattern: URLPattern, method: str) -> str | None:
+    """The capability that a view names for a method; None for any member, as an empty one is."""
+    view: Any = pattern.callback
+    api = getattr(view, "view_class", None)
+    return (api.capabilities.get(method) if api else getattr(view, "capability", None)) or None
+
+
+def test_a_role_of_few_permissions_opens_what_names_them_and_nothing_else(cast: Cast, made: dict[str, Any]) -> None:
+    """Whoever may only see usage and save views is refused exactly where another capability is named."""
+    narrow, patterns = everybody(cast)["narrow"], {pattern.name: pattern for pattern in routes()}
+    for row in ROWS:
+        if row.public or not row.roles or not row.org:
+            continue
+        needed = _declared(patterns[row.route], row.method)
+        answer = ask(narrow, row, cast, made)
+        if needed is not None and needed not in NARROW:
+            assert answer.status_code == 403, (row.id, needed, answer.status_code)
+        elif row.method == "GET":
+            assert answer.status_code != 403, (row.id, needed)
+
+
 def test_every_route_has_a_row() -> None:
     known = {row.route for row in ROWS} | set(EXCUSED)
     assert {pattern.name for pattern in routes()} - known == set()
@@ -200,8 +222,8 @@ def test_a_method_without_a_row_is_405(cast: Cast, made: dict[str, Any]) -> None
 
 def test_what_is_refused_does_not_happen(cast: Cast, made: dict[str, Any]) -> None:
     """The other side of a 403: nothing was written."""
+    people = everybody(cast)
     before = _counts()
-    people = rights_of(cast)
     for row in ROWS:
         if row.method == "GET" or row.public:
             continue

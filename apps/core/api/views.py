@@ -132,9 +132,11 @@ class ApiView(APIView):
         """Count the request against its caller: a key has its own limit (0: none), others share the class's."""
         limit, key = self.limit, getattr(request._request, "api_key", None)
         if key is not None and key.rate_limit_per_minute is not None:
-            if key.rate_limit_per_minute == 0:
-                return None
             limit = Limit(limit.name, key.rate_limit_per_minute, 60)
+        elif limit is ApiView.limit:
+            limit = Limit(limit.name, settings.API_REQUESTS_PER_MINUTE, 60)
+        if limit.limit == 0:
+            return None
         return enforce(limit, str(self.actor.id or self.actor.ip))
 
     # ------------------------------------------------------------------ who and where

@@ -1,12 +1,14 @@
 """The fast lane answers as Django's handler does."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import Any
 
 import pytest
 from django.core.handlers.wsgi import WSGIHandler
+from django.core.signals import request_started
+from django.db import close_old_connections
 
 from mindweave.lane import Lane
 from tests.usage.engine.conftest import World, event
@@ -16,9 +18,12 @@ Answer = tuple[str, dict[str, str], bytes]
 
 
 @pytest.fixture(scope="module")
-def applications() -> tuple[Callable[..., Any], Callable[..., Any]]:
+def applications() -> Iterator[tuple[Callable[..., Any], Callable[..., Any]]]:
     django = WSGIHandler()
-    return Lane(django), django
+    # As Django's test client has it: the connection of the test's own transaction stays.
+    request_started.disconnect(close_old_connections)
+    yield Lane(django), django
+    request_started.connect(close_old_connections)
 
 
 def ask(application: Callable[..., Any], path: str, body: bytes, **environ: str) -> Answer:
@@ -79,3 +84,47 @@ def test_a_failure_in_a_view_is_a_problem_with_status_500(
     status, headers, answer = ask(applications[0], "/v1/events", b"{}")
     assert (status[:3], headers["Content-Type"]) == ("500", "application/problem+json")
     assert b"oh" not in answer
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("GET", "/auth/me", {"HTTP_AUTHORIZATION": "Bearer none"}),
+        ("GET", "/v1/events", {"HTTP_AUTHORIZATION": "key"}),
+        ("GET", "/v1/events", {"HTTP_X_API_KEY": "key"}),
+        ("GET", "/v1/events", {"HTTP_X_API_KEY": "mw_wrong"}),
+        ("POST", "/orgs", {"HTTP_AUTHORIZATION": "key"}),
+        ("DELETE", "/orgs", {"HTTP_AUTHORIZATION": "key"}),
+        ("GET", "/orgs/none", {"HTTP_AUTHORIZATION": "key"}),
+        ("GET", "/v1/events", {"HTTP_AUTHORIZATION": "key", "HTTP_HOST": "b\x00d"}),
+        ("GET", "/analytics/usage", {"HTTP_AUTHORIZATION": "key", "QUERY_STRING": "granularity=none"}),
+    ],
+)
+def test_a_call_that_names_its_caller_by_a_header_is_answered_as_by_the_whole_middleware(
+    applications: Any, world: World, method: str, path: str, headers: dict[str, str]
+) -> None:
+    named = {name: f"Bearer {world.token}" if value == "key" else value for name, value in headers.items()}
+    environ = {"REQUEST_METHOD": method, "HTTP_X_CORRELATION_ID": OWN, **named}
+    lane, django = (ask(application, path, b"", **environ) for application in applications)
+    assert lane[0] == django[0]
+    volatile = {"Content-Length", "Vary", "RateLimit", "Date"}
+    for name in django[1].keys() - volatile:
+        assert lane[1].get(name) == django[1][name], name
+    if lane[2][:1] == b"{" and b"as_of" not in lane[2]:
+        assert json.loads(lane[2]) == json.loads(django[2])
+
+
+def test_a_cookie_beside_a_header_means_nothing(applications: Any, world: World) -> None:
+    """What a browser adds by itself must not stand in for a header that names nobody."""
+    from django.conf import settings
+    from django.test import Client
+
+    from apps.identity.models import User
+
+    client = Client()
+    client.force_login(User.objects.get(pk=world.alice))
+    cookie = f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"
+    lane, _ = applications
+    assert ask(lane, "/auth/me", b"", REQUEST_METHOD="GET", HTTP_COOKIE=cookie)[0] == "200 OK"
+    named = ask(lane, "/auth/me", b"", REQUEST_METHOD="GET", HTTP_COOKIE=cookie, HTTP_AUTHORIZATION="Bearer forged")
+    assert named[0] == "401 Unauthorized"
