@@ -25,7 +25,7 @@ _PLACES: dict[str, list[tuple[str, str, str]]] = {
     ],
     "People": [
         ("Users", "identity_user_changelist", "person"),
-        ("Sign-ins", "identity_tokenfamily_changelist", "login"),
+        ("Sign-ins", "identity_signin_changelist", "login"),
         ("E-mails", "notify_emailmessage_changelist", "mail"),
     ],
     "Usage": [

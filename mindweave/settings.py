@@ -93,6 +93,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "apps.identity.middleware.SignInMiddleware",
     "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -185,7 +186,10 @@ LOGIN_URL = "/login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/"
 SESSION_COOKIE_NAME = "mw_session"
-SESSION_COOKIE_AGE = int(timedelta(days=14).total_seconds())
+# A sign-in in a browser ends when it is not used for so long, and so long after it began whatever its use.
+SESSION_IDLE = timedelta(hours=env_int("MINDWEAVE_SESSION_IDLE_HOURS", 72))
+SESSION_LONGEST = timedelta(hours=env_int("MINDWEAVE_SESSION_LONGEST_HOURS", 14 * 24))
+SESSION_COOKIE_AGE = int(SESSION_LONGEST.total_seconds())
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_NAME = "mw_csrf"
@@ -193,7 +197,11 @@ CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_FAILURE_VIEW = "apps.core.middleware.csrf_failure"
 JWT_ACCESS_LIFETIME = timedelta(minutes=5)
 JWT_REFRESH_LIFETIME = timedelta(days=30)
+# However often it is refreshed, a sign-in over the API ends so long after it began.
+API_SIGN_IN_LONGEST = timedelta(days=env_int("MINDWEAVE_API_SIGN_IN_DAYS", 90))
 JWT_ISSUER = PUBLIC_URL
+# A table of countries in MaxMind's format, for the place of a sign-in; without it places are not told.
+GEOIP_COUNTRY_FILE = env_value("GEOIP_COUNTRY_FILE")
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None

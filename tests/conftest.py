@@ -90,14 +90,19 @@ def _empty_redis() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _empty_caches() -> Iterator[None]:
-    """Nor its keys and sign-ins, which each process remembers for a moment."""
+def _empty_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nor its keys and sign-ins, which each process remembers for a moment.
+
+    Sign-ins are asked for by every request here, so that the number of queries does not depend on the time it takes.
+    """
     from apps.audit.keys import forget_cached_keys
     from apps.audit.signing import forget_signing_keys as forget_sealing_keys
-    from apps.identity.authentication import forget_sessions
+    from apps.identity import book
+    from apps.identity.book import forget_sessions
     from apps.identity.jwt import forget_keys as forget_signing_keys
     from apps.projects.selectors import forget_keys
 
+    monkeypatch.setattr(book, "_CACHE_SECONDS", 0.0)
     forget_sessions()
     forget_signing_keys()
     forget_sealing_keys()
@@ -105,6 +110,22 @@ def _empty_caches() -> Iterator[None]:
     yield
     # Its connection would keep the database of the tests from being removed.
     forget_cached_keys()
+
+
+@pytest.fixture(autouse=True)
+def _entered_in_the_book(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Django's own ``force_login`` of a test opens a session that the book of sign-ins knows."""
+    from django.test import Client
+
+    from tests.cast import enter
+
+    plain = Client.force_login
+
+    def force_login(client: Client, user, backend=None) -> None:
+        plain(client, user, backend)
+        enter(client, user)
+
+    monkeypatch.setattr(Client, "force_login", force_login)
 
 
 @pytest.fixture(autouse=True)

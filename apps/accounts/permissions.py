@@ -17,6 +17,7 @@ from apps.accounts.capabilities import (
     ROLE_CAPABILITIES,
     Permission,
 )
+from apps.accounts.models import OrgStatus
 from apps.core.contracts import Actor
 from apps.core.errors import PermissionDenied
 
@@ -78,8 +79,7 @@ class RolePermissions:
         return self.held(actor, org_id) is not None
 
     def org_is_active(self, org_id: UUID) -> bool:
-        org = selectors.org_find(org_id)
-        return org is not None and org.status == "active"
+        return selectors.org_status(org_id) == OrgStatus.ACTIVE
 
     def default_org_id(self, actor: Actor) -> UUID | None:
         return selectors.default_org_id(actor.id) if actor.kind == "user" and actor.id else None

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import Case, F, Q, QuerySet, TextField, Value, When
 from django.db.models.functions import Cast, Concat
 
@@ -41,6 +42,7 @@ __all__ = [
     "org_info",
     "org_list",
     "org_names",
+    "org_status",
     "org_zone",
     "orgs_for_user",
     "role_find",
@@ -70,6 +72,14 @@ def org_find(org_id: UUID) -> OrgInfo | None:
     """An organisation that is not deleted, or None."""
     org = Organization.objects.filter(pk=org_id).exclude(status=OrgStatus.DELETED).first()
     return org_info(org) if org else None
+
+
+def org_status(org_id: UUID) -> str | None:
+    """Whether an organisation is active, suspended or deleted; None where there is none. Asked with every request."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT status FROM accounts_organization WHERE id = %s", [org_id])
+        row = cursor.fetchone()
+    return row[0] if row else None
 
 
 def org_by_name(text: str) -> UUID | None:

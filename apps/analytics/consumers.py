@@ -1,8 +1,8 @@
 """The socket ``/ws/live?org=<slug>``: today's figures of one organisation, as they move.
 
 A person with a cookie session listens to one organisation of theirs. The socket hears its own organisation's group
-only, sends at most four messages a second, and asks again every half minute, and whenever a membership ends, whether
-it may go on: 4401 signed out, 4403 not a member (or an organisation that does not exist).
+only, sends at most four messages a second, and asks again every half minute, and whenever a membership or a sign-in
+ends, whether it may go on: 4401 signed out, 4403 not a member (or an organisation that does not exist).
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from django.conf import settings
 
 from apps.accounts import selectors as accounts
 from apps.analytics.live import SNAPSHOT_SECONDS, org_group, snapshot, user_group
+from apps.identity.book import forget_sessions, sign_in_of_session
 from apps.notify.live import news_group
 
 __all__ = ["LiveConsumer"]
@@ -67,7 +68,8 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         await self.send_json({"kind": "notifications"})
 
     async def access_changed(self, message: dict[str, Any]) -> None:
-        """A membership of this person ended."""
+        """A membership or a sign-in of this person ended."""
+        forget_sessions()
         if refusal := await self._refusal():
             await self.close(refusal)
 
@@ -95,11 +97,19 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
     async def _refusal(self) -> int | None:
         """Why this socket may not listen, as a close code; None where it may. The session is read anew each time."""
         key = self.scope["session"].session_key
-        user = await get_user({"session": _sessions().SessionStore(key)}) if key else None
-        if user is None or not user.is_authenticated:
+        if not key:
+            return SIGNED_OUT
+        session = _sessions().SessionStore(key)
+        user = await get_user({"session": session})
+        if not user.is_authenticated or await self._has_ended(session):
             return SIGNED_OUT
         refusal: int | None = await database_sync_to_async(self._membership)(user.pk)
         return refusal
+
+    @database_sync_to_async
+    def _has_ended(self, session: Any) -> bool:
+        """Whether the session's sign-in is over; an open socket is no use of it."""
+        return sign_in_of_session(session, used=False) is None
 
     def _membership(self, user_id: UUID) -> int | None:
         slug = parse_qs(self.scope["query_string"].decode("latin-1")).get("org", [""])[0]

@@ -19,7 +19,7 @@ from apps.core.web import figures
 from apps.events.contracts import Envelope
 from apps.usage.live import org_group
 
-__all__ = ["SNAPSHOT_SECONDS", "on_batch", "on_member_removed", "org_group", "snapshot", "user_group"]
+__all__ = ["SNAPSHOT_SECONDS", "on_access_ended", "on_batch", "org_group", "snapshot", "user_group"]
 
 SNAPSHOT_SECONDS = 0.25
 _MINUTES = 16
@@ -36,8 +36,8 @@ def on_batch(envelope: Envelope) -> None:
         group_send(org_group(envelope.org_id), {"type": "usage.moved"})
 
 
-def on_member_removed(envelope: Envelope) -> None:
-    """``member.removed``: the person's sockets ask again whether they may listen."""
+def on_access_ended(envelope: Envelope) -> None:
+    """A membership or a sign-in ended: the person's sockets ask again whether they may listen."""
     group_send(user_group(UUID(envelope.data["user_id"])), {"type": "access.changed"})
 
 

@@ -2,12 +2,15 @@
 
 from uuid import UUID
 
-from apps.analytics.live import on_batch, on_member_removed
+from apps.analytics.live import on_access_ended, on_batch
 from apps.analytics.services import forget_member_views
 from apps.events.contracts import Envelope
 from apps.events.registry import subscribe
 
 __all__ = ["on_member_left"]
+
+# A sign-in ended: by its person, by staff, by a new password.
+SIGNED_OUT = ("user.logout", "user.session.invalid")
 
 
 def on_member_left(envelope: Envelope) -> None:
@@ -17,5 +20,5 @@ def on_member_left(envelope: Envelope) -> None:
 
 
 subscribe(name="analytics.live", types=["usage.batch_ingested"], handler=on_batch)
-subscribe(name="analytics.live_access", types=["member.removed"], handler=on_member_removed)
+subscribe(name="analytics.live_access", types=["member.removed", *SIGNED_OUT], handler=on_access_ended)
 subscribe(name="analytics.views", types=["member.removed"], handler=on_member_left)

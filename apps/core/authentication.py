@@ -5,7 +5,6 @@ An authenticator returns ``(user, actor)``: ``request.user`` is the Django user 
 """
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
@@ -16,11 +15,9 @@ from rest_framework.request import Request
 
 from apps.core.contracts import ANONYMOUS, Actor
 
-__all__ = ["SHOWN", "SessionAuthentication", "actor_of", "client_ip", "user_actor"]
+__all__ = ["SessionAuthentication", "actor_of", "client_ip", "user_actor"]
 
 WWW_AUTHENTICATE = 'Bearer realm="mindweave"'
-# In a cookie session: when its person last showed a credential, and what they showed.
-SHOWN = "shown"
 
 
 def client_ip(request: HttpRequest) -> str | None:
@@ -29,16 +26,17 @@ def client_ip(request: HttpRequest) -> str | None:
 
 
 def user_actor(user: Any, request: HttpRequest) -> Actor:
-    """The actor of a signed-in person, and what their cookie session knows of their sign-in."""
-    shown = request.session.get(SHOWN) if hasattr(request, "session") else None
+    """The actor of a signed-in person, and what the book of sign-ins says of the one that their request came by."""
+    sign_in = getattr(request, "sign_in", None)
     return Actor(
         kind="user",
         id=user.pk,
         label=user.email,
         ip=client_ip(request),
         user_agent=request.headers.get("User-Agent", "")[:300],
-        authenticated_at=datetime.fromtimestamp(shown["at"], UTC) if shown else None,
-        methods=frozenset(shown["methods"]) if shown else frozenset(),
+        session_id=sign_in.id if sign_in else None,
+        authenticated_at=sign_in.authenticated_at if sign_in else None,
+        methods=sign_in.methods if sign_in else frozenset(),
     )
 
 

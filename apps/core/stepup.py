@@ -4,15 +4,33 @@ The answer is 401, not 403: the caller may do it, and is told how by a challenge
 with the greatest age that is taken), as RFC 9470 has it. Programs tell it from a sign-in that is over by its code.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Protocol
+from uuid import UUID
 
 from django.conf import settings
 
 from apps.core.clock import now
 from apps.core.contracts import Actor
 from apps.core.errors import NotAuthenticated, PermissionDenied
+from apps.core.ports import Port
 
-__all__ = ["StepUpRequired", "is_fresh", "require_fresh"]
+__all__ = ["Proofs", "StepUpRequired", "is_fresh", "proofs", "require_fresh"]
+
+
+class Proofs(Protocol):
+    """What sign-ins know (filled by identity)."""
+
+    def shown_at(self, session_id: UUID) -> datetime | None:
+        """When a credential was last shown in a sign-in that goes on, asked anew."""
+
+
+class _Unknown:
+    def shown_at(self, session_id: UUID) -> datetime | None:
+        return None
+
+
+proofs: Port[Proofs] = Port("proofs", _Unknown())
 
 
 class StepUpRequired(NotAuthenticated):
@@ -35,10 +53,19 @@ class StepUpRequired(NotAuthenticated):
 
 
 def is_fresh(actor: Actor) -> bool:
-    """Whether a person showed a credential within ``STEP_UP_MINUTES``. When is not known, they did not."""
-    if actor.authenticated_at is None or actor.impersonator_id is not None:
+    """Whether a person showed a credential within ``STEP_UP_MINUTES``. When is not known, they did not.
+
+    Sign-ins are remembered for a moment by each process: before somebody is refused, the book is asked anew.
+    """
+    if actor.impersonator_id is not None:
         return False
-    return now() - actor.authenticated_at <= timedelta(minutes=settings.STEP_UP_MINUTES)
+    if _is_recent(actor.authenticated_at):
+        return True
+    return actor.session_id is not None and _is_recent(proofs.get().shown_at(actor.session_id))
+
+
+def _is_recent(moment: datetime | None) -> bool:
+    return moment is not None and now() - moment <= timedelta(minutes=settings.STEP_UP_MINUTES)
 
 
 def require_fresh(actor: Actor) -> None:

@@ -5,7 +5,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from apps.core.admin import ReadOnlyAdmin, StaffModelAdmin
 from apps.identity import mfa, services
-from apps.identity.models import Challenge, FactorDevice, OAuthIdentity, RefreshToken, SigningKey, TokenFamily, User
+from apps.identity.models import Challenge, FactorDevice, OAuthIdentity, RefreshToken, SignIn, SigningKey, User
 
 
 @admin.register(User)
@@ -30,11 +30,11 @@ class UserAdmin(StaffModelAdmin):
         self.message_user(request, "They can enrol a new factor now.")
 
 
-@admin.register(TokenFamily)
-class TokenFamilyAdmin(ReadOnlyAdmin):
-    list_display = ("id", "user", "created_at", "last_used_at", "expires_at", "ended_at", "end_reason", "ip")
+@admin.register(SignIn)
+class SignInAdmin(ReadOnlyAdmin):
+    list_display = ("id", "user", "kind", "device", "country", "created_at", "last_used_at", "ended_at", "end_reason")
     list_select_related = ("user",)
-    list_filter = (("ended_at", admin.EmptyFieldListFilter), ("user", AutocompleteSelectFilter))
+    list_filter = ("kind", ("ended_at", admin.EmptyFieldListFilter), ("user", AutocompleteSelectFilter))
     search_fields = ("user__email",)
     sortable_by = ()
     ordering = ("-last_used_at",)

@@ -102,10 +102,10 @@ class Logout(ApiView):
     @extend_schema(tags=["Auth"], request=None, responses={204: OpenApiResponse(description="Signed out")})
     def post(self, request: Request) -> HttpResponseBase:
         """End this sign-in: its refresh tokens now, its access tokens within a second everywhere."""
-        if self.actor.session_id is not None:
-            services.logout(session_id=self.actor.session_id)
-        else:
+        if hasattr(request._request, "sign_in"):
             services.logout_web(request=request._request)
+        elif self.actor.session_id is not None:
+            services.logout(session_id=self.actor.session_id)
         return Response(status=204)
 
 

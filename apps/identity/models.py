@@ -3,8 +3,10 @@
 from datetime import datetime
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Lower
 from django_otp.models import Device, DeviceManager, ThrottlingMixin
@@ -14,8 +16,8 @@ from apps.core.clock import now
 from apps.core.crypto import EncryptedJSONField, EncryptedTextField
 from apps.core.ids import UUID7, uuid7
 
-__all__ = ["Challenge", "FactorDevice", "OAuthIdentity", "RefreshToken", "SigningKey", "TokenFamily", "User",
-           "UserManager", "normalise_email"]  # fmt: skip
+__all__ = ["Challenge", "FactorDevice", "OAuthIdentity", "RefreshToken", "SignIn", "SigningKey", "User", "UserManager",
+           "normalise_email"]  # fmt: skip
 
 
 def normalise_email(email: str) -> str:
@@ -76,36 +78,50 @@ class User(AbstractBaseUser, PermissionsMixin, UUIDModel):  # type: ignore[djang
         return self.name.split(" ")[0] if self.name else self.email.split("@")[0]
 
 
-class TokenFamily(UUIDModel):
-    """One sign-in over the API: the refresh tokens that came from it, one after the other.
+class SignIn(UUIDModel):
+    """One sign-in of a person, in a browser or over the API: the one book that says whether it still goes on.
 
-    Its id is the ``sid`` of access tokens; ending it ends them at once.
+    A cookie session names its row, an access token has its id as ``sid``, refresh tokens belong to it; ending the row
+    ends them all at once. ``methods`` is what was shown in it (``password``, ``mfa``, ``passkey``, ``oidc``…), and
+    ``authenticated_at`` when that was last done.
     """
 
-    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="token_families")
+    class Kind(models.TextChoices):
+        WEB = "web", "Browser"
+        API = "api", "API"
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sign_ins")
+    kind = models.CharField(max_length=3, choices=Kind.choices, default=Kind.API)
     created_at = models.DateTimeField(default=now, editable=False)
-    last_used_at = models.DateTimeField(default=now)
+    last_used_at = models.DateTimeField(default=now, help_text="To the minute.")
     expires_at = models.DateTimeField()
+    authenticated_at = models.DateTimeField(null=True, blank=True)
+    methods = ArrayField(models.CharField(max_length=40), default=list, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     end_reason = models.CharField(max_length=40, blank=True)
     ip = models.GenericIPAddressField(null=True, blank=True)
     user_agent = models.CharField(max_length=300, blank=True)
+    device = models.CharField(max_length=120, blank=True, help_text="What the user agent says, in words.")
+    country = models.CharField(max_length=2, blank=True, help_text="ISO 3166 code; empty where it is not known.")
 
     class Meta:
-        verbose_name_plural = "token families"
-        indexes = (models.Index(fields=["user", "-last_used_at"], name="identity_family_user"),)
+        verbose_name = "sign-in"
+        indexes = (models.Index(fields=["user", "-last_used_at"], name="identity_sign_in_user"),)
 
     def __str__(self) -> str:
         return f"{self.user_id} since {self.created_at:%Y-%m-%d %H:%M}"
 
     def is_live(self, at: datetime) -> bool:
-        return self.ended_at is None and self.expires_at > at
+        """Whether it goes on: not ended, within its longest life and, in a browser, used lately enough."""
+        if self.ended_at is not None or self.expires_at <= at:
+            return False
+        return self.kind == self.Kind.API or self.last_used_at + settings.SESSION_IDLE > at
 
 
 class RefreshToken(UUIDModel):
-    """One refresh token, kept as its digest; used once. A second use ends the family (RFC 9700, section 4.14)."""
+    """One refresh token, kept as its digest; used once. A second use ends its sign-in (RFC 9700, section 4.14)."""
 
-    family = models.ForeignKey(TokenFamily, on_delete=models.CASCADE, related_name="tokens")
+    family = models.ForeignKey(SignIn, on_delete=models.CASCADE, related_name="tokens")
     digest = models.BinaryField(unique=True, max_length=32)
     created_at = models.DateTimeField(default=now, editable=False)
     used_at = models.DateTimeField(null=True, blank=True)

@@ -9,14 +9,12 @@ from django.http import HttpRequest
 from django_otp import login as otp_login
 
 from apps.audit.services import record
-from apps.core.authentication import SHOWN, user_actor
-from apps.core.clock import now
-from apps.core.context import set_actor
 from apps.core.contracts import Actor
 from apps.core.errors import NotAuthenticated
 from apps.identity import services, webauthn
 from apps.identity.mfa import device_of
 from apps.identity.models import User
+from apps.identity.services.signing_in import mark_shown
 
 __all__ = ["confirm", "max_age", "note_proof", "show_code", "show_key", "show_password"]
 
@@ -57,18 +55,17 @@ def confirm(*, request: HttpRequest, actor: Actor, user: User, method: str) -> d
     return moment
 
 
+@transaction.atomic
 def note_proof(*, request: HttpRequest, actor: Actor, user: User) -> None:
     """Enrolling a factor proves it: the sign-in it was enrolled in counts as one with a second factor."""
     _note(request, actor, user, "mfa")
 
 
 def _note(request: HttpRequest, actor: Actor, user: User, method: str) -> datetime:
-    moment = now()
-    before = request.session.get(SHOWN) or {"methods": []}
-    request.session[SHOWN] = {"at": moment.timestamp(), "methods": sorted({*before["methods"], method})}
-    request.session.cycle_key()
-    if method == "mfa" and (device := device_of(user)):
+    if actor.session_id is None:
+        raise NotAuthenticated()
+    moment = mark_shown(request=request, session_id=actor.session_id, user=user, method=method)
+    if method == "mfa" and hasattr(request, "sign_in") and (device := device_of(user)):
         # The staff admin asks django-otp, and has nothing left to ask for.
         otp_login(request, device)
-    set_actor(user_actor(user, request))
     return moment

@@ -24,6 +24,7 @@ from apps.core.errors import NotAuthenticated, NotFound, PermissionDenied
 from apps.core.middleware import context_of
 from apps.core.sockets import headers_of, is_same_origin
 from apps.identity.authentication import JWTAuthentication
+from apps.identity.book import facts_of, sign_in_of_session
 from apps.projects.authentication import key_actor, key_of_request
 
 __all__ = ["CAPABILITY", "Listener", "listener_of", "query_of"]
@@ -77,11 +78,12 @@ def _actor_of(scope: Mapping[str, Any]) -> Actor:
     elif is_same_origin(scope):
         session = scope["session"].session_key
         if session:
-            # Read anew each time: a session that has ended is gone from the store.
+            # Read anew each time: a session may have ended, in the store or in the book of sign-ins.
             request.session = import_module(settings.SESSION_ENGINE).SessionStore(session)
-            user = get_user(request)
-            if user.is_authenticated:
-                return user_actor(user, request)
+            sign_in = sign_in_of_session(request.session, used=False)
+            if sign_in is not None and get_user(request).is_authenticated:
+                request.sign_in = facts_of(sign_in)  # type: ignore[attr-defined]
+                return user_actor(sign_in.user, request)
     raise NotAuthenticated("Sign in, or send an API key or an access token")
 
 

@@ -4,7 +4,8 @@ A number may only be changed on purpose: ``MINDWEAVE_PIN_QUERIES=1 pytest tests/
 present ones, for the reviewer to see in the difference.
 
 The clock stands still at noon in the middle of a month, the organisation has usage in this month and the last, and
-the price book is not looked at anew: what is asked depends neither on when the suite runs nor on how fast.
+neither the price book nor the book of sign-ins is looked at anew: what is asked depends neither on when the suite runs
+nor on how fast.
 """
 
 import json
@@ -54,6 +55,7 @@ def _still(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     forget_directories()
     forget_book()
     monkeypatch.setattr("apps.usage.pricing.book._CHECK_EVERY", float("inf"))
+    monkeypatch.setattr("apps.identity.book._CACHE_SECONDS", float("inf"))
     with freeze(NOON):
         yield
 

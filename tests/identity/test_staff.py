@@ -7,7 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from apps.identity.models import TokenFamily, User
+from apps.identity.models import SignIn, User
 from apps.identity.services import login
 from mindweave.admin_site import StaffSite
 from tests.cast import PASSWORD, make_person, published, trail
@@ -82,7 +82,7 @@ def test_a_new_password_of_somebody_known_ends_their_sign_ins_and_is_not_told(mo
     login(email="alice@example.com", password=PASSWORD)
     run("alice@example.com", "--password-stdin", stdin="cormorant-over-the-mill", monkeypatch=monkeypatch)
     assert login(email="alice@example.com", password="cormorant-over-the-mill")
-    assert TokenFamily.objects.filter(ended_at__isnull=False).count() == 1
+    assert SignIn.objects.filter(ended_at__isnull=False).count() == 1
     (entry,) = trail("user.updated")
     assert entry.changes["password"] == ["[redacted]", "[redacted]"]
 
@@ -106,7 +106,7 @@ def test_removing_closes_the_staff_admin_at_once_and_leaves_the_person(monkeypat
     assert client.get("/admin/").status_code == 200
     run("alice@example.com", "--remove")
     assert client.get("/admin/").status_code == 302
-    assert TokenFamily.objects.filter(ended_at__isnull=True).count() == 0
+    assert SignIn.objects.filter(ended_at__isnull=True).count() == 0
     user = User.objects.get(pk=alice.id)
     assert (user.is_staff, user.is_active) == (False, True)
     assert [entry.reason for entry in trail("user.updated") + trail("user.session.invalid")] == [

@@ -15,7 +15,7 @@ from apps.core import clock
 from apps.core.clock import now
 from apps.core.ids import uuid7
 from apps.identity import jwt, services
-from apps.identity.models import RefreshToken, SigningKey, TokenFamily, User
+from apps.identity.models import RefreshToken, SignIn, SigningKey, User
 from tests.cast import PASSWORD, Api, at_once, make_person, published
 
 
@@ -106,7 +106,7 @@ def test_a_token_for_the_second_factor_is_no_access_token_and_the_other_way_roun
 
 
 def test_a_token_is_of_the_person_whose_sign_in_it_names(pair, alice) -> None:
-    family = TokenFamily.objects.get()
+    family = SignIn.objects.get()
     assert me(jwt.issue_access_token(user_id=uuid7(), session_id=family.pk)) == 401
     assert me(jwt.issue_access_token(user_id=alice.id, session_id=uuid7())) == 401
 
@@ -149,7 +149,7 @@ def test_refreshing_gives_a_new_pair_of_the_same_sign_in(pair) -> None:
     assert fresh["refresh_token"] != pair["refresh_token"]
     assert me(fresh["access_token"]) == 200
     sessions = {jwt.verify_access_token(each["access_token"]).session_id for each in (pair, fresh)}
-    assert sessions == {TokenFamily.objects.get().pk}
+    assert sessions == {SignIn.objects.get().pk}
 
 
 def test_a_refresh_token_used_twice_ends_its_whole_family_and_no_other(pair, alice) -> None:
@@ -157,7 +157,6 @@ def test_a_refresh_token_used_twice_ends_its_whole_family_and_no_other(pair, ali
     fresh = refresh(pair["refresh_token"]).json()
     again = refresh(pair["refresh_token"])
     assert (again.status_code, again.json()["code"]) == (401, "invalid_refresh_token")
-    services.forget_sessions()
     assert me(fresh["access_token"]) == 401
     assert refresh(fresh["refresh_token"]).status_code == 401
     assert refresh(other["refresh_token"]).status_code == 200
@@ -167,7 +166,7 @@ def test_a_refresh_token_used_twice_ends_its_whole_family_and_no_other(pair, ali
 @pytest.mark.parametrize("token", ["x" * 43, "", "\u2603"])
 def test_a_refresh_token_that_is_not_ours_is_refused(pair, token) -> None:
     assert refresh(token).status_code in {400, 401}
-    assert TokenFamily.objects.get().ended_at is None
+    assert SignIn.objects.get().ended_at is None
 
 
 def test_a_refresh_token_is_kept_as_a_digest_only(pair) -> None:
@@ -177,8 +176,7 @@ def test_a_refresh_token_is_kept_as_a_digest_only(pair) -> None:
 
 
 def test_a_sign_in_unused_for_its_lifetime_is_over(pair) -> None:
-    TokenFamily.objects.update(expires_at=now() - timedelta(seconds=1))
-    services.forget_sessions()
+    SignIn.objects.update(expires_at=now() - timedelta(seconds=1))
     assert refresh(pair["refresh_token"]).status_code == 401
     assert me(pair["access_token"]) == 401
 
@@ -194,7 +192,7 @@ def test_of_two_refreshes_with_the_same_token_at_once_one_wins_and_the_family_en
     token = services.login(email="alice@example.com", password=PASSWORD).refresh_token
     results = at_once(*[lambda: services.refresh(refresh_token=token)] * 2)
     assert sorted(type(result).__name__ for result in results) == ["NotAuthenticated", "TokenPair"]
-    assert TokenFamily.objects.get().end_reason == "refresh_token_reused"
+    assert SignIn.objects.get().end_reason == "refresh_token_reused"
     assert RefreshToken.objects.count() == 2
 
 

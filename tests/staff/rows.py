@@ -22,6 +22,7 @@ SPECIAL: dict[tuple[str, str], Any] = {
     ("sso_connection", "test_answer"): lambda n: None,
     ("sso_usedassertion", "answer"): lambda n: None,
     ("projects_projectsettings", "metadata_salt"): lambda n: None,
+    ("identity_signin", "country"): lambda n: "AT",
 }
 _VALUES: dict[str, Any] = {
     "boolean": lambda n: False,

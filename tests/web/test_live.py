@@ -129,7 +129,7 @@ async def test_who_loses_the_membership_is_cut_off(cast: Cast) -> None:
     vic = await sync_to_async(lambda: User.objects.get(email="vic@loom.test").pk)()
     await sync_to_async(remove_member)(org_id=cast.org.id, user_id=vic)
     envelope = moved(cast.org.id)
-    await sync_to_async(live.on_member_removed)(
+    await sync_to_async(live.on_access_ended)(
         Envelope.from_dict(
             {**envelope.as_dict(), "type": "member.removed", "data": {"user_id": str(vic)}}, topic="audit.log", key="k"
         )
