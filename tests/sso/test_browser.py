@@ -129,35 +129,43 @@ def furnished(cast: Cast, idp: SamlIdp, prove: Callable[..., Any], nameserver: N
     ]  # fmt: skip
 
 
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("theme", "width"), LOOKS)
 def test_the_settings_read_well(
-    ours: str, chromium: Browser, cast: Cast, idp: SamlIdp, prove: Callable[..., Any], nameserver: NameServer
+    theme: Any,
+    width: int,
+    ours: str,
+    chromium: Browser,
+    cast: Cast,
+    idp: SamlIdp,
+    prove: Callable[..., Any],
+    nameserver: NameServer,
 ) -> None:
     paths = [*furnished(cast, idp, prove, nameserver), "/login/sso"]
     cookie = Api(cast.alice).client.cookies[django_settings.SESSION_COOKIE_NAME].value
     complaints: list[str] = []
-    for theme, width in LOOKS:
-        context = chromium.new_context(
-            color_scheme=theme, viewport={"width": width, "height": 900}, java_script_enabled=width != 1024
-        )  # type: ignore[arg-type]
-        context.add_cookies([{"name": django_settings.SESSION_COOKIE_NAME, "value": cookie, "url": ours}])
-        page = context.new_page()
-        page.on("console", lambda told: complaints.append(told.text) if told.type == "error" else None)
-        for path in paths:
-            page.goto(f"{ours}{path}")
-            expect(page.locator("h1")).to_be_visible()
-            over = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-            if over > 0:
-                complaints.append(f"{path} at {width} is {over} too wide")
-            page.evaluate(AXE.read_text())
-            told = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-            complaints += [
-                f"{path} {theme} {width}: {violation['id']} {node['target']}"
-                for violation in told["violations"]
-                if violation["impact"] in {"serious", "critical"}
-                for node in violation["nodes"]
-            ]
-            ARTIFACTS.mkdir(exist_ok=True)
-            name = path.replace(cast.org.slug, "").strip("/").replace("/", "-")[:40].strip("-")
-            page.screenshot(path=ARTIFACTS / f"sso-{name}-{theme}-{width}.png", full_page=True)
-        context.close()
+    context = chromium.new_context(
+        color_scheme=theme, viewport={"width": width, "height": 900}, java_script_enabled=width != 1024
+    )  # type: ignore[arg-type]
+    context.add_cookies([{"name": django_settings.SESSION_COOKIE_NAME, "value": cookie, "url": ours}])
+    page = context.new_page()
+    page.on("console", lambda told: complaints.append(told.text) if told.type == "error" else None)
+    for path in paths:
+        page.goto(f"{ours}{path}")
+        expect(page.locator("h1")).to_be_visible()
+        over = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        if over > 0:
+            complaints.append(f"{path} at {width} is {over} too wide")
+        page.evaluate(AXE.read_text())
+        told = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        complaints += [
+            f"{path} {theme} {width}: {violation['id']} {node['target']}"
+            for violation in told["violations"]
+            if violation["impact"] in {"serious", "critical"}
+            for node in violation["nodes"]
+        ]
+        ARTIFACTS.mkdir(exist_ok=True)
+        name = path.replace(cast.org.slug, "").strip("/").replace("/", "-")[:40].strip("-")
+        page.screenshot(path=ARTIFACTS / f"sso-{name}-{theme}-{width}.png", full_page=True)
+    context.close()
     assert complaints == []
