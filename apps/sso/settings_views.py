@@ -319,7 +319,7 @@ def connection_act(request: HttpRequest, connection_id: UUID, act: str) -> HttpR
         raise NotFound()
     service, words = _ACTS[act]
     try:
-        service(org_id=org.id, connection_id=connection_id)  # type: ignore[operator]
+        service(org_id=org.id, connection_id=connection_id)
     except NotFound:
         raise
     except MindWeaveError as error:
@@ -359,7 +359,7 @@ def _add_mapping(request: HttpRequest, form: MappingForm) -> HttpResponse:
 def _groups(request: HttpRequest, form: MappingForm) -> HttpResponse:
     org = _org(request)
     roles = roles_to_give(org.id)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"mapping": row, "role": roles[row.role].name if row.role in roles else row.role}
         for row in selectors.mapping_list(org.id)
     ]

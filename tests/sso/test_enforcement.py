@@ -79,6 +79,18 @@ def test_what_people_signed_in_by_before_ends(ready: Connection, cast: Cast) -> 
     assert published("sso.enforced")[-1]["connection_id"] == str(ready.pk)
 
 
+def test_what_the_provider_opened_goes_on(ready: Connection, cast: Cast) -> None:
+    by_provider = identity.start_sign_in(User.objects.get(pk=cast.bob.id), method="saml", ip=None, user_agent="")
+    services.enforce_connection(org_id=cast.org.id, connection_id=ready.pk)
+    assert Api(token=by_provider.access_token).get("/auth/me").status_code == 200
+
+
+def test_nobody_registers_an_address_of_the_domain_with_a_password(enforced: Connection) -> None:
+    body = {"email": "new@example.com", "password": PASSWORD, "name": "New"}
+    assert Api().post("/auth/register", body).status_code == 403
+    assert not User.objects.filter(email="new@example.com").exists()
+
+
 def test_a_break_glass_owner_comes_in_by_password_and_a_second_factor_and_it_is_told(
     enforced: Connection, cast: Cast
 ) -> None:

@@ -8,8 +8,7 @@ from apps.accounts import selectors as accounts
 from apps.core.database import lock_org
 from apps.core.errors import Conflict, NotFound
 from apps.core.tenancy import org_scope, system_scope
-from apps.identity.provisioned import person_has_second_factor
-from apps.identity.services import end_all_sessions
+from apps.identity.provisioned import PROVIDER_METHODS, end_unprovided, person_has_second_factor
 from apps.sso import selectors
 from apps.sso.models import BreakGlass, Connection
 from apps.sso.roles import OWNER
@@ -24,9 +23,6 @@ __all__ = [
     "relax_connection",
     "remove_break_glass",
 ]
-
-# How the provider's own sign-ins are named.
-PROVIDER_METHODS = frozenset({"oidc", "saml"})
 
 
 @transaction.atomic
@@ -80,16 +76,15 @@ def relax(connection: Connection, *, reason: str = "") -> None:
 
 
 def end_other_sign_ins(connection: Connection, *, only: str | None = None) -> int:
-    """End the sign-ins of those who must use the provider, of one domain or all; returns of how many people.
+    """End what those who must use the provider signed in by otherwise, of one domain or all; returns how many.
 
-    Inside the caller's transaction. Sign-ins by the provider end too: a moment later they sign in again by it.
+    Inside the caller's transaction.
     """
-    ended = 0
-    for member in selectors.affected_members(connection.org_id):
-        if only is None or selectors.domain_of(member.email) == only:
-            end_all_sessions(user_id=member.user_id, reason="sso_enforced")
-            ended += 1
-    return ended
+    return sum(
+        end_unprovided(user_id=member.user_id, reason="sso_enforced")
+        for member in selectors.affected_members(connection.org_id)
+        if only is None or selectors.domain_of(member.email) == only
+    )
 
 
 # ---------------------------------------------------------------- break-glass owners
@@ -129,7 +124,7 @@ def _fit_ones(org_id: UUID) -> set[UUID]:
 
 def note_sign_in(*, user_id: UUID, method: str) -> int:
     """Alarm the organisations that a break-glass owner went round the provider of; returns how many."""
-    if method in PROVIDER_METHODS:
+    if set(method.split("+")) & PROVIDER_METHODS:
         return 0
     with system_scope("a person signs in without naming an organisation"):
         org_ids = list(BreakGlass.objects.filter(user_id=user_id).values_list("org_id", flat=True))
