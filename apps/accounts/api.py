@@ -13,6 +13,7 @@ from apps.core import errors
 from apps.core.api import ApiView, StrictSerializer
 from apps.core.api.fields import name_field, page_of
 from apps.core.pagination import paginate
+from apps.core.stepup import require_fresh
 from apps.identity import selectors as identity
 
 __all__ = ["MemberDetail", "MemberList", "OrgDetail", "OrgList"]
@@ -29,6 +30,7 @@ class OrgChangesSerializer(StrictSerializer):
     slug = serializers.SlugField(max_length=60, required=False)
     timezone = serializers.CharField(max_length=64, required=False)
     raw_retention_days = serializers.IntegerField(min_value=1, max_value=400, required=False)
+    requires_mfa = serializers.BooleanField(required=False, help_text="Wants a credential shown lately (step-up).")
 
 
 class OrgSerializer(serializers.Serializer):  # type: ignore[type-arg]
@@ -38,6 +40,7 @@ class OrgSerializer(serializers.Serializer):  # type: ignore[type-arg]
     timezone = serializers.CharField()
     status = serializers.CharField()
     raw_retention_days = serializers.IntegerField()
+    requires_mfa = serializers.BooleanField()
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
 
@@ -92,6 +95,7 @@ class OrgList(ApiView):
 class OrgDetail(ApiView):
     capabilities = {"GET": "org.read", "PATCH": "org.update", "DELETE": "org.delete"}
     scopes = {"GET": "read"}
+    step_up = frozenset({"DELETE"})
 
     @extend_schema(tags=["Organizations"], responses={200: OrgSerializer})
     def get(self, request: Request, org_id: UUID) -> Response:
@@ -101,7 +105,10 @@ class OrgDetail(ApiView):
     @extend_schema(tags=["Organizations"], request=OrgChangesSerializer, responses={200: OrgSerializer})
     def patch(self, request: Request, org_id: UUID) -> Response:
         """Change an organisation."""
-        changed = services.update_organization(org_id=org_id, changes=self.valid(OrgChangesSerializer))
+        changes = self.valid(OrgChangesSerializer)
+        if "requires_mfa" in changes:
+            require_fresh(self.actor)
+        changed = services.update_organization(org_id=org_id, changes=changes)
         return Response(OrgSerializer(changed).data)
 
     @extend_schema(tags=["Organizations"], responses={204: OpenApiResponse(description="Deleted")})

@@ -7,10 +7,12 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.accounts import events, notifications  # noqa: F401 - events registers what this app publishes
+        from apps.accounts.factors import OrgFactorPolicy
         from apps.accounts.permissions import RolePermissions
         from apps.accounts.staff import members_panel
         from apps.core import ports
         from apps.core.registry import NavItem, StaffOrgPanel, nav, settings_tabs, staff_org_panels
+        from apps.identity.ports import factor_policy
 
         ports.permissions.set(RolePermissions())
         notifications.register()
@@ -20,4 +22,8 @@ class AccountsConfig(AppConfig):
         nav.register(place)
         tab = NavItem("general", "General", "settings", "building", order=10, capability="org.read")
         settings_tabs.register(tab)
+        settings_tabs.register(
+            NavItem("security", "Security", "settings_security", "shield-lock", order=70, capability="org.read")
+        )
+        factor_policy.set(OrgFactorPolicy())
         staff_org_panels.register(StaffOrgPanel("members", "Members", members_panel, order=20))

@@ -19,6 +19,7 @@ class OrgInfo:
     raw_retention_days: int
     created_at: datetime
     updated_at: datetime
+    requires_mfa: bool = False
 
 
 @dataclass(frozen=True, slots=True)

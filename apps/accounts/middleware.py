@@ -11,11 +11,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from apps.accounts import selectors
+from apps.accounts.factors import factor_refusal
 from apps.accounts.impersonation import current_stay
 from apps.accounts.models import Impersonation
+from apps.accounts.security_views import factor_missing
 from apps.core import errors
 from apps.core.authentication import user_actor
-from apps.core.context import set_actor
+from apps.core.context import current, set_actor
 from apps.core.problems import problem_response
 from apps.core.tenancy import org_scope
 from apps.identity.web import user_id_of
@@ -73,6 +75,9 @@ class OrgMiddleware:
             return problem_response(
                 errors.PermissionDenied("This organisation is suspended", code="org_suspended"), request
             )
+        refusal = factor_refusal(current().actor, org_id=found[0].id, requires_mfa=found[0].requires_mfa)
+        if refusal is not None:
+            return factor_missing(request, found[0], refusal)
         request.org, request.membership = found  # type: ignore[attr-defined]
         with org_scope(found[0].id):
             return self.get_response(request)

@@ -41,6 +41,9 @@ class Organization(TimestampedModel):
     raw_retention_days = models.PositiveSmallIntegerField(
         default=7, validators=[MinValueValidator(1), MaxValueValidator(400)]
     )
+    requires_mfa = models.BooleanField(
+        default=False, db_default=False, help_text="Whether members enter only with a second factor."
+    )
 
     class Meta:
         ordering = ("name",)

@@ -38,11 +38,11 @@ __all__ = [
     "org_by_name",
     "org_find",
     "org_for_web",
+    "org_gate",
     "org_get",
     "org_info",
     "org_list",
     "org_names",
-    "org_status",
     "org_zone",
     "orgs_for_user",
     "role_find",
@@ -65,6 +65,7 @@ def org_info(org: Organization) -> OrgInfo:
         raw_retention_days=org.raw_retention_days,
         created_at=org.created_at,
         updated_at=org.updated_at,
+        requires_mfa=org.requires_mfa,
     )
 
 
@@ -74,12 +75,13 @@ def org_find(org_id: UUID) -> OrgInfo | None:
     return org_info(org) if org else None
 
 
-def org_status(org_id: UUID) -> str | None:
-    """Whether an organisation is active, suspended or deleted; None where there is none. Asked with every request."""
+def org_gate(org_id: UUID) -> tuple[str | None, bool]:
+    """What decides on entering an organisation: its status (None where there is none), and whether it requires a second
+    factor. Asked with every request."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT status FROM accounts_organization WHERE id = %s", [org_id])
-        row = cursor.fetchone()
-    return row[0] if row else None
+        cursor.execute("SELECT status, requires_mfa FROM accounts_organization WHERE id = %s", [org_id])
+        row: tuple[str, bool] | None = cursor.fetchone()
+    return row or (None, False)
 
 
 def org_by_name(text: str) -> UUID | None:

@@ -11,6 +11,7 @@ from django.utils.text import slugify
 
 from apps.accounts import selectors
 from apps.accounts.contracts import OrgInfo
+from apps.accounts.factors import require_own_factor
 from apps.accounts.models import Membership, Organization, OrgStatus, Role
 from apps.accounts.permissions import capabilities_of_role, require_above
 from apps.accounts.role_services import create_role, delete_role, update_role
@@ -105,12 +106,14 @@ def _locked(org_id: UUID) -> Organization:
 
 @transaction.atomic
 def update_organization(*, org_id: UUID, changes: dict[str, Any]) -> OrgInfo:
-    """Change ``name``, ``slug``, ``timezone`` or ``raw_retention_days``."""
+    """Change ``name``, ``slug``, ``timezone``, ``raw_retention_days`` or ``requires_mfa``."""
     _check(changes)
     org = _locked(org_id)
     changes = {name: value for name, value in changes.items() if getattr(org, name) != value}
     if not changes:
         return selectors.org_info(org)
+    if changes.get("requires_mfa"):
+        require_own_factor(org_id)
     before = {name: getattr(org, name) for name in changes}
     for name, value in changes.items():
         setattr(org, name, value)

@@ -12,7 +12,7 @@ from apps.accounts.forms import DeleteForm, OrganizationForm, SettingsForm
 from apps.accounts.web import can, org_page
 from apps.core.errors import Conflict, MindWeaveError, NotFound, PermissionDenied
 from apps.core.web.forms import add_problem, sentence
-from apps.identity.web import user_id_of
+from apps.identity.web import step_up_required, user_id_of
 
 __all__ = ["impersonation_end", "settings_delete", "settings_leave", "settings_page", "start", "welcome"]
 
@@ -109,6 +109,7 @@ def settings_leave(request: HttpRequest) -> HttpResponse:
 
 
 @org_page(capability="org.delete", title="Settings", key="settings", personal=True)
+@step_up_required
 @require_POST
 def settings_delete(request: HttpRequest) -> HttpResponse:
     """Delete the organisation, once its short name was typed."""
