@@ -1,6 +1,6 @@
 """Single sign-on over the API, and SCIM."""
 
-from django.urls import path, re_path
+from django.urls import path
 
 from apps.sso import api
 from apps.sso.scim import api as scim
@@ -24,15 +24,13 @@ urlpatterns = [
     path(f"{_SSO}/scim-tokens/<uuid:token_id>", api.SsoScimTokenDetail.as_view(), name="sso-scim-token"),
     path(f"{_SSO}/scim-log", api.SsoScimLog.as_view(), name="sso-scim-log"),
     path("scim/v2/ServiceProviderConfig", scim.ScimConfig.as_view(), name="scim-config"),
-    re_path(r"^scim/v2/(?P<kind>ResourceTypes|Schemas)$", scim.ScimDescribed.as_view(), name="scim-described-list"),
-    re_path(
-        r"^scim/v2/(?P<kind>ResourceTypes|Schemas)/(?P<name>[^/]{1,200})$",
-        scim.ScimDescribed.as_view(),
-        name="scim-described",
-    ),
+    path("scim/v2/ResourceTypes", scim.ScimResourceTypeList.as_view(), name="scim-resource-types"),
+    path("scim/v2/ResourceTypes/<str:name>", scim.ScimResourceType.as_view(), name="scim-resource-type"),
+    path("scim/v2/Schemas", scim.ScimSchemaList.as_view(), name="scim-schemas"),
+    path("scim/v2/Schemas/<str:name>", scim.ScimSchemaDetail.as_view(), name="scim-schema"),
     path("scim/v2/Users", scim.ScimUserList.as_view(), name="scim-users"),
     path("scim/v2/Users/<uuid:scim_user_id>", scim.ScimUserDetail.as_view(), name="scim-user"),
     path("scim/v2/Groups", scim.ScimGroupList.as_view(), name="scim-groups"),
     path("scim/v2/Groups/<uuid:group_id>", scim.ScimGroupDetail.as_view(), name="scim-group"),
-    re_path(r"^scim/v2/(?P<rest>.*)$", scim.ScimUnknown.as_view(), name="scim-unknown"),
+    path("scim/v2/<path:rest>", scim.ScimUnknown.as_view(), name="scim-unknown"),
 ]

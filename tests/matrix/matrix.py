@@ -132,6 +132,7 @@ def nothing(name: str) -> Callable[[Cast, dict[str, Any]], dict[str, Any]]:
     return lambda cast, made: {name: "01a209e4-215f-7371-be17-514d2bfae41c"}
 
 
+GROUP_SCHEMA = "urn:ietf:params:scim:schemas:core:2.0:Group"
 NOBODY = "01a209e4-215f-7371-be17-514d2bfae41c"
 
 
@@ -276,8 +277,10 @@ ROWS = (
     Row("DELETE", "view-detail", ADMINS, 204, path=view),
     # --- provisioning (SCIM): a token of provisioning alone, of its own organisation
     Row("GET", "scim-config", scim=True),
-    Row("GET", "scim-described-list", scim=True, path=lambda cast, made: {"kind": "Schemas"}),
-    Row("GET", "scim-described", scim=True, path=lambda cast, made: {"kind": "ResourceTypes", "name": "User"}),
+    Row("GET", "scim-resource-types", scim=True),
+    Row("GET", "scim-resource-type", scim=True, path=lambda cast, made: {"name": "User"}),
+    Row("GET", "scim-schemas", scim=True),
+    Row("GET", "scim-schema", scim=True, path=lambda cast, made: {"name": GROUP_SCHEMA}),
     Row("GET", "scim-users", scim=True),
     Row("POST", "scim-users", scim=True, ok=201, body={"userName": "bob@example.com"}),
     Row("GET", "scim-user", scim=True, path=scim_user),
@@ -290,8 +293,9 @@ ROWS = (
     Row("PUT", "scim-group", scim=True, path=scim_group, body={"displayName": "Weavers"}),
     Row("PATCH", "scim-group", scim=True, path=scim_group, body=SCIM_PATCH),
     Row("DELETE", "scim-group", scim=True, ok=204, path=scim_group),
+    # What SCIM knows and is not offered: no page, but no part of the document either.
     *(
-        Row(method, "scim-unknown", scim=True, ok=501, path=lambda cast, made: {"rest": "Me"}, body={})
+        Row(method, "scim-unknown", scim=True, page=True, ok=501, path=lambda cast, made: {"rest": "Me"}, body={})
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
     ),
     # --- single sign-on over the API

@@ -62,7 +62,7 @@ def undone() -> Iterator[None]:
 def ask(api: Api, row: Row, cast: Cast, made: dict[str, Any]) -> Any:
     path = reverse(row.route, kwargs=row.path(cast, made)) + row.query
     with undone():
-        if row.page and row.method == "POST":
+        if row.page and not row.scim and row.method == "POST":
             return api.client.post(
                 path, urlencode(row.body or {}, doseq=True), content_type="application/x-www-form-urlencoded"
             )
