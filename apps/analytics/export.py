@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from apps.analytics.home import DayPanel, Home, Ranked
+from apps.analytics.day_panel import DayPanel
+from apps.analytics.home import Home, Ranked
 from apps.core.web.downloads import csv_response
 
 __all__ = ["PANELS", "csv_response"]

@@ -139,7 +139,7 @@ def test_settings_work_without_scripts(product: Product, visit: Open) -> None:
     one.go("/login")
     page.get_by_label("E-mail address").fill(product.email)
     page.get_by_label("Password").fill(product.password)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     page.get_by_role("link", name="Settings", exact=True).click()
     page.get_by_role("link", name="Tags", exact=True).click()
     page.get_by_role("textbox", name="Key").fill("without_scripts")

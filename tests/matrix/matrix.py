@@ -191,6 +191,13 @@ ROWS = (
     Row("GET", "org-detail", ALL, scope="read", path=org),
     Row("PATCH", "org-detail", ADMINS, path=org, body={"name": "Renamed"}),
     Row("DELETE", "org-detail", ("owner",), 204, path=org),
+    # An organisation that is not deleted is not restored; who could is told so, and nobody else.
+    Row("POST", "org-restore", ("owner",), 409, path=org, org=False),
+    Row("POST", "org-transfer", ("owner",), 400, path=org, body={}),
+    Row("GET", "org-export", ("owner",), 404, path=org),
+    Row("POST", "org-export", ("owner",), 202, path=org),
+    Row("GET", "org-export-file", ALL, 404, path=nothing("export_id"), org=False),
+    Row("PUT", "org-default", ALL, 204, path=org),
     Row("GET", "member-list", READERS, scope="read", path=org),
     Row("POST", "member-list", ADMINS, 201, path=org, body={"email": "charlie@example.com", "role": "viewer"}),
     Row("PATCH", "member-detail", ADMINS, path=member, body={"role": "developer"}),
@@ -392,6 +399,9 @@ ROWS = (
     Row("GET", "invite", public=True, page=True, ok=404),
     Row("POST", "invite", public=True, page=True, ok=404),
     Row("GET", "welcome", ALL, page=True, org=False, ok=-1),
+    Row("GET", "account_organisations", ALL, page=True, org=False),
+    Row("POST", "organisation_default", ALL, page=True, org=False, ok=-1, path=org),
+    Row("POST", "organisation_restore", ("owner",), page=True, org=False, ok=-1, path=org),
     Row("POST", "impersonation_end", ALL, 404, page=True, org=False),
     # --- pages of an organisation
     Row("GET", "home", ALL, page=True, path=slug),
@@ -449,6 +459,9 @@ ROWS = (
     # --- settings
     Row("GET", "settings", ALL, page=True, path=slug),
     Row("POST", "settings", ADMINS, page=True, path=slug, ok=-1, body={"name": "Renamed", "timezone": "UTC"}),
+    Row("GET", "settings_danger", ALL, page=True, path=slug),
+    Row("POST", "settings_transfer", ("owner",), page=True, path=slug, ok=-1, body={"user_id": "x"}),
+    Row("POST", "settings_export", ("owner",), page=True, path=slug, ok=-1),
     Row("GET", "settings_security", ALL, page=True, path=slug),
     Row("POST", "settings_security_change", ADMINS, page=True, path=slug, ok=-1, body={"requires_mfa": "0"}),
     Row("POST", "settings_leave", ALL, page=True, path=slug, ok=-1),
@@ -469,6 +482,10 @@ ROWS = (
     Row("POST", "team", GRANTED_ADMINS, page=True, path=page_team, ok=-1, body={"name": "Weft"}),
     Row("POST", "team_delete", GRANTED_ADMINS, page=True, path=page_team, ok=-1),
     Row("POST", "team_member_add", GRANTED_ADMINS, page=True, path=page_team, ok=-1),
+    Row(
+        "POST", "team_member_primary", ADMINS, page=True, ok=-1,
+        path=lambda c, m: {"slug": c.org.slug, "team_slug": c.team.slug, "user_id": c.bob.id},
+    ),
     Row(
         "POST", "team_member_remove", GRANTED_ADMINS, page=True, ok=-1,
         path=lambda c, m: {"slug": c.org.slug, "team_slug": c.team.slug, "user_id": c.bob.id},
