@@ -426,6 +426,9 @@ IMPERSONATION_MINUTES = env_int("MINDWEAVE_IMPERSONATION_MINUTES", 30)
 # ------------------------------------------------------------------ the life of an organisation
 # How long an invitation can be accepted.
 INVITATION_DAYS = env_int("MINDWEAVE_INVITATION_DAYS", 7)
+# How long a deleted organisation can be restored before it is erased; how long its export can be fetched.
+ORG_GRACE_DAYS = env_int("MINDWEAVE_ORG_GRACE_DAYS", 30)
+ORG_EXPORT_DAYS = env_int("MINDWEAVE_ORG_EXPORT_DAYS", 7)
 
 # ------------------------------------------------------------------ metrics, logs and traces
 # prometheus_client reads it when it is imported, and settings come before everything else.
