@@ -29,6 +29,8 @@ class AccountsConfig(AppConfig):
         review = NavItem("access", "Access review", "access_review", "eye", order=70, capability="access.review")
         settings_tabs.register(review)
         register_source(AccessSource("members", "Members", member_entries, order=10, empty="No member is like that."))
+        trail = NavItem("audit", "Audit log", "audit", "lock", order=800, capability="audit.read")
+        settings_tabs.register(trail)
         # Last of all tabs: what it holds is rarely wanted.
         settings_tabs.register(
             NavItem("danger", "Leave and delete", "settings_danger", "alert-triangle", order=990, capability="org.read")
