@@ -48,7 +48,7 @@ def test_somebody_is_invited_signs_up_and_is_in(
     org = re.sub(r"^https?://[^/]+", "", admin.page.url)
     admin.go(f"{org}settings/members")
     admin.page.get_by_label("E-mail address").fill(address)
-    admin.page.get_by_label("Message").fill("We count what we use. Do come.")
+    admin.page.get_by_role("textbox", name="Message").fill("We count what we use. Do come.")
     admin.page.get_by_role("button", name="Invite", exact=True).click()
     admin.go(f"{org}settings/members/invitations")
     expect(admin.page.get_by_role("rowheader", name=address)).to_be_visible()
