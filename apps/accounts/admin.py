@@ -116,7 +116,7 @@ CHANGES = (SUSPEND, RESUME, RESTORE, EXTEND)
 @admin.register(Organization)
 class OrganizationAdmin(StaffModelAdmin):
     list_display = ("name", "slug", "status", "plan", "timezone", "raw_retention_days", "created_at", "erase_at")
-    list_filter = ("status", "plan")
+    list_filter = ("status", "plan", "requires_mfa")
     search_fields = ("name", "slug")
     ordering = ("name",)
     actions = ("suspend", "resume", "restore", "extend")

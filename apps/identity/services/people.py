@@ -13,6 +13,7 @@ from apps.core.ratelimit import Limit, enforce
 from apps.events.services import publish
 from apps.identity.contracts import UserInfo
 from apps.identity.models import User, normalise_email
+from apps.identity.ports import login_policy
 from apps.identity.selectors import user_info
 
 __all__ = ["register", "registration_problems"]
@@ -32,11 +33,13 @@ def register(
     """Make a person. Raises :class:`ValidationFailed` for a bad or taken address, or a weak password.
 
     Without ``password`` they have none to sign in with. Registrations that name the network they come from (``ip``) are
-    limited for it.
+    limited for it, and refused for an address that may not sign in by a password.
     """
     if ip is not None:
         enforce(_REGISTER, ip, detail="Too many registrations from your network")
     email = normalise_email(email)
+    if ip is not None and password is not None and (refusal := login_policy.get().refusal(email, "password")):
+        raise refusal
     user = User(email=email, name=name.strip(), is_staff=is_staff, email_verified_at=now() if email_verified else None)
     if problems := registration_problems(user, password):
         raise ValidationFailed("The registration is not valid", errors=problems)
