@@ -11,4 +11,7 @@ class IdentityConfig(AppConfig):
         from apps.identity import book, events, rotation  # noqa: F401 - they register what this app publishes and encrypts
 
         stepup.proofs.set(book)
+        account_tabs.register(NavItem("profile", "Profile", "account", "user", order=10))
+        account_tabs.register(NavItem("password", "Password", "account_password", "key", order=15))
+        account_tabs.register(NavItem("sessions", "Sign-ins", "account_sessions", "login", order=30))
         account_tabs.register(NavItem("security", "Security", "account_security", "shield-lock", order=20))
