@@ -226,7 +226,9 @@ def test_words_alone_are_enough(alice) -> None:
 
 
 # ---------------------------------------------------------------- guesses from everywhere
-def test_guesses_from_many_networks_keep_nobody_out_who_was_here_before(alice, monkeypatch) -> None:
+def test_guesses_from_many_networks_keep_nobody_out_who_was_here_before(
+    alice, monkeypatch, django_capture_on_commit_callbacks
+) -> None:
     from apps.core.ratelimit import Limit
     from apps.identity.services import passwords
 
@@ -238,7 +240,7 @@ def test_guesses_from_many_networks_keep_nobody_out_who_was_here_before(alice, m
     assert login(ip="198.51.100.1").status_code == 200, "the owner, where they signed in before"
     services.send_reset(email="alice@example.com")
     token = token_in(mails("alice@example.com", "reset_password")[0])
-    with mock.patch("django.db.transaction.on_commit", side_effect=lambda work: work()):
+    with django_capture_on_commit_callbacks(execute=True):
         services.reset_password(token=token, password=NEW)
     assert login(password=NEW, ip="203.0.113.99").status_code == 200, "and anywhere else by a new password"
 

@@ -85,16 +85,17 @@ def sign_up(*, email: str, password: str, name: str = "", ip: str | None = None)
         enforce(_REGISTER, ip, detail="Too many registrations from your network")
     user = _checked(email, password, name)
     with transaction.atomic():
-        enqueue(after_sign_up, email=user.email, is_new=not User.objects.filter(email=user.email).exists())
         try:
             with transaction.atomic():
-                return register(email=user.email, password=password, name=name)
+                person = register(email=user.email, password=password, name=name)
         except ValidationFailed:
+            person = None
             record(
                 action="user.registration_refused", org_id=None, target_type="user", target_id="unknown",
                 target_label=user.email, reason="the address is registered",
             )  # fmt: skip
-    return UserInfo(id=uuid7(), email=user.email, name=user.name)
+        enqueue(after_sign_up, email=user.email, is_new=person is not None)
+    return person or UserInfo(id=uuid7(), email=user.email, name=user.name)
 
 
 def registration_problems(user: User, password: str | None) -> list[FieldError]:
