@@ -210,6 +210,38 @@ MFA_ADAPTER = "apps.identity.mfa.MfaAdapter"
 MFA_TOTP_ISSUER = "MindWeave"
 OTP_TOTP_ISSUER = "MindWeave"
 
+# ------------------------------------------------------------------ sign-in with a provider (docs/identity-factors.md)
+# Offered where both halves of its client are set.
+_GITHUB_URL = env_value("GITHUB_URL", "https://github.com").rstrip("/")
+_MICROSOFT_URL = f"https://login.microsoftonline.com/{env_value('MICROSOFT_TENANT', 'common')}"
+OAUTH_PROVIDERS: dict[str, dict[str, str]] = {
+    "google": {
+        "client_id": env_value("GOOGLE_CLIENT_ID"),
+        "client_secret": env_value("GOOGLE_CLIENT_SECRET"),
+        "authorize_url": "https://accounts.google.com/o/oauth2/v2/auth",
+        "token_url": "https://oauth2.googleapis.com/token",
+        "jwks_url": "https://www.googleapis.com/oauth2/v3/certs",
+        "issuer": "https://accounts.google.com",
+    },
+    "github": {
+        "client_id": env_value("GITHUB_CLIENT_ID"),
+        "client_secret": env_value("GITHUB_CLIENT_SECRET"),
+        "authorize_url": f"{_GITHUB_URL}/login/oauth/authorize",
+        "token_url": f"{_GITHUB_URL}/login/oauth/access_token",
+        "api_url": env_value("GITHUB_API_URL", "https://api.github.com").rstrip("/"),
+    },
+    "microsoft": {
+        "client_id": env_value("MICROSOFT_CLIENT_ID"),
+        "client_secret": env_value("MICROSOFT_CLIENT_SECRET"),
+        "authorize_url": f"{_MICROSOFT_URL}/oauth2/v2.0/authorize",
+        "token_url": f"{_MICROSOFT_URL}/oauth2/v2.0/token",
+        "jwks_url": f"{_MICROSOFT_URL}/discovery/v2.0/keys",
+        "issuer": "https://login.microsoftonline.com/{tid}/v2.0",
+    },
+}
+# Whether a provider's verified address that is also a verified one of ours is enough to be that person.
+OAUTH_LINK_BY_ADDRESS = env_bool("OAUTH_LINK_BY_ADDRESS", False)
+
 # ------------------------------------------------------------------ the API
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -396,6 +428,9 @@ IMPERSONATION_MINUTES = env_int("MINDWEAVE_IMPERSONATION_MINUTES", 30)
 # ------------------------------------------------------------------ the life of an organisation
 # How long an invitation can be accepted.
 INVITATION_DAYS = env_int("MINDWEAVE_INVITATION_DAYS", 7)
+# How long a deleted organisation can be restored before it is erased; how long its export can be fetched.
+ORG_GRACE_DAYS = env_int("MINDWEAVE_ORG_GRACE_DAYS", 30)
+ORG_EXPORT_DAYS = env_int("MINDWEAVE_ORG_EXPORT_DAYS", 7)
 
 # ------------------------------------------------------------------ metrics, logs and traces
 # prometheus_client reads it when it is imported, and settings come before everything else.

@@ -62,7 +62,7 @@ RESUME = _Change(
 @admin.register(Organization)
 class OrganizationAdmin(StaffModelAdmin):
     list_display = ("name", "slug", "status", "timezone", "raw_retention_days", "created_at")
-    list_filter = ("status",)
+    list_filter = ("status", "requires_mfa")
     search_fields = ("name", "slug")
     ordering = ("name",)
     actions = ("suspend", "resume")

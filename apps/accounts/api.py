@@ -2,7 +2,8 @@
 
 from uuid import UUID
 
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -13,9 +14,14 @@ from apps.core import errors
 from apps.core.api import ApiView, StrictSerializer
 from apps.core.api.fields import name_field, page_of
 from apps.core.pagination import paginate
+from apps.core.ratelimit import Limit, enforce, give_back
+from apps.core.stepup import require_fresh
 from apps.identity import selectors as identity
 
 __all__ = ["MemberDetail", "MemberList", "OrgDetail", "OrgList"]
+
+
+_LOOK_UPS = Limit("member-look-ups", 20, 3600)
 
 
 class NewOrgSerializer(StrictSerializer):
@@ -29,6 +35,7 @@ class OrgChangesSerializer(StrictSerializer):
     slug = serializers.SlugField(max_length=60, required=False)
     timezone = serializers.CharField(max_length=64, required=False)
     raw_retention_days = serializers.IntegerField(min_value=1, max_value=400, required=False)
+    requires_mfa = serializers.BooleanField(required=False, help_text="Wants a credential shown lately (step-up).")
 
 
 class OrgSerializer(serializers.Serializer):  # type: ignore[type-arg]
@@ -37,7 +44,9 @@ class OrgSerializer(serializers.Serializer):  # type: ignore[type-arg]
     slug = serializers.CharField()
     timezone = serializers.CharField()
     status = serializers.CharField()
+    plan = serializers.CharField()
     raw_retention_days = serializers.IntegerField()
+    requires_mfa = serializers.BooleanField()
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
 
@@ -63,6 +72,7 @@ class MemberSerializer(serializers.Serializer):  # type: ignore[type-arg]
     email = serializers.EmailField(source="user.email")
     name = serializers.CharField(source="user.name")
     role = role_field()
+    is_active = serializers.BooleanField(source="user.is_active", help_text="False: their account is closed.")
     joined_at = serializers.DateTimeField(source="created_at")
 
 
@@ -92,6 +102,7 @@ class OrgList(ApiView):
 class OrgDetail(ApiView):
     capabilities = {"GET": "org.read", "PATCH": "org.update", "DELETE": "org.delete"}
     scopes = {"GET": "read"}
+    step_up = frozenset({"DELETE"})
 
     @extend_schema(tags=["Organizations"], responses={200: OrgSerializer})
     def get(self, request: Request, org_id: UUID) -> Response:
@@ -101,12 +112,16 @@ class OrgDetail(ApiView):
     @extend_schema(tags=["Organizations"], request=OrgChangesSerializer, responses={200: OrgSerializer})
     def patch(self, request: Request, org_id: UUID) -> Response:
         """Change an organisation."""
-        changed = services.update_organization(org_id=org_id, changes=self.valid(OrgChangesSerializer))
+        changes = self.valid(OrgChangesSerializer)
+        if "requires_mfa" in changes:
+            require_fresh(self.actor)
+        changed = services.update_organization(org_id=org_id, changes=changes)
         return Response(OrgSerializer(changed).data)
 
     @extend_schema(tags=["Organizations"], responses={204: OpenApiResponse(description="Deleted")})
     def delete(self, request: Request, org_id: UUID) -> Response:
-        """Delete an organisation: nobody can enter it any more and its keys stop working."""
+        """Delete an organisation: nobody can enter it any more and its keys stop working. An owner can restore it for
+        some days; then it is erased."""
         services.delete_organization(org_id=org_id)
         return Response(status=204)
 
@@ -123,14 +138,18 @@ class MemberList(ApiView):
 
     @extend_schema(tags=["Members"], request=NewMemberSerializer, responses={201: MemberSerializer})
     def post(self, request: Request, org_id: UUID) -> Response:
-        """Add somebody who has registered already."""
+        """Add somebody who has registered already; anybody else is invited (`/orgs/{id}/invitations`)."""
         data = self.valid(NewMemberSerializer)
+        # Whoever guesses addresses learns of few: what finds nobody counts, what finds somebody is given back.
+        guesser = str(self.actor.id)
+        enforce(_LOOK_UPS, guesser, detail="Too many addresses that nobody has; invite them instead")
         person = identity.user_by_email(data["email"])
         if person is None:
             raise errors.ValidationFailed(
                 "Nobody has registered with this address",
                 errors=[{"pointer": "/email", "detail": "They have to register first"}],
             )
+        give_back(_LOOK_UPS, guesser)
         services.add_member(org_id=org_id, user_id=person.id, role=data["role"], by_user_id=self.actor.id)
         return Response(_member(selectors.member_list(org_id).get(user_id=person.id)), status=201)
 
@@ -146,13 +165,30 @@ class MemberDetail(ApiView):
         )
         return Response(_member(selectors.member_list(org_id).get(user_id=user_id)))
 
-    @extend_schema(tags=["Members"], responses={204: OpenApiResponse(description="Removed")})
+    @extend_schema(
+        tags=["Members"],
+        parameters=[OpenApiParameter("keys_to", OpenApiTypes.UUID, description="Who takes their keys over.")],
+        responses={204: OpenApiResponse(description="Removed")},
+    )
     def delete(self, request: Request, org_id: UUID, user_id: UUID) -> Response:
-        """Remove a member; anybody may leave."""
+        """Remove a member; anybody may leave. Their keys end, or become those of the member named by `keys_to`."""
         if user_id != self.actor.id:
             self.require("member.manage")
-        services.remove_member(org_id=org_id, user_id=user_id, by_user_id=self.actor.id)
+        services.remove_member(
+            org_id=org_id, user_id=user_id, by_user_id=self.actor.id, keys_to=_uuid(request.query_params.get("keys_to"))
+        )
         return Response(status=204)
+
+
+def _uuid(text: str | None) -> UUID | None:
+    if not text:
+        return None
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise errors.ValidationFailed(
+            "keys_to is not an id", errors=[{"pointer": "keys_to", "detail": "a UUID"}]
+        ) from error
 
 
 def _org(row: Organization) -> dict[str, object]:

@@ -6,18 +6,30 @@ class AccountsConfig(AppConfig):
     label = "accounts"
 
     def ready(self) -> None:
-        from apps.accounts import events, notifications  # noqa: F401 - events registers what this app publishes
+        from apps.accounts import events, notifications, orgdata, subscribers  # noqa: F401 - some register themselves
+        from apps.accounts.factors import OrgFactorPolicy
         from apps.accounts.permissions import RolePermissions
         from apps.accounts.staff import members_panel
         from apps.core import ports
-        from apps.core.registry import NavItem, StaffOrgPanel, nav, settings_tabs, staff_org_panels
+        from apps.core.registry import NavItem, StaffOrgPanel, account_tabs, nav, settings_tabs, staff_org_panels
+        from apps.identity.ports import factor_policy
 
         ports.permissions.set(RolePermissions())
         notifications.register()
+        orgdata.register()
         place = NavItem(
             "settings", "Settings", "settings", "settings", "Records", order=900, capability="org.read", shortcut="t"
         )
         nav.register(place)
         tab = NavItem("general", "General", "settings", "building", order=10, capability="org.read")
         settings_tabs.register(tab)
+        # Last of all tabs: what it holds is rarely wanted.
+        settings_tabs.register(
+            NavItem("danger", "Leave and delete", "settings_danger", "alert-triangle", order=990, capability="org.read")
+        )
+        account_tabs.register(NavItem("organisations", "Organisations", "account_organisations", "building", order=60))
+        settings_tabs.register(
+            NavItem("security", "Security", "settings_security", "shield-lock", order=70, capability="org.read")
+        )
+        factor_policy.set(OrgFactorPolicy())
         staff_org_panels.register(StaffOrgPanel("members", "Members", members_panel, order=20))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-__all__ = ["MemberInfo", "MembershipInfo", "OrgInfo", "RoleInfo"]
+__all__ = ["MemberInfo", "MembershipInfo", "OrgInfo", "OwnOrg", "RoleInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,8 @@ class OrgInfo:
     raw_retention_days: int
     created_at: datetime
     updated_at: datetime
+    plan: str = "free"
+    requires_mfa: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,28 @@ class RoleInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnOrg:
+    """One of a person's organisations, a deleted one too: ``erase_at`` is when it goes for ever, None where it lives.
+
+    ``export_id`` is an export that they asked for and can still fetch.
+    """
+
+    id: UUID
+    name: str
+    slug: str
+    status: str
+    role: str
+    is_default: bool
+    erase_at: datetime | None
+    can_restore: bool
+    export_id: UUID | None
+
+    @property
+    def is_deleted(self) -> bool:
+        return self.status == "deleted"
+
+
+@dataclass(frozen=True, slots=True)
 class MemberInfo:
     """A member with their name and address; ``last_login`` is their last sign-in anywhere, None where none is known."""
 
@@ -77,6 +101,8 @@ class MemberInfo:
     last_login: datetime | None = None
     # What a role that the organisation made is called; empty for built-in ones.
     custom_role: str = ""
+    # Whether their account is open.
+    is_active: bool = True
 
     @property
     def label(self) -> str:

@@ -1,11 +1,15 @@
 """Forms of organisations."""
 
+from collections.abc import Iterable
 from typing import Any
+from uuid import UUID
 from zoneinfo import available_timezones
 
 from django import forms
 
-__all__ = ["DeleteForm", "OrganizationForm", "ReasonForm", "SettingsForm"]
+from apps.accounts.contracts import MemberInfo
+
+__all__ = ["DeleteForm", "ExtendForm", "OrganizationForm", "ReasonForm", "SettingsForm", "TransferForm"]
 
 
 def _zones() -> list[tuple[str, str]]:
@@ -33,6 +37,11 @@ class SettingsForm(forms.Form):
     """What of an organisation its admins may change here."""
 
     name = forms.CharField(label="Name", max_length=120, widget=forms.TextInput(attrs={"autocomplete": "organization"}))
+    slug = forms.CharField(
+        label="Short name", max_length=60, required=False,
+        help_text="Part of every address. Those with the one before lead on to the new one; nobody else can have it.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}),
+    )  # fmt: skip
     timezone = forms.ChoiceField(
         label="Time zone", help_text="Days and months are cut by it. Days counted before a change keep their borders."
     )
@@ -74,3 +83,25 @@ class ReasonForm(forms.Form):
         help_text="Kept in the audit trail of each organisation, where its admins can read it.",
         widget=forms.Textarea(attrs={"rows": 3, "maxlength": 300}),
     )
+
+
+class ExtendForm(ReasonForm):
+    """By how many days staff put an erasure off, and why."""
+
+    days = forms.IntegerField(label="Days", min_value=1, max_value=365, initial=30)
+    field_order = ("days", "reason")
+
+
+class TransferForm(forms.Form):
+    """Who becomes an owner, and whether whoever does it stays one."""
+
+    user_id = forms.TypedChoiceField(label="New owner", coerce=UUID)
+    stay_owner = forms.BooleanField(label="Stay an owner beside them", required=False)
+
+    def __init__(self, *args: Any, people: Iterable[MemberInfo], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        named = sorted(people, key=lambda person: person.label.lower())
+        self.fields["user_id"].choices = [  # type: ignore[attr-defined]
+            ("", "Choose a member"),
+            *((str(one.user_id), f"{one.name} ({one.email})" if one.name else one.email) for one in named),
+        ]

@@ -7,15 +7,18 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect
 from django.shortcuts import redirect
 
 from apps.accounts import selectors
+from apps.accounts.factors import factor_refusal
 from apps.accounts.impersonation import current_stay
 from apps.accounts.models import Impersonation
+from apps.accounts.security_views import factor_missing
+from apps.accounts.slugs import present_slug
 from apps.core import errors
 from apps.core.authentication import user_actor
-from apps.core.context import set_actor
+from apps.core.context import current, set_actor
 from apps.core.problems import problem_response
 from apps.core.tenancy import org_scope
 from apps.identity.web import user_id_of
@@ -41,12 +44,27 @@ class OrgMiddleware:
 
     ``request.org`` is the organisation's :class:`~apps.accounts.contracts.OrgInfo` and ``request.membership`` the
     person's membership. Staff in a member's place (:mod:`apps.accounts.impersonation`) is that member there, and
-    ``request.impersonation`` says so. An organisation that is not theirs is 404, as is one that does not exist; a
-    suspended one can be read; whatever would write is refused (403, ``org_suspended``).
+    ``request.impersonation`` says so. An organisation that is not theirs is 404, as is one that does not exist; an
+    address with a short name that theirs had before leads on to the present one; a suspended one can be read; whatever
+    would write is refused (403, ``org_suspended``).
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
+
+    @staticmethod
+    def _moved(request: HttpRequest, slug: str) -> HttpResponse | None:
+        """The way on from an address with an earlier short name, for members; the method and the form go along.
+
+        Browsers are told not to keep it: the organisation may take its earlier name back.
+        """
+        present = present_slug(slug=slug, user_id=user_id_of(request))
+        if present is None:
+            return None
+        target = f"/o/{present}{request.get_full_path().removeprefix(f'/o/{slug}')}"
+        moved = HttpResponsePermanentRedirect(target, preserve_request=request.method not in _SAFE)
+        moved.headers["Cache-Control"] = "no-store"
+        return moved
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         # Without the cookie nobody is signed in, and asking would cost a query.
@@ -68,11 +86,14 @@ class OrgMiddleware:
                 )
         found = selectors.org_for_web(slug=match[1], user_id=user_id_of(request))
         if found is None:
-            return problem_response(errors.NotFound(), request)
+            return self._moved(request, match[1]) or problem_response(errors.NotFound(), request)
         if found[0].status != "active" and request.method not in _SAFE:
             return problem_response(
                 errors.PermissionDenied("This organisation is suspended", code="org_suspended"), request
             )
+        refusal = factor_refusal(current().actor, org_id=found[0].id, requires_mfa=found[0].requires_mfa)
+        if refusal is not None:
+            return factor_missing(request, found[0], refusal)
         request.org, request.membership = found  # type: ignore[attr-defined]
         with org_scope(found[0].id):
             return self.get_response(request)

@@ -1,5 +1,7 @@
 """Organisations and who belongs to them."""
 
+from datetime import datetime
+
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -10,7 +12,17 @@ from apps.core.basemodels import TimestampedModel, UUIDModel
 from apps.core.clock import now
 from apps.core.tenancy import OrgScopedModel
 
-__all__ = ["CustomRole", "Impersonation", "Membership", "OrgStatus", "Organization", "Role"]
+__all__ = [
+    "CustomRole",
+    "Impersonation",
+    "Membership",
+    "OrgExport",
+    "OrgSlug",
+    "OrgStatus",
+    "OrgTombstone",
+    "Organization",
+    "Role",
+]
 
 
 class OrgStatus(models.TextChoices):
@@ -37,9 +49,18 @@ class Organization(TimestampedModel):
     timezone = models.CharField(max_length=64, default="UTC", help_text="IANA name; days and months are cut by it.")
     status = models.CharField(max_length=12, choices=OrgStatus.choices, default=OrgStatus.ACTIVE)
     status_reason = models.CharField(max_length=300, blank=True)
+    # The life's end: deleted, it can be restored until ``erase_at``, to the status it had; from ``erasing_at`` on it
+    # is being taken apart.
     deleted_at = models.DateTimeField(null=True, blank=True)
+    erase_at = models.DateTimeField(null=True, blank=True)
+    erasing_at = models.DateTimeField(null=True, blank=True)
+    status_before = models.CharField(max_length=12, blank=True)
+    plan = models.CharField(max_length=40, default="free", help_text="What it allows, core.ports.plan_limits says.")
     raw_retention_days = models.PositiveSmallIntegerField(
         default=7, validators=[MinValueValidator(1), MaxValueValidator(400)]
+    )
+    requires_mfa = models.BooleanField(
+        default=False, db_default=False, help_text="Whether members enter only with a second factor."
     )
 
     class Meta:
@@ -50,9 +71,90 @@ class Organization(TimestampedModel):
                 name="accounts_org_retention_range",
             ),
         )
+        indexes = (
+            models.Index(fields=["erase_at"], name="accounts_org_to_erase", condition=models.Q(erase_at__isnull=False)),
+        )
 
     def __str__(self) -> str:
         return self.name
+
+    def can_be_restored(self, moment: datetime) -> bool:
+        """Whether it is deleted and still within its grace."""
+        gone = self.erasing_at is not None or (self.erase_at is not None and self.erase_at <= moment)
+        return self.status == OrgStatus.DELETED and not gone
+
+
+class OrgSlug(UUIDModel, OrgScopedModel):
+    """A short name that an organisation has or had: its addresses lead on to the present one, and nobody else's do."""
+
+    org = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="+")
+    slug = models.SlugField(max_length=60, unique=True)
+    created_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta(OrgScopedModel.Meta):
+        ordering = ("-created_at",)
+        verbose_name = "short name"
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class OrgExport(TimestampedModel, OrgScopedModel):
+    """All data of an organisation as one file: asked for by an owner, made by a worker, theirs to fetch for a time."""
+
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        READY = "ready"
+        FAILED = "failed"
+        GONE = "gone"
+
+    org = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="+")
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    state = models.CharField(max_length=8, choices=State.choices, default=State.QUEUED)
+    tables_done = models.PositiveIntegerField(default=0)
+    tables_total = models.PositiveIntegerField(default=0)
+    rows = models.BigIntegerField(default=0)
+    size_bytes = models.BigIntegerField(default=0)
+    failure = models.CharField(max_length=300, blank=True)
+    # When its worker last said that it lives; one that is silent is dead, and the work is begun anew.
+    seen_at = models.DateTimeField(default=now)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    downloads = models.PositiveIntegerField(default=0)
+
+    class Meta(OrgScopedModel.Meta):
+        ordering = ("-created_at",)
+        verbose_name = "export of an organisation"
+        verbose_name_plural = "exports of organisations"
+        constraints = (
+            models.UniqueConstraint(
+                fields=["org"],
+                condition=models.Q(state__in=["queued", "running"]),
+                name="accounts_export_one_at_a_time",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.state}, {self.rows} rows"
+
+
+class OrgTombstone(models.Model):
+    """What is left of an organisation that was erased: its id, when, and how many rows of which table went."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    deleted_at = models.DateTimeField()
+    started_at = models.DateTimeField(default=now)
+    erased_at = models.DateTimeField(null=True, blank=True)
+    counts = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ("-started_at",)
+        verbose_name = "erased organisation"
+
+    def __str__(self) -> str:
+        return str(self.pk)
 
 
 class CustomRole(TimestampedModel, OrgScopedModel):

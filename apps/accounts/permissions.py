@@ -17,9 +17,10 @@ from apps.accounts.capabilities import (
     ROLE_CAPABILITIES,
     Permission,
 )
+from apps.accounts.factors import factor_refusal
 from apps.accounts.models import OrgStatus
 from apps.core.contracts import Actor
-from apps.core.errors import PermissionDenied
+from apps.core.errors import MindWeaveError, PermissionDenied
 
 __all__ = [
     "BUILT_IN_WORDS",
@@ -79,7 +80,13 @@ class RolePermissions:
         return self.held(actor, org_id) is not None
 
     def org_is_active(self, org_id: UUID) -> bool:
-        return selectors.org_status(org_id) == OrgStatus.ACTIVE
+        return selectors.org_gate(org_id)[0] == OrgStatus.ACTIVE
+
+    def entry_refusal(self, actor: Actor, org_id: UUID) -> MindWeaveError | None:
+        status, requires_mfa = selectors.org_gate(org_id)
+        if status != OrgStatus.ACTIVE:
+            return PermissionDenied("This organisation is suspended", code="org_suspended")
+        return factor_refusal(actor, org_id=org_id, requires_mfa=requires_mfa)
 
     def default_org_id(self, actor: Actor) -> UUID | None:
         return selectors.default_org_id(actor.id) if actor.kind == "user" and actor.id else None

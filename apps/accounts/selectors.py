@@ -8,8 +8,8 @@ from django.db.models import Case, F, Q, QuerySet, TextField, Value, When
 from django.db.models.functions import Cast, Concat
 
 from apps.accounts.capabilities import held_of
-from apps.accounts.contracts import MemberInfo, MembershipInfo, OrgInfo
-from apps.accounts.models import Membership, Organization, OrgStatus
+from apps.accounts.contracts import MemberInfo, MembershipInfo, OrgInfo, OwnOrg
+from apps.accounts.models import Membership, Organization, OrgExport, OrgStatus, Role
 from apps.accounts.role_selectors import (
     capabilities_for,
     membership_get,
@@ -20,6 +20,7 @@ from apps.accounts.role_selectors import (
     roles_of_org,
     with_role,
 )
+from apps.core.clock import now
 from apps.core.errors import NotFound
 from apps.core.tenancy import org_scope, system_scope
 from apps.identity import selectors as identity
@@ -38,13 +39,14 @@ __all__ = [
     "org_by_name",
     "org_find",
     "org_for_web",
+    "org_gate",
     "org_get",
     "org_info",
     "org_list",
     "org_names",
-    "org_status",
     "org_zone",
     "orgs_for_user",
+    "own_orgs",
     "role_find",
     "role_get",
     "role_holders",
@@ -65,6 +67,8 @@ def org_info(org: Organization) -> OrgInfo:
         raw_retention_days=org.raw_retention_days,
         created_at=org.created_at,
         updated_at=org.updated_at,
+        plan=org.plan,
+        requires_mfa=org.requires_mfa,
     )
 
 
@@ -74,12 +78,13 @@ def org_find(org_id: UUID) -> OrgInfo | None:
     return org_info(org) if org else None
 
 
-def org_status(org_id: UUID) -> str | None:
-    """Whether an organisation is active, suspended or deleted; None where there is none. Asked with every request."""
+def org_gate(org_id: UUID) -> tuple[str | None, bool]:
+    """What decides on entering an organisation: its status (None where there is none), and whether it requires a second
+    factor. Asked with every request."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT status FROM accounts_organization WHERE id = %s", [org_id])
-        row = cursor.fetchone()
-    return row[0] if row else None
+        cursor.execute("SELECT status, requires_mfa FROM accounts_organization WHERE id = %s", [org_id])
+        row: tuple[str, bool] | None = cursor.fetchone()
+    return row or (None, False)
 
 
 def org_by_name(text: str) -> UUID | None:
@@ -125,6 +130,33 @@ def org_list(user_id: UUID) -> QuerySet[Organization]:
 def orgs_for_user(user_id: UUID) -> list[OrgInfo]:
     """The organisations of a person, by name."""
     return [org_info(org) for org in org_list(user_id).order_by("name", "id")]
+
+
+def own_orgs(user_id: UUID) -> list[OwnOrg]:
+    """Every organisation of a person by name, those that were deleted and not yet erased last; three queries."""
+    moment = now()
+    with system_scope("a person's own memberships cross organisations"):
+        rows = list(
+            with_role(Membership.objects.select_related("org").filter(user_id=user_id)).order_by("org__name", "org_id")
+        )
+        ready = OrgExport.objects.filter(requested_by_id=user_id, state=OrgExport.State.READY, expires_at__gt=moment)
+        exports = dict(ready.order_by("created_at").values_list("org_id", "pk"))
+    meant = default_org_id(user_id)
+    mine = [
+        OwnOrg(
+            id=row.org.pk,
+            name=row.org.name,
+            slug=row.org.slug,
+            status=row.org.status,
+            role=row.role_name or row.role.capitalize(),
+            is_default=row.org.pk == meant,
+            erase_at=row.org.erase_at,
+            can_restore=row.role == Role.OWNER and row.org.can_be_restored(moment),
+            export_id=exports.get(row.org.pk) if row.role == Role.OWNER else None,
+        )
+        for row in rows
+    ]
+    return sorted(mine, key=lambda one: one.is_deleted)
 
 
 def default_org_id(user_id: UUID) -> UUID | None:
@@ -214,6 +246,7 @@ def _member_info(row: Membership) -> MemberInfo:
         joined_at=row.created_at,
         last_login=row.user.last_login,
         custom_role=getattr(row, "role_name", None) or "",
+        is_active=row.user.is_active,
     )
 
 

@@ -11,35 +11,51 @@ from django.utils.text import slugify
 
 from apps.accounts import selectors
 from apps.accounts.contracts import OrgInfo
+from apps.accounts.erasure import erase_due, erase_organization
+from apps.accounts.factors import require_own_factor
 from apps.accounts.models import Membership, Organization, OrgStatus, Role
+from apps.accounts.org_exports import fetch_export, make_export, request_export, sweep_exports
+from apps.accounts.org_life import delete_organization, extend_grace, restore_organization
+from apps.accounts.ownership import appoint_owner, transfer_ownership
 from apps.accounts.permissions import capabilities_of_role, require_above
+from apps.accounts.ports import keys_of_members
 from apps.accounts.role_services import create_role, delete_role, update_role
 from apps.accounts.seats import lock_seats, require_seats
+from apps.accounts.slugs import RESERVED_SLUGS, take_slug
 from apps.audit.services import record
 from apps.core.clock import now
 from apps.core.errors import Conflict, FieldError, NotFound, ValidationFailed
 from apps.core.tenancy import org_scope
 from apps.events.services import publish
 from apps.identity import selectors as identity
+from apps.identity.defaults import set_default_org
 
 __all__ = [
     "add_member",
+    "appoint_owner",
     "change_member_role",
+    "choose_default_organization",
     "create_organization",
     "create_role",
     "delete_organization",
     "delete_role",
+    "erase_due",
+    "erase_organization",
+    "extend_grace",
+    "fetch_export",
+    "make_export",
     "remove_member",
+    "request_export",
+    "restore_organization",
     "resume_organization",
     "resume_organizations",
     "suspend_organization",
     "suspend_organizations",
+    "sweep_exports",
+    "transfer_ownership",
     "update_organization",
     "update_role",
 ]
-
-# Words that would stand for something else in a path or a host name.
-RESERVED_SLUGS = frozenset({"admin", "api", "app", "auth", "dev", "docs", "login", "logout", "new", "static", "www"})
 
 
 def _invalid(pointer: str, detail: str) -> ValidationFailed:
@@ -70,7 +86,7 @@ def create_organization(*, owner_id: UUID, name: str, slug: str = "", timezone: 
         try:
             with transaction.atomic():
                 return _create(owner_id, name.strip(), chosen, timezone)
-        except IntegrityError as error:
+        except (IntegrityError, Conflict) as error:
             if slug:
                 raise Conflict("This short name is taken", code="slug_taken") from error
             if attempt == 5:
@@ -80,7 +96,10 @@ def create_organization(*, owner_id: UUID, name: str, slug: str = "", timezone: 
 
 
 def _create(owner_id: UUID, name: str, slug: str, timezone: str) -> OrgInfo:
-    org = Organization.objects.create(name=name, slug=slug, timezone=timezone)
+    org = Organization(name=name, slug=slug, timezone=timezone)
+    # Before the row itself, as a change of it does: two that want one name must not wait for each other.
+    take_slug(org_id=org.pk, slug=slug)
+    org.save(force_insert=True)
     with org_scope(org.pk):
         Membership.objects.create(org_id=org.pk, user_id=owner_id, role=Role.OWNER)
         record(
@@ -105,13 +124,18 @@ def _locked(org_id: UUID) -> Organization:
 
 @transaction.atomic
 def update_organization(*, org_id: UUID, changes: dict[str, Any]) -> OrgInfo:
-    """Change ``name``, ``slug``, ``timezone`` or ``raw_retention_days``."""
+    """Change ``name``, ``slug``, ``timezone``, ``raw_retention_days`` or ``requires_mfa``."""
     _check(changes)
     org = _locked(org_id)
     changes = {name: value for name, value in changes.items() if getattr(org, name) != value}
     if not changes:
         return selectors.org_info(org)
+    if changes.get("requires_mfa"):
+        require_own_factor(org_id)
     before = {name: getattr(org, name) for name in changes}
+    if "slug" in changes:
+        # The one before stays the organisation's own: its addresses lead on to the new one.
+        take_slug(org_id=org_id, slug=changes["slug"])
     for name, value in changes.items():
         setattr(org, name, value)
     try:
@@ -122,15 +146,6 @@ def update_organization(*, org_id: UUID, changes: dict[str, Any]) -> OrgInfo:
     _tell(org, "org.updated", before=before, after=changes)
     publish(type="org.updated", org_id=org_id, data={"org_id": str(org_id), "changed": sorted(changes)})
     return selectors.org_info(org)
-
-
-@transaction.atomic
-def delete_organization(*, org_id: UUID) -> None:
-    """Close an organisation: nobody can enter it and its keys are dead. Its data stay until they are erased."""
-    org = _locked(org_id)
-    Organization.objects.filter(pk=org_id).update(status=OrgStatus.DELETED, deleted_at=now(), updated_at=now())
-    _tell(org, "org.deleted", before={"status": org.status}, after={"status": OrgStatus.DELETED.value})
-    publish(type="org.deleted", org_id=org_id, data={"org_id": str(org_id)})
 
 
 def suspend_organization(*, org_id: UUID, reason: str) -> None:
@@ -236,8 +251,11 @@ def change_member_role(*, org_id: UUID, user_id: UUID, role: str, by_user_id: UU
 
 
 @transaction.atomic
-def remove_member(*, org_id: UUID, user_id: UUID, by_user_id: UUID | None = None) -> None:
-    """Remove a member, or leave; the last owner cannot."""
+def remove_member(*, org_id: UUID, user_id: UUID, by_user_id: UUID | None = None, keys_to: UUID | None = None) -> None:
+    """Remove a member, or leave; the last owner cannot.
+
+    Their keys end with it, dead within a second, unless another member takes them over (``keys_to``).
+    """
     org = _locked(org_id)
     with org_scope(org_id):
         member = _member(user_id)
@@ -245,12 +263,25 @@ def remove_member(*, org_id: UUID, user_id: UUID, by_user_id: UUID | None = None
             _role_ceiling(org_id, by_user_id, member.role)
         if member.role == Role.OWNER:
             _keep_an_owner(user_id)
+        keys = _part_with_keys(org_id, user_id, keys_to)
         Membership.objects.filter(pk=member.pk).delete()
-        _tell_member(org, "member.removed", user_id, member.user.email, before={"role": member.role})
+        _tell_member(org, "member.removed", user_id, member.user.email, before={"role": member.role, **keys})
         publish(
             type="member.removed", org_id=org_id,
             data={"org_id": str(org_id), "user_id": str(user_id), "role": member.role},
         )  # fmt: skip
+
+
+def _part_with_keys(org_id: UUID, user_id: UUID, keys_to: UUID | None) -> dict[str, Any]:
+    if keys_to is None:
+        ended = keys_of_members.get().end(org_id, user_id, "their owner left the organisation")
+        return {"keys_revoked": ended} if ended else {}
+    if keys_to == user_id or not Membership.objects.filter(user_id=keys_to, user__is_active=True).exists():
+        raise ValidationFailed(
+            "The keys cannot be handed over",
+            errors=[{"pointer": "/keys_to", "detail": "Another member of the organisation, with an open account"}],
+        )
+    return {"keys_handed_over": keys_of_members.get().hand_over(org_id, user_id, keys_to), "keys_to": keys_to}
 
 
 def _check_role(org_id: UUID, role: str) -> None:
@@ -268,10 +299,22 @@ def _member(user_id: UUID) -> Membership:
 
 
 def _keep_an_owner(user_id: UUID) -> None:
-    """The organisation's row is locked, so two owners that leave at once do not both see the other stay."""
-    if not Membership.objects.filter(role=Role.OWNER).exclude(user_id=user_id).exists():
+    """The organisation's row is locked, so two owners that leave at once do not both see the other stay.
+
+    One whose account is closed cannot sign in: an organisation of theirs alone would be nobody's.
+    """
+    others = Membership.objects.filter(role=Role.OWNER, user__is_active=True).exclude(user_id=user_id)
+    if not others.exists():
         raise Conflict("The last owner can neither leave nor become something else", code="last_owner")
 
 
 def _tell_member(org: Organization, action: str, user_id: UUID, email: str, **details: Any) -> None:
     record(action=action, org_id=org.pk, target_type="member", target_id=user_id, target_label=email, **details)
+
+
+# ---------------------------------------------------------------- a person's own
+def choose_default_organization(*, user_id: UUID, org_id: UUID | None) -> None:
+    """Say which organisation a person means when they name none; None: their oldest. One they belong to."""
+    if org_id is not None and selectors.role_of(org_id=org_id, user_id=user_id) is None:
+        raise NotFound()
+    set_default_org(user_id=user_id, org_id=org_id)

@@ -8,13 +8,13 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from apps.accounts import impersonation, selectors, services
-from apps.accounts.forms import DeleteForm, OrganizationForm, SettingsForm
+from apps.accounts.forms import OrganizationForm, SettingsForm
 from apps.accounts.web import can, org_page
-from apps.core.errors import Conflict, MindWeaveError, NotFound, PermissionDenied
+from apps.core.errors import MindWeaveError, NotFound, PermissionDenied
 from apps.core.web.forms import add_problem, sentence
 from apps.identity.web import user_id_of
 
-__all__ = ["impersonation_end", "settings_delete", "settings_leave", "settings_page", "start", "welcome"]
+__all__ = ["impersonation_end", "settings_page", "start", "welcome"]
 
 
 @require_safe
@@ -64,59 +64,28 @@ def impersonation_end(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def settings_page(request: HttpRequest) -> HttpResponse:
-    """``/o/<slug>/settings``: name and time zone, the facts, leaving and deleting."""
+    """``/o/<slug>/settings``: name, short name and time zone, and the facts."""
     org = request.org  # type: ignore[attr-defined]
-    initial = {"name": org.name, "timezone": org.timezone}
+    initial = {"name": org.name, "slug": org.slug, "timezone": org.timezone}
     form = SettingsForm(request.POST or None, initial=initial, present=org.timezone)
     if request.method == "POST":
         if not can(request, "org.update"):
             raise PermissionDenied("Your role lacks 'org.update' here")
         if form.is_valid():
             try:
-                services.update_organization(org_id=org.id, changes=form.cleaned_data)
+                changed = services.update_organization(org_id=org.id, changes=_given(form.cleaned_data))
             except MindWeaveError as error:
-                add_problem(form, error)
+                if error.code == "slug_taken":
+                    form.add_error("slug", f"{sentence(error)}.")
+                else:
+                    add_problem(form, error)
             else:
                 messages.success(request, "Saved.")
-                return redirect("settings", org.slug)
-    return _settings(request, form, DeleteForm(slug=org.slug, auto_id="delete_%s"))
+                return redirect("settings", changed.slug)
+    context = {"tab": "general", "form": form, "may_update": can(request, "org.update")}
+    return render(request, "accounts/settings.html", context, status=400 if form.errors else 200)
 
 
-def _settings(request: HttpRequest, form: SettingsForm, delete: DeleteForm) -> HttpResponse:
-    context = {
-        "tab": "general",
-        "form": form,
-        "delete": delete,
-        "may_update": can(request, "org.update"),
-        "may_delete": can(request, "org.delete"),
-    }
-    status = 400 if form.errors or delete.errors else 200
-    return render(request, "accounts/settings.html", context, status=status)
-
-
-@org_page(capability="org.read", title="Settings", key="settings", personal=True)
-@require_POST
-def settings_leave(request: HttpRequest) -> HttpResponse:
-    """Leave the organisation; the last owner stays and is told why."""
-    org = request.org  # type: ignore[attr-defined]
-    try:
-        services.remove_member(org_id=org.id, user_id=user_id_of(request), by_user_id=user_id_of(request))
-    except Conflict as error:
-        messages.error(request, f"{sentence(error)}. Make somebody else an owner first, or delete the organisation.")
-        return redirect("settings", org.slug)
-    messages.success(request, f"You left {org.name}.")
-    return redirect("start")
-
-
-@org_page(capability="org.delete", title="Settings", key="settings", personal=True)
-@require_POST
-def settings_delete(request: HttpRequest) -> HttpResponse:
-    """Delete the organisation, once its short name was typed."""
-    org = request.org  # type: ignore[attr-defined]
-    delete = DeleteForm(request.POST, slug=org.slug, auto_id="delete_%s")
-    if not delete.is_valid():
-        form = SettingsForm(initial={"name": org.name, "timezone": org.timezone}, present=org.timezone)
-        return _settings(request, form, delete)
-    services.delete_organization(org_id=org.id)
-    messages.success(request, f"{org.name} is deleted.")
-    return redirect("start")
+def _given(data: dict[str, str]) -> dict[str, str]:
+    """A short name left empty is the present one."""
+    return {name: value for name, value in data.items() if name != "slug" or value}

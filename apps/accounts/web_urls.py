@@ -2,15 +2,29 @@
 
 from django.urls import path
 
-from apps.accounts import shell_views, views
+from apps.accounts import account_views, danger_views, security_views, shell_views, views
 
 urlpatterns = [
     path("", views.start, name="start"),
     path("impersonation/end", views.impersonation_end, name="impersonation_end"),
     path("welcome", views.welcome, name="welcome"),
     path("o/<slug:slug>/settings", views.settings_page, name="settings"),
-    path("o/<slug:slug>/settings/leave", views.settings_leave, name="settings_leave"),
-    path("o/<slug:slug>/settings/delete", views.settings_delete, name="settings_delete"),
+    path("o/<slug:slug>/settings/danger", danger_views.danger_page, name="settings_danger"),
+    path("o/<slug:slug>/settings/leave", danger_views.settings_leave, name="settings_leave"),
+    path("o/<slug:slug>/settings/owner", danger_views.settings_transfer, name="settings_transfer"),
+    path("o/<slug:slug>/settings/export", danger_views.settings_export, name="settings_export"),
+    path("o/<slug:slug>/settings/delete", danger_views.settings_delete, name="settings_delete"),
+    path("account/organisations", account_views.account_organisations, name="account_organisations"),
+    path(
+        "account/organisations/<uuid:org_id>/default", account_views.organisation_default, name="organisation_default"
+    ),
+    path(
+        "account/organisations/<uuid:org_id>/restore", account_views.organisation_restore, name="organisation_restore"
+    ),
+    path("o/<slug:slug>/settings/security", security_views.security_page, name="settings_security"),
+    path(
+        "o/<slug:slug>/settings/security/second-factor", security_views.security_change, name="settings_security_change"
+    ),
     path("o/<slug:slug>/keyboard", shell_views.keyboard_page, name="keyboard"),
     path("o/<slug:slug>/notifications", shell_views.notifications_page, name="notifications"),
     path("o/<slug:slug>/notifications/latest", shell_views.notifications_drawer, name="notifications_drawer"),

@@ -29,6 +29,8 @@ KINDS = {
     "web": "Web searches",
 }
 MONTHS = 6
+# A month that was used in its first days is a whole one, also where nothing is known of those before it.
+_REACH_DAYS = 4
 _SQL = """
 SELECT r.bucket, t.model, t.service_tier, t.batch, t.geo, t.speed, t.context_band,
        sum(r.input_tokens), sum(r.output_tokens), sum(r.cache_read_tokens), sum(r.cache_write_5m_tokens),
@@ -154,7 +156,10 @@ def _add_up(rows: list[tuple[Any, ...]], models: dict[str, ModelCost], zone: Zon
 
 
 def _months(org_id: UUID, zone: ZoneInfo) -> list[Month]:
-    """The last six months, newest first; a month before any event is left out."""
+    """The last six months, newest first; a month before any event is left out.
+
+    A month is compared with the one before where that was used from its first days: a late start is no growth.
+    """
     today = now().astimezone(zone).date()
     starts = [today.replace(day=1)]
     for _ in range(MONTHS):
@@ -166,12 +171,15 @@ def _months(org_id: UUID, zone: ZoneInfo) -> list[Month]:
     )  # fmt: skip
     by_month: dict[date, Figures] = {start: Figures() for start in starts}
     same_days: dict[date, Decimal] = dict.fromkeys(starts, Decimal(0))
+    began: set[date] = set()
     for row in rows:
         if row.start is None:
             continue
         day = row.start.astimezone(zone).date()
         start = day.replace(day=1)
         by_month[start] = by_month[start] + row.figures
+        if row.figures.events and day.day <= _REACH_DAYS:
+            began.add(start)
         if day.day < today.day:
             same_days[start] += row.figures.cost
     months = []
@@ -179,7 +187,8 @@ def _months(org_id: UUID, zone: ZoneInfo) -> list[Month]:
         figures, earlier = by_month[start], by_month[before]
         running = start == starts[0]
         moved = None
-        if earlier.events:
+        whole = before in began or any(by_month[month].events for month in starts if month < before)
+        if whole and earlier.events:
             moved = change(same_days[start], same_days[before]) if running else change(figures.cost, earlier.cost)
         if figures.events or running:
             months.append(Month(start, figures, running, moved))

@@ -1,35 +1,13 @@
-"""CSV of what a panel shows: exact figures, one header line, safe to open in a spreadsheet."""
+"""CSV of what a panel shows: exact figures."""
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from django.http import HttpResponse
-
-from apps.analytics.home import DayPanel, Home, Ranked
+from apps.analytics.day_panel import DayPanel
+from apps.analytics.home import Home, Ranked
+from apps.core.web.downloads import csv_response
 
 __all__ = ["PANELS", "csv_response"]
-
-# A cell that starts so would be read as a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-def csv_response(name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> HttpResponse:
-    """A download called ``name``.csv."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(header)
-    for row in rows:
-        writer.writerow([_cell(value) for value in row])
-    response = HttpResponse(buffer.getvalue(), content_type="text/csv; charset=utf-8")
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}.csv"'
-    return response
-
-
-def _cell(value: Any) -> str:
-    text = "" if value is None else str(value)
-    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
 
 
 def _spend(home: Home) -> tuple[list[str], list[list[Any]]]:
@@ -45,7 +23,7 @@ def _days(home: Home) -> tuple[list[str], list[list[Any]]]:
     panel: DayPanel = home.panel
     header = ["day", *(series.name for series in panel.series), "all", "four_weeks_earlier"]
     rows = [[row["day"].isoformat(), *row["values"], row["all"], row["before"]] for row in reversed(panel.table)]
-    return [_cell(name) for name in header], rows
+    return header, rows
 
 
 def _right_now(home: Home) -> tuple[list[str], list[list[Any]]]:

@@ -2,98 +2,33 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from apps.accounts.selectors import member_list
+from apps.analytics.day_panel import DayPanel, Series, axis, day_of, day_panel, ranking, series_of, sums_of
 from apps.analytics.people import person_names
 from apps.analytics.period import Period
 from apps.analytics.reads import Figures, Row, read
 from apps.analytics.savings import cache_savings
-from apps.core.web.figures import change, day_label
+from apps.core.web.figures import change
 from apps.projects.selectors import project_list
 from apps.usage.store import OrgState, org_state
 
-__all__ = ["METRICS", "DayPanel", "Home", "ModelLine", "Ranked", "home", "home_days"]
+__all__ = ["Home", "ModelLine", "Ranked", "home", "home_days"]
 
-# Metric → (words, kind of figure).
-METRICS = {"spend": ("Spend", "money"), "calls": ("Calls", "count"), "tokens": ("Tokens", "short")}
-_SERIES = 7
 _TOP = 8
 # The earlier period is shown only where history reaches into its first days: a late start is no saving.
 _REACH_DAYS = 4
 
 
 @dataclass(slots=True)
-class Series:
-    """One colour of a stack: its amount in each day."""
-
-    name: str
-    colour: int
-    values: list[Decimal | int]
-
-    @property
-    def total(self) -> Decimal | int:
-        return sum(self.values, Decimal(0))
-
-
-@dataclass(slots=True)
-class DayPanel:
-    """A metric by day, stacked by model, beside four weeks earlier where that is known."""
-
-    metric: str
-    period: Period
-    series: list[Series]
-    before: list[Decimal | int] | None
-
-    @property
-    def words(self) -> str:
-        return METRICS[self.metric][0]
-
-    @property
-    def kind(self) -> str:
-        return METRICS[self.metric][1]
-
-    @property
-    def totals(self) -> list[Decimal | int]:
-        return [sum((series.values[i] for series in self.series), Decimal(0)) for i in range(len(self.period.days))]
-
-    @property
-    def table(self) -> list[dict[str, Any]]:
-        """Rows of the table under the chart, newest first."""
-        totals = self.totals
-        rows = [
-            {
-                "day": day,
-                "running": self.period.partial and day == self.period.last,
-                "values": [series.values[i] for series in self.series],
-                "all": totals[i],
-                "before": self.before[i] if self.before else None,
-            }
-            for i, day in enumerate(self.period.days)
-        ]
-        return rows[::-1]
-
-    @property
-    def chart(self) -> dict[str, Any]:
-        return {
-            **_axis(self.period),
-            "kind": self.kind,
-            "partial": self.period.partial,
-            "series": [
-                {"name": series.name, "c": series.colour, "v": [float(v) for v in series.values]}
-                for series in self.series
-            ],
-            "ghost": [float(v) for v in self.before] if self.before else None,
-            "ghost_name": self.period.earlier_words,
-        }
-
-
-@dataclass(slots=True)
 class Ranked:
-    """A line of a top list; ``key`` is its id, empty for what belongs to none."""
+    """A line of a top list; ``key`` is its id, empty for what belongs to none.
+
+    ``change`` is of spend on complete days against four weeks earlier, None where there was nothing then.
+    """
 
     key: str
     name: str
@@ -187,7 +122,7 @@ class Home:
     def cumulative_chart(self) -> dict[str, Any]:
         before = self.cumulative_before
         return {
-            **_axis(self.period),
+            **axis(self.period),
             "kind": "money",
             "now": [float(value) for value in self.cumulative],
             "now_name": "Spent so far",
@@ -232,26 +167,25 @@ class Home:
         return [{"name": name, "tokens": tokens, "share": tokens / whole} for name, tokens in kinds]
 
 
-def home(*, org_id: UUID, slug: str, period: Period, metric: str = "spend") -> Home:
-    """Read everything for Home; ``metric`` chooses what the stacked panel shows."""
+def home(*, org_id: UUID, slug: str, period: Period, metric: str = "spend", stack: str = "model") -> Home:
+    """Read everything for Home; ``metric`` and ``stack`` choose what the panel of days shows."""
     state = org_state(org_id)
     by_model, _ = _read(org_id, period, granularity="day", by="model", state=state)
+    stacked = by_model if stack == "model" else _read(org_id, period, granularity="day", by=stack, state=state)[0]
     by_day, total = _read(org_id, period, granularity="day", latency=True, state=state)
     days = _by_day(by_day, period)
     earlier = _earlier(org_id, period, state)
     people, _ = _read(org_id, period, by="user", state=state)
     projects, _ = _read(org_id, period, by="project", state=state)
-    sums = _sums(by_model)
-    models = _ranking(sums)
+    sums = sums_of(by_model)
+    models = ranking(sums)
     return Home(
         period=period,
         total=total,
         days=days,
-        models=_series(by_model, models, period, "spend"),
-        panel=DayPanel(
-            metric, period, _series(by_model, models, period, metric), _of(earlier, metric) if earlier else None
-        ),
-        projects=_top_projects(org_id, slug, projects, period, total, state),
+        models=series_of(by_model, models, period, "spend", without="No model"),
+        panel=day_panel(org_id, period, stacked, metric=metric, stack=stack, earlier=earlier),
+        projects=_top_projects(org_id, slug, projects, period, total, state, comparable=earlier is not None),
         saved=cache_savings(org_id, period),
         people=_top_people(org_id, people, total),
         people_active=sum(1 for row in people if row.group),
@@ -262,12 +196,11 @@ def home(*, org_id: UUID, slug: str, period: Period, metric: str = "spend") -> H
     )
 
 
-def home_days(*, org_id: UUID, period: Period, metric: str) -> DayPanel:
-    """The stacked panel alone."""
-    by_model, _ = _read(org_id, period, granularity="day", by="model")
-    earlier = _earlier(org_id, period)
-    series = _series(by_model, _ranking(_sums(by_model)), period, metric)
-    return DayPanel(metric, period, series, _of(earlier, metric) if earlier else None)
+def home_days(*, org_id: UUID, period: Period, metric: str, stack: str) -> DayPanel:
+    """The panel of days alone."""
+    state = org_state(org_id)
+    rows, _ = _read(org_id, period, granularity="day", by=stack, state=state)
+    return day_panel(org_id, period, rows, metric=metric, stack=stack, earlier=_earlier(org_id, period, state))
 
 
 # ---------------------------------------------------------------- parts
@@ -294,13 +227,8 @@ def _read(
     )
 
 
-def _day(row: Row, period: Period) -> date:
-    assert row.start is not None
-    return row.start.astimezone(period.zone).date()
-
-
 def _by_day(rows: Iterable[Row], period: Period) -> list[Figures]:
-    found = {_day(row, period): row.figures for row in rows}
+    found = {day_of(row, period): row.figures for row in rows}
     return [found.get(day, Figures()) for day in period.days]
 
 
@@ -312,44 +240,8 @@ def _earlier(org_id: UUID, period: Period, state: OrgState | None = None) -> lis
     return days if any(figures.events for figures in days[:_REACH_DAYS]) else None
 
 
-def _of(days: Sequence[Figures], metric: str) -> list[Decimal | int]:
-    return [figures.metric(metric) for figures in days]
-
-
-def _sums(rows: Iterable[Row]) -> dict[str, Figures]:
-    """Group → its sums over all days, without what belongs to none."""
-    sums: dict[str, Figures] = {}
-    for row in rows:
-        if row.group:
-            before = sums.get(row.group)
-            sums[row.group] = row.figures if before is None else before + row.figures
-    return sums
-
-
-def _ranking(sums: Mapping[str, Figures]) -> dict[str, int]:
-    """Model → colour, by spend and then calls; those after the seventh share grey. The same on the whole page."""
-    order = sorted(sums, key=lambda name: (-sums[name].cost, -sums[name].calls, name))
-    return {name: index + 1 if index < _SERIES else 0 for index, name in enumerate(order)}
-
-
 def _model_lines(sums: Mapping[str, Figures], colours: Mapping[str, int]) -> list[ModelLine]:
     return [ModelLine(name, colour, sums[name]) for name, colour in colours.items() if colour and sums[name].calls]
-
-
-def _series(rows: Iterable[Row], colours: Mapping[str, int], period: Period, metric: str) -> list[Series]:
-    index = {day: i for i, day in enumerate(period.days)}
-    values: dict[str, list[Decimal | int]] = {}
-    for row in rows:
-        amount = row.figures.metric(metric)
-        at = index.get(_day(row, period))
-        if amount and at is not None:
-            values.setdefault(row.group or "", [0] * len(index))[at] += amount
-    named = [Series(name, colour, values[name]) for name, colour in colours.items() if colour and name in values]
-    rest = [values[name] for name in values if not colours.get(name)]
-    if rest:
-        without = "No model" if len(rest) == 1 and "" in values else f"{len(rest)} others"
-        named.append(Series(without, 0, [sum(day, Decimal(0)) for day in zip(*rest, strict=True)]))
-    return named
 
 
 def _running(values: Iterable[Decimal]) -> list[Decimal]:
@@ -360,20 +252,15 @@ def _running(values: Iterable[Decimal]) -> list[Decimal]:
     return sums
 
 
-def _axis(period: Period) -> dict[str, Any]:
-    """Labels of the day axis; ``marks`` are the days that get one: Mondays where there are many."""
-    days = period.days
-    step = 4 if len(days) > 60 else 1
-    mondays = [i for i, day in enumerate(days) if day.weekday() == 0][::step]
-    return {
-        "labels": [day_label(day) for day in days],
-        "titles": [f"{day:%a} {day_label(day)}" for day in days],
-        "marks": list(range(len(days))) if len(days) <= 10 else mondays,
-    }
-
-
 def _top_projects(
-    org_id: UUID, slug: str, rows: Sequence[Row], period: Period, total: Figures, state: OrgState | None
+    org_id: UUID,
+    slug: str,
+    rows: Sequence[Row],
+    period: Period,
+    total: Figures,
+    state: OrgState | None,
+    *,
+    comparable: bool,
 ) -> list[Ranked]:
     sums = {row.group or "": row.figures for row in rows}
     best = _best(sums)
@@ -381,6 +268,8 @@ def _top_projects(
         str(project.pk): project for project in project_list(org_id, archived=True).filter(pk__in=filter(None, best))
     }
     days = _days_of(org_id, period, [key for key in best if key], state)
+    before = _days_of(org_id, period.earlier(), list(days), state) if comparable else {}
+    done = len(period.days) - (1 if period.partial else 0)
     return [
         Ranked(
             key=key,
@@ -389,6 +278,9 @@ def _top_projects(
             figures=sums[key],
             share=_share(sums[key], total),
             days=days.get(key, []),
+            change=change(sum(days[key][:done], Decimal(0)), sum(before.get(key, [])[:done], Decimal(0)))
+            if comparable and key in days
+            else None,
         )
         for key in best
     ]
@@ -404,7 +296,7 @@ def _days_of(
     rows, _ = _read(org_id, period, granularity="day", by="project", only=project_ids, state=state)
     days: dict[str, list[Decimal]] = {}
     for row in rows:
-        days.setdefault(row.group or "", [Decimal(0)] * len(index))[index[_day(row, period)]] += row.figures.cost
+        days.setdefault(row.group or "", [Decimal(0)] * len(index))[index[day_of(row, period)]] += row.figures.cost
     return days
 
 

@@ -4,14 +4,14 @@ The figures are read from the rollups, so a repeated or lost message changes not
 quarter of a second by everybody who watches the organisation, so watching costs at most four reads a second.
 """
 
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.core.cache import cache
 
-from apps.analytics.reads import read
+from apps.analytics.reads import Figures, read
 from apps.core.clock import now
 from apps.core.groups import group_send
 from apps.core.tenancy import org_scope
@@ -22,7 +22,7 @@ from apps.usage.live import org_group
 __all__ = ["SNAPSHOT_SECONDS", "on_access_ended", "on_batch", "org_group", "snapshot", "user_group"]
 
 SNAPSHOT_SECONDS = 0.25
-_MINUTES = 16
+_HOURS = 16
 
 
 def user_group(user_id: UUID) -> str:
@@ -54,21 +54,37 @@ def snapshot(org_id: UUID, timezone: str) -> dict[str, Any]:
 def _read(org_id: UUID, timezone: str) -> dict[str, Any]:
     moment = now()
     zone = ZoneInfo(timezone)
-    midnight = datetime.combine(moment.astimezone(zone).date(), time(), zone)
+    today = moment.astimezone(zone).date()
     minute = moment.replace(second=0, microsecond=0)
-    since = minute - timedelta(minutes=_MINUTES - 1)
+    # By way of UTC: an hour that the clocks repeat or leave out is an hour.
+    hour = moment.astimezone(zone).replace(minute=0, second=0, microsecond=0).astimezone(UTC)
+    since = hour - timedelta(hours=_HOURS - 1)
+    start = min(datetime.combine(today, time(), zone).astimezone(UTC), since)
     with org_scope(org_id):
-        _, today = read(org_id, start=midnight, end=minute + timedelta(minutes=1), timezone=timezone)
-        rows, _ = read(org_id, start=since, end=minute + timedelta(minutes=1), timezone=timezone, granularity="minute")
+        hours, _ = read(
+            org_id, start=start, end=hour + timedelta(hours=1), timezone=timezone, granularity="hour"
+        )  # fmt: skip
+        rows, _ = read(
+            org_id, start=minute - timedelta(minutes=1), end=minute + timedelta(minutes=1), timezone=timezone,
+            granularity="minute",
+        )  # fmt: skip
+    so_far = Figures()
+    by_hour: dict[datetime, int] = {}
+    for row in hours:
+        if row.start is None:
+            continue
+        if row.start.astimezone(zone).date() == today:
+            so_far += row.figures
+        by_hour[row.start.astimezone(UTC)] = row.figures.events
     by_minute = {row.start: row.figures.events for row in rows}
-    ticks = [by_minute.get(since + timedelta(minutes=n), 0) for n in range(_MINUTES)]
     # The last 60 seconds: this minute so far, and the part of the one before that they still hold.
-    rate = round(ticks[-1] + ticks[-2] * (60 - moment.second) / 60)
+    before = by_minute.get(minute - timedelta(minutes=1), 0)
+    rate = round(by_minute.get(minute, 0) + before * (60 - moment.second) / 60)
     return {
         "rate": {"value": rate, "text": figures.count(rate)},
-        "spend": {"text": figures.money(today.cost), "exact": figures.exact_money(today.cost)},
-        "events": {"text": figures.count(today.events), "exact": figures.count(today.events)},
-        "calls": today.calls,
+        "spend": {"text": figures.money(so_far.cost), "exact": figures.exact_money(so_far.cost)},
+        "events": {"text": figures.count(so_far.events), "exact": figures.count(so_far.events)},
+        "calls": so_far.calls,
         "as_of": {"at": moment.isoformat(), "text": f"{moment.astimezone(zone):%H:%M:%S}"},
-        "ticks": ticks,
+        "ticks": [by_hour.get(since + timedelta(hours=n), 0) for n in range(_HOURS)],
     }

@@ -1,7 +1,7 @@
 """Pages of sessions and of raw events."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -17,7 +17,7 @@ from apps.accounts.web import org_page
 from apps.analytics.explorer import value_names
 from apps.analytics.export import csv_response
 from apps.analytics.period import PERIODS, Period, period_of
-from apps.analytics.waterfall import waterfall
+from apps.analytics.waterfall import Step, waterfall
 from apps.core.errors import NotFound
 from apps.projects.selectors import project_names
 from apps.usage.selectors import event_search, session_get, session_list
@@ -162,7 +162,7 @@ def sessions_csv(request: HttpRequest) -> HttpResponse:
 @org_page(capability="usage.read", title="Session", key="sessions")
 @require_safe
 def session_page(request: HttpRequest) -> HttpResponse:
-    """``/o/<slug>/session?id=…``: one session against time, and the call that ``event`` names explained.
+    """``/o/<slug>/session?id=…``: one session against time, a step explained (``event``, else the dearest).
 
     The id is a parameter, because a sender may put anything into it, slashes and dots too.
     """
@@ -178,7 +178,7 @@ def session_page(request: HttpRequest) -> HttpResponse:
         after=(place[0], UUID(place[1])) if place and _is_uuid(place[1]) else None,
     )  # fmt: skip
     drawn = waterfall([row.body for row in rows[:_STEPS]])
-    chosen_id = _id(request, "event")
+    chosen_id = _id(request, "event") or _dearest(drawn.steps)
     chosen = event_explained(org_id=org.id, event_id=UUID(chosen_id)) if chosen_id else None
     here = {"id": session_id, **({"after": request.GET["after"]} if place else {})}
     for step in drawn.steps:
@@ -191,9 +191,28 @@ def session_page(request: HttpRequest) -> HttpResponse:
         "session": found.body, "drawn": drawn, "more": more, "paged": bool(place),
         "chosen": _dress_event(org.id, chosen) if chosen and chosen["session_id"] == session_id else None,
         "by_model": _by_model(rows[:_STEPS]) if not more and not place else [],
-        "kept": bool(rows),
+        "kept": bool(rows), **_beside(drawn.steps, chosen_id),
     }  # fmt: skip
     return render(request, "analytics/session.html", context)
+
+
+def _dearest(steps: Sequence[Step]) -> str:
+    """The id of the step that cost most, of equal ones the first; empty where there is none."""
+    best = max(steps, key=lambda step: Decimal(step.event["cost_usd"] or 0), default=None)
+    return str(best.event["event_id"]) if best else ""
+
+
+def _beside(steps: Sequence[Step], chosen_id: str) -> dict[str, Any]:
+    """The chosen step's number among those of the page, and the addresses of the one before and the one after."""
+    ids = [step.event["event_id"] for step in steps]
+    if chosen_id not in ids:
+        return {}
+    at = ids.index(chosen_id)
+    return {
+        "number": at + 1,
+        "before": steps[at - 1].event["address"] if at else "",
+        "after": steps[at + 1].event["address"] if at + 1 < len(steps) else "",
+    }
 
 
 def _is_uuid(text: str) -> bool:

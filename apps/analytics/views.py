@@ -8,9 +8,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from apps.accounts.web import can, org_page
+from apps.analytics.day_panel import METRICS, STACKS
 from apps.analytics.export import PANELS, csv_response
 from apps.analytics.first_event import FirstEvent, first_event, has_usage
-from apps.analytics.home import METRICS, home, home_days
+from apps.analytics.home import home, home_days
 from apps.analytics.live import snapshot
 from apps.analytics.period import PERIODS, period_of
 from apps.core.errors import MindWeaveError, NotFound
@@ -27,9 +28,10 @@ from apps.projects.snippets import public_url, snippets
 __all__ = ["first_event_page", "first_run", "home_csv", "home_page", "live"]
 
 
-def _metric(request: HttpRequest) -> str:
-    wanted = request.GET.get("metric", "spend")
-    return wanted if wanted in METRICS else "spend"
+def _days(request: HttpRequest) -> dict[str, str]:
+    """What the panel of days shows: ``metric`` and ``stack`` of the address."""
+    metric, stack = request.GET.get("metric", ""), request.GET.get("stack", "")
+    return {"metric": metric if metric in METRICS else "spend", "stack": stack if stack in STACKS else "model"}
 
 
 # ---------------------------------------------------------------- Home
@@ -39,15 +41,15 @@ def home_page(request: HttpRequest) -> HttpResponse:
     """``/o/<slug>/``: what was spent, on what, by whom, and what happens now."""
     org = request.org  # type: ignore[attr-defined]
     period = period_of(request.GET.get("period"), org.timezone)
-    metric = _metric(request)
-    context: dict[str, Any] = {"period": period, "periods": PERIODS, "metric": metric, "metrics": METRICS}
+    days = _days(request)
+    context: dict[str, Any] = {"period": period, "periods": PERIODS, "metrics": METRICS, "stacks": STACKS}
     if request.headers.get("HX-Target") == "days":
-        context["panel"] = home_days(org_id=org.id, period=period, metric=metric)
+        context["panel"] = home_days(org_id=org.id, period=period, **days)
         response = render(request, "analytics/home_days.html", context)
         # The same address answers with the whole page to everybody else.
         response.headers["Vary"] = "HX-Target, Cookie"
         return response
-    page = home(org_id=org.id, slug=org.slug, period=period, metric=metric)
+    page = home(org_id=org.id, slug=org.slug, period=period, **days)
     context |= {"home": page, "panel": page.panel, "live": snapshot(org.id, org.timezone)}
     context["tiles"] = _tiles(request, period)
     if page.is_empty:
@@ -73,7 +75,7 @@ def home_csv(request: HttpRequest, panel: str) -> HttpResponse:
     if panel not in PANELS:
         raise NotFound()
     period = period_of(request.GET.get("period"), org.timezone)
-    page = home(org_id=org.id, slug=org.slug, period=period, metric=_metric(request))
+    page = home(org_id=org.id, slug=org.slug, period=period, **_days(request))
     header, rows = PANELS[panel](page)
     name = f"{org.slug}-{panel}-{period.first.isoformat()}-{period.last.isoformat()}"
     return csv_response(name, header, rows)

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-__all__ = ["Step", "Waterfall", "waterfall"]
+__all__ = ["Context", "Step", "Waterfall", "waterfall"]
 
 # A silence longer than this is not drawn.
 _WAIT_MS = 30_000.0
 _WIDTH = 1000.0
+_CONTEXT_HEIGHT = 64.0
 _NICE = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 
 
@@ -33,15 +34,41 @@ class Step:
         return value
 
 
+@dataclass(frozen=True, slots=True)
+class Context:
+    """How much each call was given to read: a line in a drawing of 1000 by 64, from zero to ``scale`` tokens."""
+
+    line: str
+    last: int
+    scale: int
+
+
 @dataclass(slots=True)
 class Waterfall:
-    """Rows in order, ``(x in per cent, label)`` of the axis, and how long was drawn and waited, in ms."""
+    """Rows in order, ``(x in per cent, label)`` of the axis, and how long was drawn and waited, in ms.
+
+    ``grid`` draws the marks of the axis through a row; ``context`` is None where fewer than two calls tell theirs.
+    """
 
     steps: list[Step]
     axis: list[tuple[str, str]]
     busy_ms: int
     waited_ms: int
     models: list[tuple[str, int]]
+    grid: str
+    context: Context | None
+
+    @property
+    def calls(self) -> int:
+        return sum(step.kind == "call" for step in self.steps)
+
+    @property
+    def tools(self) -> int:
+        return sum(step.kind in {"mcp", "tool"} for step in self.steps)
+
+    @property
+    def output_tokens(self) -> int:
+        return sum(step.event["output_tokens"] or 0 for step in self.steps)
 
 
 def waterfall(events: Sequence[Mapping[str, Any]]) -> Waterfall:
@@ -66,7 +93,35 @@ def waterfall(events: Sequence[Mapping[str, Any]]) -> Waterfall:
                 step.wait_ms = round(finish - begin)
     order = sorted(range(len(steps)), key=lambda i: (spans[i][0], spans[i][1]))
     waited = round(sum(finish - begin for begin, finish in waits))
-    return Waterfall([steps[i] for i in order], _axis(whole), round(whole), waited, [(m, colours[m]) for m in models])
+    ordered = [steps[i] for i in order]
+    marks = _marks(whole)
+    grid = " ".join(f"M{at / whole * _WIDTH:.1f} -9V23" for at, _ in marks)
+    axis = [(f"{at / whole * 100:.2f}%", label) for at, label in marks]
+    return Waterfall(
+        ordered, axis, round(whole), waited, [(m, colours[m]) for m in models], grid, _context(ordered)
+    )  # fmt: skip
+
+
+def _context(steps: Iterable[Step]) -> Context | None:
+    """Each call's input, cached or not, holds until the next one."""
+    given = [(step.x, _given(step.event)) for step in steps if step.kind == "call" and not step.failed]
+    if len(given) < 2:
+        return None
+    most = max(tokens for _, tokens in given)
+    if not most:
+        return None
+    step = 10 ** (len(str(most)) - 1)
+    scale = next(nice for nice in (step, 2 * step, 5 * step, 10 * step) if nice >= most)
+    line = ""
+    for x, tokens in given:
+        y = _CONTEXT_HEIGHT * (1 - tokens / scale)
+        line += f"H{x:.1f}V{y:.1f}" if line else f"M0 {y:.1f}"
+    return Context(f"{line}H{_WIDTH:.0f}", given[-1][1], scale)
+
+
+def _given(event: Mapping[str, Any]) -> int:
+    names = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    return sum(event[name] or 0 for name in names)
 
 
 def _span(event: Mapping[str, Any]) -> tuple[float, float]:
@@ -103,13 +158,14 @@ def _removed(waits: Sequence[tuple[float, float]]) -> Any:
     return removed
 
 
-def _axis(whole_ms: float) -> list[tuple[str, str]]:
+def _marks(whole_ms: float) -> list[tuple[float, str]]:
+    """Moments of the axis in ms, each with its label."""
     seconds = whole_ms / 1000
     step = next((nice for nice in _NICE if seconds / nice <= 6), _NICE[-1])
     marks = []
     at = 0
     while at <= seconds * 0.94:
         label = f"{at // 3600}:{at % 3600 // 60:02}:{at % 60:02}" if seconds >= 3600 else f"{at // 60}:{at % 60:02}"
-        marks.append((f"{at / seconds * 100:.2f}%", label))
+        marks.append((at * 1000.0, label))
         at += step
     return marks

@@ -64,6 +64,8 @@ _TITLES = {
     503: "Not available right now",
 }
 
+_STEP_UP = "Sensitive: wants a credential shown lately; else 401 `step_up_required` (RFC 9470), see `/auth/step-up`."
+
 _documented: dict[tuple[str, str], dict[str, Any]] = {}
 
 
@@ -116,6 +118,8 @@ class ApiSchema(AutoSchema):
                 statuses |= {401, 403}
         if method == "DELETE":
             statuses |= {409}
+        if method in getattr(view, "step_up", ()):
+            operation["description"] = f"{operation.get('description', '')}\n\n{_STEP_UP}".strip()
         operation["responses"] = {**problem_answers(*sorted(statuses)), **operation["responses"]}
         if public:
             operation["security"] = [{}]

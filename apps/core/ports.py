@@ -7,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
 from apps.core.contracts import Actor
+from apps.core.errors import MindWeaveError, PermissionDenied
 
 __all__ = ["Permissions", "PlanLimits", "Port", "permissions", "plan_limits"]
 
@@ -27,6 +28,9 @@ class Permissions(Protocol):
 
     def org_is_active(self, org_id: UUID) -> bool:
         """Whether the organisation exists and is neither suspended nor deleted."""
+
+    def entry_refusal(self, actor: Actor, org_id: UUID) -> MindWeaveError | None:
+        """Why a member or key does not enter the organisation now (suspended, no second factor), or None."""
 
     def default_org_id(self, actor: Actor) -> UUID | None:
         """The organisation meant when a request names none."""
@@ -51,6 +55,9 @@ class _DenyAll:
 
     def org_is_active(self, org_id: UUID) -> bool:
         return False
+
+    def entry_refusal(self, actor: Actor, org_id: UUID) -> MindWeaveError | None:
+        return PermissionDenied()
 
     def default_org_id(self, actor: Actor) -> UUID | None:
         return None

@@ -15,6 +15,7 @@ __all__ = [
     "home_tiles",
     "nav",
     "nav_queries",
+    "project_tabs",
     "settings_tabs",
     "staff_org_panels",
 ]
@@ -98,6 +99,8 @@ nav: Registry[NavItem] = Registry()
 settings_tabs: Registry[NavItem] = Registry()
 # Pages of a person's own account; their ``url_name`` takes nothing.
 account_tabs: Registry[NavItem] = Registry()
+# Views of one project; their ``url_name`` takes the organisation's slug and the project's.
+project_tabs: Registry[NavItem] = Registry()
 home_tiles: Registry[HomeTile] = Registry()
 # What a person wants the places of the navigation to open with: (organisation, person) → key of the place → query.
 nav_queries: list[Callable[[UUID, UUID], dict[str, str]]] = []

@@ -36,6 +36,8 @@ register_actions(
         "user.logout": "A person signed out",
         "user.mfa.enabled": "A second factor was enrolled",
         "user.mfa.disabled": "A second factor was removed",
+        "user.provider.linked": "A sign-in provider's account was linked",
+        "user.provider.unlinked": "A sign-in provider's account was unlinked",
         "user.mfa.renamed": "A second factor was renamed",
         "user.mfa.recovery_codes": "New recovery codes were made",
         "user.session.invalid": "A sign-in was ended",

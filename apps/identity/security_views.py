@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from apps.core.context import current
 from apps.core.errors import MindWeaveError, NotFound
 from apps.core.web.forms import add_problem, sentence
-from apps.identity import mfa, selectors, stepup, webauthn
+from apps.identity import mfa, oauth, oauth_providers, selectors, stepup, webauthn
 from apps.identity.forms import FactorNameForm, KeyForm, TotpForm
 from apps.identity.selectors import user_has_second_factor
 from apps.identity.web import account_context, next_of, step_up_required
@@ -53,7 +53,18 @@ def security(request: HttpRequest) -> HttpResponse:
         has_app=any(factor.kind == "totp" for factor in factors),
         codes_left=selectors.recovery_codes_left(user.pk),
         has_password=user.has_usable_password(),
+        providers=_providers(user),
     )
+
+
+def _providers(user: Any) -> list[dict[str, Any]]:
+    """Those that are offered, and those that were when they were linked."""
+    linked, offered = oauth.identities_of(user), dict(oauth_providers.configured())
+    return [
+        {"key": key, "name": name, "linked": linked.get(key)}
+        for key, name in oauth_providers.NAMES.items()
+        if key in offered or key in linked
+    ]
 
 
 @never_cache

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -9,6 +10,7 @@ from django.http import HttpRequest
 from django_otp import login as otp_login
 
 from apps.audit.services import record
+from apps.core.context import current
 from apps.core.contracts import Actor
 from apps.core.errors import NotAuthenticated
 from apps.identity import services, webauthn
@@ -16,7 +18,7 @@ from apps.identity.mfa import device_of
 from apps.identity.models import User
 from apps.identity.services.signing_in import mark_shown
 
-__all__ = ["confirm", "max_age", "note_proof", "show_code", "show_key", "show_password"]
+__all__ = ["confirm", "max_age", "note_proof", "note_single_sign_on", "show_code", "show_key", "show_password"]
 
 
 def max_age() -> int:
@@ -69,3 +71,8 @@ def _note(request: HttpRequest, actor: Actor, user: User, method: str) -> dateti
         # The staff admin asks django-otp, and has nothing left to ask for.
         otp_login(request, device)
     return moment
+
+
+def note_single_sign_on(*, request: HttpRequest, user: User, org_id: UUID) -> None:
+    """Note in a sign-in just opened whose single sign-on it came by: that organisation asks no second factor."""
+    _note(request, current().actor, user, f"sso:{org_id}")

@@ -15,7 +15,7 @@ from apps.core.authentication import client_ip
 from apps.core.context import current
 from apps.core.errors import MindWeaveError
 from apps.core.web.forms import add_problem
-from apps.identity import stepup, webauthn
+from apps.identity import oauth, oauth_providers, stepup, webauthn
 from apps.identity.forms import ConfirmCodeForm, ConfirmPasswordForm, KeyForm
 from apps.identity.selectors import factor_list
 from apps.identity.web import kept_form, next_of
@@ -60,10 +60,13 @@ def _show(request: HttpRequest, user: Any, given: dict[str, Any]) -> str:
 def _context(request: HttpRequest, user: Any, shown: dict[str, forms.Form]) -> dict[str, Any]:
     kinds = {factor.kind for factor in factor_list(user.pk)}
     begun = webauthn.begin_proof(user=user) if kinds - {"totp"} else None
+    offered = dict(oauth_providers.configured())
     return {
+        "providers": [(key, offered[key]) for key in oauth.identities_of(user) if key in offered],
         "forms": shown,
         "next": next_of(request),
-        "has_password": user.has_usable_password(),
+        # Where a second factor is what is missing, nothing else helps.
+        "has_password": user.has_usable_password() and "factor" not in request.GET,
         "has_factor": bool(kinds),
         "key": {"token": begun["challenge_token"], "options": json.dumps(begun["options"])} if begun else None,
         "key_problems": shown["key"].non_field_errors() if shown["key"].is_bound else [],

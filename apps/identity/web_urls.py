@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.identity import account_views, recovery_views, security_views, stepup_views, views
+from apps.identity import account_views, oauth_views, recovery_views, security_views, stepup_views, views
 
 urlpatterns = [
     path("login", views.login, name="login"),
@@ -28,5 +28,9 @@ urlpatterns = [
     path("account/security/recovery-codes", security_views.recovery_codes, name="account_recovery_codes"),
     path("account/security/factors/<uuid:factor_id>/rename", security_views.rename, name="account_factor_rename"),
     path("account/security/factors/<uuid:factor_id>/remove", security_views.remove, name="account_factor_remove"),
+    path("account/security/link", oauth_views.finish_link, name="account_provider_link"),
+    path("account/security/providers/<str:provider>/unlink", oauth_views.unlink, name="account_provider_unlink"),
+    path("auth/oauth/callback", oauth_views.callback, name="oauth_callback"),
+    path("auth/oauth/<str:provider>", oauth_views.start, name="oauth_start"),
     path("logout", views.logout, name="logout"),
 ]

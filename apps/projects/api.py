@@ -13,13 +13,14 @@ from apps.core.api import StrictSerializer
 from apps.core.api.fields import name_field, page_of
 from apps.core.etags import etag
 from apps.core.pagination import paginate
+from apps.core.stepup import require_fresh
 from apps.core.tenancy import require_org_id
 from apps.projects import selectors, services
 from apps.projects.access import OfProject, OfProjects
 from apps.projects.contracts import SCOPES, ApiKeyInfo
 from apps.projects.networks import MAX_NETWORKS
 
-__all__ = ["KeyDetail", "KeyList", "KeyRotate", "OfProject", "ProjectDetail", "ProjectList", "ProjectUnarchive"]
+__all__ = ["KeyDetail", "KeyList", "KeyRotate", "ProjectDetail", "ProjectList", "ProjectUnarchive"]
 
 
 IF_MATCH = OpenApiParameter(
@@ -203,10 +204,11 @@ class KeyList(OfProject):
 
     @extend_schema(tags=["Keys"], request=NewKeySerializer, responses={201: NewKeyAnswerSerializer})
     def post(self, request: Request, project_id: UUID) -> Response:
-        """Make a key; it is shown in this answer and never again."""
-        made = services.create_api_key(
-            org_id=require_org_id(), project_id=project_id, by_user_id=self.actor.id, **self.valid(NewKeySerializer)
-        )
+        """Make a key; it is shown in this answer and never again. One that acts for others wants a fresh credential."""
+        body = self.valid(NewKeySerializer)
+        if "admin" in body["scopes"]:
+            require_fresh(self.actor)
+        made = services.create_api_key(org_id=require_org_id(), project_id=project_id, by_user_id=self.actor.id, **body)
         return _shown_once(*made)
 
 
@@ -245,6 +247,8 @@ class KeyRotate(OfProject):
     def post(self, request: Request, project_id: UUID, key_id: UUID) -> Response:
         """Replace a key; the old one goes on working for the overlap."""
         overlap = timedelta(seconds=self.valid(RotationSerializer)["overlap_seconds"])
+        if "admin" in selectors.key_get(org_id=require_org_id(), project_id=project_id, key_id=key_id).scopes:
+            require_fresh(self.actor)
         made = services.rotate_api_key(
             org_id=require_org_id(), project_id=project_id, key_id=key_id, overlap=overlap, by_user_id=self.actor.id
         )

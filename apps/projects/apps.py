@@ -6,16 +6,26 @@ class ProjectsConfig(AppConfig):
     label = "projects"
 
     def ready(self) -> None:
-        from apps.core.registry import NavItem, StaffOrgPanel, nav, staff_org_panels
+        from apps.accounts.ports import keys_of_members
+        from apps.core.registry import NavItem, StaffOrgPanel, nav, project_tabs, settings_tabs, staff_org_panels
         from apps.projects import events, notifications  # noqa: F401 - events registers what this app publishes
+        from apps.projects.departures import DepartingKeys
         from apps.projects.permissions import check_place
         from apps.projects.staff import projects_panel
         from apps.teams.ports import place_checks
 
         notifications.register()
+        keys_of_members.set(DepartingKeys())
         item = NavItem(
             "projects", "Projects and keys", "projects", "folder", order=40, capability="project.read", shortcut="p"
         )
         nav.register(item)
+        settings_tabs.register(NavItem("keys", "API keys", "keys", "key", order=35, capability="key.read"))
+        for tab in (
+            NavItem("keys", "Keys", "project", "key", order=10, capability="project.read"),
+            NavItem("usage", "Usage", "project_usage", "chart-bar", order=20, capability="usage.read"),
+            NavItem("settings", "Settings", "project_settings", "settings", order=30, capability="project.read"),
+        ):
+            project_tabs.register(tab)
         place_checks.append(check_place)
         staff_org_panels.register(StaffOrgPanel("projects", "Projects", projects_panel, order=30))

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from apps.accounts import selectors as accounts
-from apps.core import ports
-from apps.core.contracts import Actor
 from apps.core.errors import FieldError, PermissionDenied, ValidationFailed
 from apps.projects.contracts import SCOPES
 from apps.projects.networks import MAX_NETWORKS, canonical_network
+from apps.projects.permissions import may
 from apps.projects.rules import project_settings_get
 from apps.teams import selectors as teams
 
@@ -39,19 +38,19 @@ def check_team(org_id: UUID, team_id: UUID | None, what: str = "project") -> Non
         raise invalid(what, "/team_id", "There is no such team")
 
 
-def check_owner(org_id: UUID, owner_id: UUID | None, by_user_id: UUID | None) -> None:
+def check_owner(org_id: UUID, project_id: UUID, owner_id: UUID | None, by_user_id: UUID | None) -> None:
     """Refuse an owner who is no member, and one that ``by_user_id`` may not name.
 
-    What a key sends counts as its owner's, so only who manages projects may name somebody else.
+    What a key sends counts as its owner's, so only who manages the project may name somebody else.
     """
     if owner_id is None:
         return
     if accounts.role_of(org_id=org_id, user_id=owner_id) is None:
         raise invalid("key", "/owner_id", "They are not a member of the organisation")
-    if by_user_id not in (None, owner_id):
-        actor = Actor(kind="user", id=by_user_id)
-        if not ports.permissions.get().check(actor, "project.manage", org_id):
-            raise PermissionDenied("You may make keys of your own and service accounts", code="not_your_key")
+    if by_user_id in (None, owner_id):
+        return
+    if not may(org_id=org_id, user_id=by_user_id, capability="project.manage", project_id=project_id):
+        raise PermissionDenied("You may make keys of your own and service accounts", code="not_your_key")
 
 
 def check_scopes(scopes: Sequence[str]) -> None:

@@ -1,15 +1,26 @@
 """Forms of projects and keys."""
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
 from django import forms
 
 from apps.core.clock import now
-from apps.projects.contracts import SCOPES
+from apps.projects.contracts import SCOPES, ApiKeyInfo, ProjectSettingsInfo
+from apps.projects.settings_writes import LONGEST_LIFE_DAYS
 
-__all__ = ["KeyForm", "KeyNameForm", "ProjectForm"]
+__all__ = [
+    "OVERLAPS",
+    "KeyChangeForm",
+    "KeyForm",
+    "KeyNameForm",
+    "KeyPolicyForm",
+    "ProjectChangeForm",
+    "ProjectForm",
+    "SettingsForm",
+]
 
 SCOPE_WORDS = {
     "ingest": "Send usage",
@@ -20,6 +31,19 @@ SCOPE_WORDS = {
     "admin": "Act for other people",
 }
 _LIVES = [("", "Never"), ("30", "In 30 days"), ("90", "In 90 days"), ("365", "In a year")]
+SERVICE_ACCOUNT = "service"
+# How long a key that is replaced goes on: in seconds, and in words.
+OVERLAPS = {
+    0: "ends now", 3600: "goes on for an hour", 86_400: "goes on for a day", 7 * 86_400: "goes on for a week",
+    30 * 86_400: "goes on for 30 days",
+}  # fmt: skip
+
+
+def _lives(max_days: int | None) -> list[tuple[str, str]]:
+    if max_days is None:
+        return _LIVES
+    fitting = [life for life in _LIVES if life[0] and int(life[0]) < max_days]
+    return [*fitting, (str(max_days), f"In {max_days} days" if max_days > 1 else "Tomorrow")]
 
 
 class ProjectForm(forms.Form):
@@ -40,7 +64,11 @@ class ProjectForm(forms.Form):
 
 
 class KeyForm(forms.Form):
-    """A new key of a project."""
+    """A new key of a project.
+
+    ``environments`` are the project's, ``people`` whom its usage may count for besides who makes it, ``max_days`` the
+    longest life that the organisation allows.
+    """
 
     name = forms.CharField(
         label="Name",
@@ -55,12 +83,214 @@ class KeyForm(forms.Form):
         widget=forms.CheckboxSelectMultiple,
     )
     days = forms.ChoiceField(label="Ends", choices=_LIVES, required=False, initial="365")
+    owner = forms.ChoiceField(
+        label="Whose", required=False, help_text="What it sends counts as theirs where an event names nobody."
+    )
+    environment = forms.ChoiceField(
+        label="Environment", required=False, help_text="Its usage gets the tag environment."
+    )
+    allowed_ips = forms.CharField(
+        label="Used from",
+        required=False,
+        max_length=3000,
+        help_text="Addresses or networks such as 192.0.2.0/24, one a line. Empty: from everywhere.",
+        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
+    )
+
+    def __init__(
+        self,
+        *args: Any,
+        environments: Sequence[str] = (),
+        people: Sequence[tuple[UUID, str]] = (),
+        max_days: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["days"].choices = _lives(max_days)  # type: ignore[attr-defined]
+        if max_days is not None:
+            self.fields["days"].initial = str(min(max_days, 365))
+        self.fields["owner"].choices = [  # type: ignore[attr-defined]
+            ("", "Yours"),
+            (SERVICE_ACCOUNT, "Nobody’s: a service account"),
+            *((str(id_), name) for id_, name in people),
+        ]
+        if environments:
+            self.fields["environment"].choices = [("", "None"), *((name, name) for name in environments)]  # type: ignore[attr-defined]
+        else:
+            del self.fields["environment"]
 
     @property
     def expires_at(self) -> datetime | None:
         """When the key ends, by the life that was chosen."""
         days = self.cleaned_data["days"]
         return now() + timedelta(days=int(days)) if days else None
+
+    def owner_id(self, maker: UUID) -> UUID | None:
+        """Whose it is: who makes it, nobody, or whom they chose."""
+        chosen = self.cleaned_data["owner"]
+        if chosen == SERVICE_ACCOUNT:
+            return None
+        return UUID(chosen) if chosen else maker
+
+    @property
+    def networks(self) -> list[str]:
+        """Where it may be used from."""
+        return lines_of(self.cleaned_data["allowed_ips"])
+
+
+class KeyChangeForm(forms.Form):
+    """What of a key may be changed; ``version`` is what its page showed."""
+
+    version = forms.CharField(required=False, widget=forms.HiddenInput)
+    name = forms.CharField(label="Name", max_length=120, widget=forms.TextInput(attrs={"autocomplete": "off"}))
+    owner = forms.ChoiceField(label="Whose", required=False)
+    environment = forms.ChoiceField(label="Environment", required=False)
+    allowed_ips = forms.CharField(
+        label="Used from",
+        required=False,
+        max_length=3000,
+        help_text="Addresses or networks, one a line. Empty: from everywhere.",
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+    )
+    rate_limit_per_minute = forms.IntegerField(
+        label="Requests a minute", required=False, min_value=0, max_value=2_000_000_000,
+        help_text="Empty: the default limit. 0: no limit.",
+    )  # fmt: skip
+    ends_on = forms.DateField(
+        label="Ends on", required=False, help_text="Earlier than before, never later; at midnight UTC.",
+        widget=forms.DateInput(attrs={"type": "date"}),
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *args: Any,
+        key: ApiKeyInfo,
+        environments: Sequence[str],
+        people: Sequence[tuple[UUID, str]],
+        **kwargs: Any,
+    ) -> None:
+        initial = {
+            "version": key.version, "name": key.name, "owner": str(key.owner_id or ""), "environment": key.environment,
+            "allowed_ips": "\n".join(key.allowed_ips), "rate_limit_per_minute": key.rate_limit_per_minute,
+            "ends_on": key.expires_at.date() if key.expires_at else None,
+        }  # fmt: skip
+        super().__init__(*args, initial=initial, **kwargs)
+        self.key = key
+        self.fields["owner"].choices = [("", "Nobody’s: a service account"), *((str(i), name) for i, name in people)]  # type: ignore[attr-defined]
+        names = list(dict.fromkeys([*environments, *([key.environment] if key.environment else [])]))
+        self.fields["environment"].choices = [("", "None"), *((name, name) for name in names)]  # type: ignore[attr-defined]
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What the service takes; an end that stayed is left out."""
+        data = self.cleaned_data
+        out: dict[str, Any] = {
+            "name": data["name"], "owner_id": UUID(data["owner"]) if data["owner"] else None,
+            "environment": data["environment"], "allowed_ips": lines_of(data["allowed_ips"]),
+            "rate_limit_per_minute": data["rate_limit_per_minute"],
+        }  # fmt: skip
+        if "ends_on" in self.changed_data and data["ends_on"] is not None:
+            out["expires_at"] = datetime.combine(data["ends_on"], time(), UTC)
+        return out
+
+
+class KeyPolicyForm(forms.Form):
+    """What is asked of all keys of an organisation."""
+
+    max_life_days = forms.IntegerField(
+        label="Longest life in days", required=False, min_value=1, max_value=LONGEST_LIFE_DAYS,
+        help_text="Of keys made from now on. Empty: they may live for ever.",
+    )  # fmt: skip
+    leaked_keys = forms.ChoiceField(
+        label="A key that is reported as leaked",
+        choices=[("revoke", "is revoked at once"), ("flag", "goes on, and is shown as leaked")],
+        help_text="Its owner and the admins are told in either case.",
+    )
+
+
+class SettingsForm(forms.Form):
+    """What a project asks of its events, and its environments; ``version`` is what its page showed."""
+
+    version = forms.CharField(required=False, widget=forms.HiddenInput)
+    environments = forms.CharField(
+        label="Names", required=False, max_length=1000,
+        help_text="One a line. A key is of one of them, or of none.",
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+    )  # fmt: skip
+    allowed_models = forms.CharField(
+        label="Models", required=False, max_length=10_000, help_text="Such as claude-haiku-*, one a line. Empty: all.",
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+    )  # fmt: skip
+    allowed_sources = forms.CharField(
+        label="Sources", required=False, max_length=5000,
+        help_text="Such as claude_code; sdk is what names no source. One a line. Empty: all.",
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+    )  # fmt: skip
+    outside = forms.ChoiceField(
+        label="An event outside these",
+        choices=[("report", "is counted, and you are told"), ("refuse", "is refused, and you are told")],
+    )
+    metadata = forms.ChoiceField(
+        label="Metadata",
+        choices=[("keep", "is kept"), ("tags", "is kept where it is a tag key"), ("drop", "is dropped")],
+    )
+    metadata_drop = forms.CharField(
+        label="Keys to drop", required=False, max_length=10_000, help_text="Of metadata, one a line.",
+        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
+    )  # fmt: skip
+    metadata_hash = forms.CharField(
+        label="Keys to hash", required=False, max_length=10_000,
+        help_text="Their values are kept as a hash of this project: equal ones stay equal, nobody reads them.",
+        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
+    )  # fmt: skip
+    email_attribution = forms.BooleanField(
+        label="Find people by the e-mail addresses of telemetry", required=False,
+        help_text="Without it, what telemetry sends counts as the key’s owner’s, and no address is kept.",
+    )  # fmt: skip
+    default_tags = forms.CharField(
+        label="Default tags", required=False, max_length=10_000,
+        help_text="Such as cost_center = 42, one a line: for events that lack the tag.",
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+    )  # fmt: skip
+    raw_retention_days = forms.IntegerField(
+        label="Days that single events are kept", required=False, min_value=1, max_value=400
+    )
+
+    def __init__(self, *args: Any, present: ProjectSettingsInfo, org_days: int, **kwargs: Any) -> None:
+        initial = {name: getattr(present, name) for name in self.base_fields}
+        for name in _LINES:
+            initial[name] = "\n".join(initial[name])
+        initial["default_tags"] = "\n".join(f"{key} = {value}" for key, value in present.default_tags.items())
+        super().__init__(*args, initial=initial, **kwargs)
+        days = self.fields["raw_retention_days"]
+        days.help_text = f"From now on. Empty: {org_days}, as everywhere in the organisation; never more. Sums stay."
+
+    def clean_default_tags(self) -> dict[str, str]:
+        out = {}
+        for line in filter(str.strip, self.cleaned_data["default_tags"].splitlines()):
+            key, sign, value = line.partition("=")
+            if not sign:
+                raise forms.ValidationError(f"“{line[:60]}” has no =")
+            out[key.strip()] = value.strip()
+        return out
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What the service takes."""
+        data = {name: value for name, value in self.cleaned_data.items() if name != "version"}
+        return {**data, **{name: lines_of(data[name]) for name in _LINES}}
+
+
+class ProjectChangeForm(ProjectForm):
+    """A project's name and team."""
+
+
+_LINES = ("environments", "allowed_models", "allowed_sources", "metadata_drop", "metadata_hash")
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines that say something; commas part them too."""
+    return [line.strip() for line in text.replace(",", "\n").splitlines() if line.strip()]
 
 
 class KeyNameForm(forms.Form):

@@ -77,7 +77,7 @@ def _checked(key: ApiKey, changes: dict[str, Any], by_user_id: UUID | None) -> d
         check_name(changes["name"], "key")
         out["name"] = changes["name"].strip()
     if "owner_id" in changes and changes["owner_id"] != key.owner_id:
-        check_owner(key.org_id, changes["owner_id"], by_user_id)
+        check_owner(key.org_id, key.project_id, changes["owner_id"], by_user_id)
     if "team_id" in changes:
         check_team(key.org_id, changes["team_id"], "key")
     if "environment" in changes and changes["environment"] != key.environment:

@@ -177,7 +177,7 @@ def create_api_key(
         check_team(org_id, team_id, "key")
         if project.archived_at is not None:
             raise Conflict("The project is archived", code="project_archived")
-        check_owner(org_id, owner_id, by_user_id)
+        check_owner(org_id, project_id, owner_id, by_user_id)
         check_environment(org_id, project_id, environment)
         if expires_at is not None and expires_at <= now():
             raise invalid("key", "/expires_at", "This is in the past")

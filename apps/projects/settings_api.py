@@ -13,7 +13,8 @@ from apps.core.etags import etag
 from apps.core.ratelimit import Limit
 from apps.core.tenancy import require_org_id
 from apps.projects import selectors, services
-from apps.projects.api import IF_MATCH, OfProject
+from apps.projects.access import OfProject
+from apps.projects.api import IF_MATCH
 from apps.projects.contracts import LEAKED, METADATA, OUTSIDE
 from apps.projects.settings_writes import LONGEST_LIFE_DAYS
 

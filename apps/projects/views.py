@@ -7,23 +7,23 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
 from apps.accounts.web import can, org_page
-from apps.core.clock import now
-from apps.core.errors import Conflict, MindWeaveError, NotFound, PermissionDenied
-from apps.core.web.forms import add_problem, new_once, sentence, take_once
+from apps.core.errors import MindWeaveError, PermissionDenied
+from apps.core.web.forms import add_problem, new_once
 from apps.identity.selectors import users_by_ids
-from apps.identity.web import user_id_of
+from apps.identity.web import step_up_required, user_id_of
 from apps.projects import selectors, services
 from apps.projects.access import granted_here, granted_some
 from apps.projects.contracts import ApiKeyInfo, ProjectInfo
-from apps.projects.forms import SCOPE_WORDS, KeyForm, ProjectForm
+from apps.projects.forms import OVERLAPS, SCOPE_WORDS, KeyForm, ProjectForm
+from apps.projects.pages import people_to_choose, project_by_slug, project_head
 from apps.projects.permissions import may_manage_keys
 from apps.projects.snippets import public_url, snippets
 from apps.teams.selectors import team_names
 
-__all__ = ["key_revoke", "key_rotate", "project_page", "projects_page"]
+__all__ = ["project_page", "projects_page", "show_project"]
 
 
 @org_page(capability="project.read", title="Projects", key="projects", granted=granted_some)
@@ -60,7 +60,7 @@ def _project_rows(org_id: UUID, teams: dict[UUID, str]) -> list[dict[str, Any]]:
     for project in selectors.project_list(org_id, archived=True).order_by("archived_at", "name"):
         own = keys.get(project.pk, [])
         used = [key.last_used_at for key in own if key.last_used_at]
-        live = sum(_state(key) == "works" for key in own)
+        live = sum(key.state == "works" for key in own)
         rows.append(
             {
                 "project": selectors.project_info(project),
@@ -72,50 +72,80 @@ def _project_rows(org_id: UUID, teams: dict[UUID, str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _state(key: ApiKeyInfo) -> str:
-    if key.revoked_at is not None:
-        return "revoked"
-    return "ended" if key.expires_at is not None and key.expires_at <= now() else "works"
-
-
 @org_page(capability="project.read", title="Project", key="projects", personal=True, granted=granted_here)
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def project_page(request: HttpRequest, project_slug: str) -> HttpResponse:
     """One project: its keys, a form for a new key, how to send. A new key is in the answer to its form only."""
     org = request.org  # type: ignore[attr-defined]
-    project = _by_slug(org.id, project_slug)
-    form = KeyForm(request.POST or None)
-    made: tuple[ApiKeyInfo, str] | None = None
-    if request.method == "POST":
-        if not can(request, "key.manage"):
-            raise PermissionDenied("Your role lacks 'key.manage' here")
-        if form.is_valid():
-            made = _make_key(request, project, form)
-            form = form if made is None else KeyForm()
-    return _project(request, project, form, made)
+    project = project_by_slug(org.id, project_slug)
+    form = _form(request, project, request.POST or None)
+    if request.method != "POST":
+        return show_project(request, project, form)
+    if not can(request, "key.manage"):
+        raise PermissionDenied("Your role lacks 'key.manage' here")
+    if not form.is_valid():
+        return show_project(request, project, form)
+    if "admin" in form.cleaned_data["scopes"]:
+        return step_up_required(_make)(request, project, form)
+    return _make(request, project, form)
 
 
-def _project(
+def _form(request: HttpRequest, project: ProjectInfo, data: Any = None) -> KeyForm:
+    return KeyForm(
+        data,
+        environments=selectors.project_settings_get(org_id=project.org_id, project_id=project.id).environments,
+        people=people_to_choose(request),
+        max_days=selectors.key_policy_get(project.org_id).max_life_days,
+    )
+
+
+def _make(request: HttpRequest, project: ProjectInfo, form: KeyForm) -> HttpResponse:
+    maker = user_id_of(request)
+    try:
+        made = services.create_api_key(
+            org_id=project.org_id,
+            project_id=project.id,
+            name=form.cleaned_data["name"],
+            scopes=form.cleaned_data["scopes"],
+            owner_id=form.owner_id(maker),
+            expires_at=form.expires_at,
+            environment=form.cleaned_data.get("environment", ""),
+            allowed_ips=form.networks,
+            by_user_id=maker,
+        )
+    except MindWeaveError as error:
+        add_problem(form, error)
+        return show_project(request, project, form)
+    return show_project(request, project, None, made)
+
+
+def show_project(
     request: HttpRequest,
     project: ProjectInfo,
-    form: KeyForm,
-    made: tuple[ApiKeyInfo, str] | None,
+    form: KeyForm | None = None,
+    made: tuple[ApiKeyInfo, str] | None = None,
     replaced: ApiKeyInfo | None = None,
 ) -> HttpResponse:
+    """The project's keys; ``made`` is a new one with its token, ``replaced`` the one in whose place it comes."""
     org = request.org  # type: ignore[attr-defined]
+    form = form or _form(request, project)
     keys = [selectors.key_info(key) for key in selectors.key_list(org_id=org.id, project_id=project.id)]
     people = users_by_ids({key.owner_id for key in keys if key.owner_id})
     refused = selectors.key_rejections(org.id, ids=[key.id for key in keys])
+    rows = [_key_row(key, people, refused) for key in keys]
     context = {
-        "project": project,
-        "team": team_names(org.id).get(project.team_id) if project.team_id else None,
+        **project_head(request, project, "keys"),
         "form": form,
-        "rows": [_key_row(key, people, refused) for key in keys],
+        "groups": [
+            ("Keys of people", [row for row in rows if not row["key"].is_service_account]),
+            ("Service accounts", [row for row in rows if row["key"].is_service_account]),
+        ],
+        "any": bool(rows),
         "made": made,
         "replaced": replaced,
         "once": new_once(),
-        "overlap_hours": int(services.ROTATION_OVERLAP.total_seconds()) // 3600,
+        "overlaps": OVERLAPS,
         "snippets": snippets(base_url=public_url(request), token=made[1] if made else None),
         "may_manage": project.archived_at is None
         and may_manage_keys(org_id=org.id, user_id=user_id_of(request), project_id=project.id),
@@ -123,68 +153,14 @@ def _project(
     return render(request, "projects/detail.html", context, status=400 if form.errors else 200)
 
 
-def _by_slug(org_id: UUID, slug: str) -> ProjectInfo:
-    project = selectors.project_list(org_id, archived=True).filter(slug=slug).first()
-    if project is None:
-        raise NotFound()
-    return selectors.project_info(project)
-
-
-def _make_key(request: HttpRequest, project: ProjectInfo, form: KeyForm) -> tuple[ApiKeyInfo, str] | None:
-    try:
-        return services.create_api_key(
-            org_id=project.org_id,
-            project_id=project.id,
-            name=form.cleaned_data["name"],
-            scopes=form.cleaned_data["scopes"],
-            owner_id=user_id_of(request),
-            expires_at=form.expires_at,
-            by_user_id=user_id_of(request),
-        )
-    except MindWeaveError as error:
-        add_problem(form, error)
-        return None
-
-
 def _key_row(key: ApiKeyInfo, people: dict[UUID, Any], refused: dict[UUID, tuple[str, int]]) -> dict[str, Any]:
     owner = people.get(key.owner_id) if key.owner_id else None
     reason, times = refused.get(key.id, ("", 0))
     return {
         "key": key,
-        "state": _state(key),
+        "state": key.state,
         "owner": owner.label if owner else None,
         "scopes": ", ".join(SCOPE_WORDS.get(scope, scope).lower() for scope in key.scopes),
         "refused": times,
         "refused_why": reason,
     }
-
-
-@org_page(capability="key.manage", title="Keys", key="projects", granted=granted_here)
-@require_POST
-def key_revoke(request: HttpRequest, project_slug: str, key_id: UUID) -> HttpResponse:
-    """Revoke a key: dead on every process within a second."""
-    org = request.org  # type: ignore[attr-defined]
-    project = _by_slug(org.id, project_slug)
-    services.revoke_api_key(org_id=org.id, project_id=project.id, key_id=key_id, by_user_id=user_id_of(request))
-    messages.success(request, "The key is revoked. Whatever still uses it is refused from now on.")
-    return redirect("project", org.slug, project.slug)
-
-
-@org_page(capability="key.manage", title="Keys", key="projects", personal=True, granted=granted_here)
-@never_cache
-@require_POST
-def key_rotate(request: HttpRequest, project_slug: str, key_id: UUID) -> HttpResponse:
-    """Replace a key: the new one is in this answer only, the old one goes on for a day. Sent again, makes no other."""
-    org = request.org  # type: ignore[attr-defined]
-    project = _by_slug(org.id, project_slug)
-    if not take_once(request):
-        return redirect("project", org.slug, project.slug)
-    try:
-        made = services.rotate_api_key(
-            org_id=org.id, project_id=project.id, key_id=key_id, by_user_id=user_id_of(request)
-        )
-    except Conflict as error:
-        messages.error(request, f"{sentence(error)}.")
-        return redirect("project", org.slug, project.slug)
-    old = selectors.key_list(org_id=org.id, project_id=project.id).get(pk=key_id)
-    return _project(request, project, KeyForm(), made, selectors.key_info(old))

@@ -22,7 +22,7 @@ __all__ = ["add_team_member", "create_team", "delete_team", "remove_team_member"
 
 @transaction.atomic
 def create_team(*, org_id: UUID, name: str, parent_id: UUID | None = None) -> TeamInfo:
-    """Make a team; ``parent_id`` must be a team of the organisation."""
+    """Make a team; ``parent_id`` must be a team of the organisation that is no part of another."""
     with org_scope(org_id):
         _lock(org_id)
         _check_name(name)
@@ -36,7 +36,11 @@ def create_team(*, org_id: UUID, name: str, parent_id: UUID | None = None) -> Te
 
 @transaction.atomic
 def update_team(*, org_id: UUID, team_id: UUID, changes: dict[str, Any]) -> TeamInfo:
-    """Change ``name`` or ``parent_id``; a team cannot come to stand below itself."""
+    """Change ``name`` or ``parent_id``.
+
+    :class:`Conflict` for a team below itself (``team_cycle``), for a part of a part and for a part that has parts
+    (``team_nesting``).
+    """
     with org_scope(org_id):
         _lock(org_id)
         team = _team(team_id)
@@ -132,16 +136,20 @@ def _check_name(name: str) -> None:
 
 
 def _check_parent(team_id: UUID | None, parent_id: UUID | None) -> None:
+    """Teams are nested one level: a part of a team has no parts. The database holds them to it, too."""
+    if parent_id is None:
+        return
     parents = dict(Team.objects.values_list("id", "parent_id"))
-    if parent_id is not None and parent_id not in parents:
+    if parent_id not in parents:
         raise ValidationFailed(
             "The team is not valid", errors=[{"pointer": "/parent_id", "detail": "There is no such team"}]
         )
-    above: UUID | None = parent_id
-    while above is not None:
-        if above == team_id:
-            raise Conflict("A team cannot stand below itself", code="team_cycle")
-        above = parents.get(above)
+    if team_id is not None and team_id in (parent_id, parents[parent_id]):
+        raise Conflict("A team cannot stand below itself", code="team_cycle")
+    if parents[parent_id] is not None:
+        raise Conflict("That team is part of another one itself; teams are nested one level", code="team_nesting")
+    if team_id is not None and team_id in parents.values():
+        raise Conflict("This team has parts of its own; teams are nested one level", code="team_nesting")
 
 
 def _tell(team: Team, action: str, **details: Any) -> None:

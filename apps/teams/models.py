@@ -16,7 +16,7 @@ __all__ = ["Invitation", "Team", "TeamMembership", "TeamUserObjectPermission"]
 
 
 class Team(TimestampedModel, OrgScopedModel):
-    """A group of people whose usage is counted together; teams may be nested."""
+    """A group of people whose usage is counted together; it may be part of another, which is part of none."""
 
     org = models.ForeignKey("accounts.Organization", on_delete=models.CASCADE, related_name="+")
     name = models.CharField(max_length=120)

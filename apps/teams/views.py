@@ -11,8 +11,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.accounts import selectors as accounts
 from apps.accounts import services as members
+from apps.accounts.ports import keys_of_members
 from apps.accounts.web import can, capabilities, org_page
-from apps.core.errors import Conflict, MindWeaveError, NotFound, PermissionDenied
+from apps.core.errors import Conflict, MindWeaveError, NotFound, PermissionDenied, ValidationFailed
 from apps.core.web.forms import add_problem, new_once, sentence, take_once
 from apps.identity.web import user_id_of
 from apps.teams import selectors, services
@@ -28,12 +29,21 @@ __all__ = [
     "members_page",
     "team_delete",
     "team_member_add",
+    "team_member_primary",
     "team_member_remove",
     "team_page",
     "teams_page",
 ]
 
 _PAGE = 25
+
+
+def uuid_or_none(request: HttpRequest, name: str) -> UUID | None:
+    """An id out of a form that was sent; None for what is none."""
+    try:
+        return UUID(request.POST.get(name, ""))
+    except ValueError:
+        return None
 
 
 def _require(request: HttpRequest, capability: str) -> None:
@@ -110,6 +120,8 @@ def member_page(request: HttpRequest, user_id: UUID) -> HttpResponse:
         "may_manage": can(request, "member.manage") and own.capabilities <= capabilities(request),
         "givers": [role.label for role in roles if {"member.manage", *own.capabilities} <= role.capabilities],
         "is_me": user_id == user_id_of(request),
+        "keys": keys_of_members.get().count(org.id, user_id),
+        "me": user_id_of(request),
     }
     return render(request, "teams/member.html", context, status=400 if form.errors else 200)
 
@@ -120,12 +132,14 @@ def member_remove(request: HttpRequest, user_id: UUID) -> HttpResponse:
     """Remove a member; who wants to leave does so in the general settings."""
     org = request.org  # type: ignore[attr-defined]
     if user_id == user_id_of(request):
-        messages.error(request, "To leave, use “Leave” in the general settings.")
+        messages.error(request, "To leave, use “Leave and delete” in the settings.")
         return redirect("member", org.slug, user_id)
     member = accounts.member_info(org_id=org.id, user_id=user_id)
     try:
-        members.remove_member(org_id=org.id, user_id=user_id, by_user_id=user_id_of(request))
-    except Conflict as error:
+        members.remove_member(
+            org_id=org.id, user_id=user_id, by_user_id=user_id_of(request), keys_to=uuid_or_none(request, "keys_to")
+        )
+    except (Conflict, ValidationFailed) as error:
         messages.error(request, f"{sentence(error)}.")
         return redirect("member", org.slug, user_id)
     messages.success(request, f"{member.label} was removed.")
@@ -143,7 +157,7 @@ def teams_page(request: HttpRequest) -> HttpResponse:
     if "team.read" not in request.membership.capabilities:  # type: ignore[attr-defined]
         teams = [team for team in teams if team.id in request.granted_teams]  # type: ignore[attr-defined]
     names = {team.id: team.name for team in teams}
-    form = TeamForm(request.POST or None, teams=names)
+    form = TeamForm(request.POST or None, teams={team.id: team.name for team in teams if team.parent_id is None})
     if request.method == "POST":
         _require(request, "team.manage")
         if form.is_valid():
@@ -189,8 +203,11 @@ def team_page(request: HttpRequest, team_slug: str) -> HttpResponse:
     """``/o/<slug>/settings/teams/<team>``: who is in it; forms for its name, its members and its end."""
     org = request.org  # type: ignore[attr-defined]
     team = _by_slug(org.id, team_slug)
-    names = selectors.team_names(org.id)
-    others = {id_: name for id_, name in names.items() if id_ != team.id}
+    teams = [selectors.team_info(row) for row in selectors.team_list(org.id).order_by("name", "id")]
+    names = {each.id: each.name for each in teams}
+    parts = [each for each in teams if each.parent_id == team.id]
+    # One level: a team with parts is part of none, and a part has none.
+    others = {} if parts else {each.id: each.name for each in teams if each.id != team.id and each.parent_id is None}
     form = TeamForm(request.POST or None, teams=others, initial={"name": team.name, "parent_id": team.parent_id})
     if request.method == "POST":
         _require(request, "team.manage")
@@ -213,6 +230,7 @@ def team_page(request: HttpRequest, team_slug: str) -> HttpResponse:
         "above": names.get(team.parent_id) if team.parent_id else None,
         "form": form,
         "people": people,
+        "parts": parts,
         "may_manage": may_manage,
     }
     if may_manage:
@@ -231,6 +249,16 @@ def team_delete(request: HttpRequest, team_slug: str) -> HttpResponse:
     services.delete_team(org_id=org.id, team_id=team.id)
     messages.success(request, f"Team {team.name} was deleted.")
     return redirect("teams", org.slug)
+
+
+@org_page(capability="team.manage", title="Teams", key="settings", granted=granted_here)
+@require_POST
+def team_member_primary(request: HttpRequest, team_slug: str, user_id: UUID) -> HttpResponse:
+    """Let somebody's usage count for this team of theirs."""
+    org = request.org  # type: ignore[attr-defined]
+    team = _by_slug(org.id, team_slug)
+    services.add_team_member(org_id=org.id, team_id=team.id, user_id=user_id, is_primary=True)
+    return redirect("team", org.slug, team.slug)
 
 
 @org_page(capability="team.manage", title="Teams", key="settings", personal=True, granted=granted_here)

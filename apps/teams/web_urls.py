@@ -27,6 +27,11 @@ urlpatterns = [
     path("o/<slug:slug>/settings/teams/<slug:team_slug>/delete", views.team_delete, name="team_delete"),
     path("o/<slug:slug>/settings/teams/<slug:team_slug>/members", views.team_member_add, name="team_member_add"),
     path(
+        "o/<slug:slug>/settings/teams/<slug:team_slug>/members/<uuid:user_id>/primary",
+        views.team_member_primary,
+        name="team_member_primary",
+    ),
+    path(
         "o/<slug:slug>/settings/teams/<slug:team_slug>/members/<uuid:user_id>/remove",
         views.team_member_remove,
         name="team_member_remove",

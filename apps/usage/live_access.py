@@ -48,8 +48,8 @@ def listener_of(scope: Mapping[str, Any], *, org_id: UUID | None = None) -> List
     """
     actor = _actor_of(scope)
     org_id = _checked(actor, org_id) if org_id else _org_of(actor, scope)
-    if not ports.permissions.get().org_is_active(org_id):
-        raise PermissionDenied("This organisation is suspended", code="org_suspended")
+    if refusal := ports.permissions.get().entry_refusal(actor, org_id):
+        raise refusal
     if actor.kind == "key":
         if SCOPE not in actor.scopes:
             raise PermissionDenied(f"This key lacks the scope {SCOPE!r}", code="scope_missing")

@@ -9,6 +9,7 @@ from apps.core.contracts import Actor
 from apps.core.errors import Conflict
 from apps.core.ids import uuid7
 from apps.identity.models import User
+from apps.projects.selectors import forget_keys, key_authenticate
 from tests.cast import Api, at_once, make_key, make_person, published, rights_of, trail
 
 
@@ -25,7 +26,7 @@ def test_members_are_listed_with_name_address_and_role(cast) -> None:
         ("alice@example.com", "owner"),
         ("erin@example.com", "admin"),
     ]
-    assert set(rows[0]) == {"user_id", "email", "name", "role", "joined_at"}
+    assert set(rows[0]) == {"user_id", "email", "name", "role", "is_active", "joined_at"}
     rest = Api(cast.dora).get(f"/orgs/{cast.org.id}/members", {"limit": 200, "cursor": cursor}).json()["data"]
     assert [row["name"] for row in rest] == ["Bob", "Frank", "Dora"]
 
@@ -163,6 +164,47 @@ def test_of_two_owners_who_go_at_once_one_stays(way) -> None:
     results = at_once(lambda: go(first), lambda: go(second))
     assert sum(isinstance(result, Conflict) and result.code == "last_owner" for result in results) == 1, results
     assert [member.role for member in selectors.member_infos(org.id)].count("owner") == 1
+
+
+# ---------------------------------------------------------------- what they leave
+def test_whoever_is_removed_leaves_no_working_key(cast) -> None:
+    _, token = make_key(cast, owner_id=cast.bob.id)
+    _, service = make_key(cast)
+    assert Api(cast.erin).delete(f"/orgs/{cast.org.id}/members/{cast.bob.id}").status_code == 204
+    forget_keys()
+    assert key_authenticate(token) is None
+    assert key_authenticate(service) is not None, "a key without a person goes on"
+    [entry] = trail("member.removed")
+    assert entry.changes["keys_revoked"] == [1, None]
+
+
+def test_their_keys_are_handed_over_where_somebody_takes_them(cast) -> None:
+    _, token = make_key(cast, owner_id=cast.bob.id)
+    path = f"/orgs/{cast.org.id}/members/{cast.bob.id}"
+    for nobody in (cast.charlie.id, cast.bob.id, "x"):
+        assert Api(cast.erin).delete(f"{path}?keys_to={nobody}").status_code == 400
+    assert role(cast, cast.bob) == "developer"
+    assert Api(cast.erin).delete(f"{path}?keys_to={cast.erin.id}").status_code == 204
+    forget_keys()
+    context = key_authenticate(token)
+    assert context is not None
+    assert context.owner_id == cast.erin.id
+    assert [event["changed"] for event in published("key.updated")] == [["owner_id"]]
+
+
+def test_a_member_whose_account_is_closed_is_shown_so(cast) -> None:
+    User.objects.filter(pk=cast.bob.id).update(is_active=False)
+    rows = Api(cast.alice).get(f"/orgs/{cast.org.id}/members").json()["data"]
+    assert [row["email"] for row in rows if not row["is_active"]] == ["bob@example.com"]
+    page = Api(cast.alice).client.get("/o/wonder-looms/settings/members", headers={"accept": "text/html"})
+    assert "account closed" in page.content.decode()
+
+
+def test_whoever_guesses_addresses_is_stopped(cast) -> None:
+    path = f"/orgs/{cast.org.id}/members"
+    seen = [Api(cast.alice).post(path, {"email": f"x{n}@example.com", "role": "viewer"}).status_code for n in range(22)]
+    assert set(seen[:20]) == {400}
+    assert seen[-1] == 429
 
 
 # ---------------------------------------------------------------- what roles may do

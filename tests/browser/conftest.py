@@ -168,7 +168,7 @@ def signed_in(product: Product, chromium: Browser) -> Any:
     page.goto(f"{product.url}/login")
     page.get_by_label("E-mail address").fill(product.email)
     page.get_by_label("Password").fill(product.password)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     page.wait_for_url("**/o/**")
     state = context.storage_state()
     context.close()

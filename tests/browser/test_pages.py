@@ -146,7 +146,7 @@ def test_pages_can_be_read_and_forms_sent_without_scripts(product: Product, visi
     one.go("/login")
     page.get_by_label("E-mail address").fill(product.email)
     page.get_by_label("Password").fill(product.password)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_role("heading", name="Top projects")).to_be_visible()
     page.locator("summary", has_text="Show as table").first.click()
     expect(page.get_by_role("region", name="Spend added up by day, table")).to_be_visible()

@@ -3,6 +3,7 @@
 import re
 import subprocess
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 from playwright.sync_api import expect
@@ -11,7 +12,9 @@ from tests.browser.conftest import Open, Product, Visit
 
 pytestmark = [pytest.mark.chromium, pytest.mark.processes]
 
-PAGES = ["settings", "settings/members", "settings/teams", "settings/tags", "settings/prices", "connect"]
+PAGES = [
+    "settings", "settings/members", "settings/teams", "settings/keys", "settings/tags", "settings/prices", "connect",
+]  # fmt: skip
 LOOKS = [("light", 1440), ("dark", 1024), ("light", 375)]
 
 
@@ -61,16 +64,19 @@ def test_a_key_made_on_connect_sends_and_its_event_shows(visit: Open, signed_in:
     one.keep("connect-arrived")
 
 
-def test_a_key_is_replaced_on_its_projects_page(visit: Open, signed_in: Any) -> None:
+def test_a_key_is_made_used_replaced_and_revoked(product: Product, visit: Open, signed_in: Any) -> None:
     one, org = at_home(visit, signed_in)
     page = one.page
     one.go(f"{org}projects")
     page.get_by_label("Name").fill("turns over")
     page.get_by_role("button", name="Make the project").click()
     page.get_by_label("Name").fill("nightly")
+    page.get_by_label("Environment").select_option("staging")
     page.get_by_role("button", name="Make the key").click()
+    token = page.locator(".mw-keybox code").inner_text()
+    assert product.send(token) == 202
     page.locator("summary", has_text="Replace").click()
-    expect(page.get_by_text("This one goes on for 24 hours")).to_be_visible()
+    page.get_by_label("This one").select_option("3600")
     one.keep("key-replace-menu")
     page.set_viewport_size({"width": 375, "height": 900})
     assert one.overflow() <= 0
@@ -80,6 +86,32 @@ def test_a_key_is_replaced_on_its_projects_page(visit: Open, signed_in: Any) -> 
     expect(page.get_by_text("Key replaced")).to_be_visible()
     assert one.axe() == []
     one.keep("key-replaced")
+    fresh = page.locator(".mw-keybox code").inner_text()
+    assert product.send(token) == product.send(fresh) == 202
+    page.get_by_role("link", name="nightly", exact=True).first.click()
+    page.locator("summary", has_text="Revoke").click()
+    page.get_by_role("button", name="Revoke nightly").click()
+    expect(page.get_by_text("The key is revoked")).to_be_visible()
+    with pytest.raises(HTTPError, match="401"):
+        product.send(fresh)
+
+
+@pytest.mark.parametrize(("theme", "width"), LOOKS)
+def test_a_project_and_a_key_read_well(visit: Open, signed_in: Any, theme: str, width: int) -> None:
+    one, org = at_home(visit, signed_in, theme=theme, width=width)
+    one.go(f"{org}projects")
+    one.page.locator("main tbody a.mw-name").first.click()
+    for tab in ("Keys", "Usage", "Settings"):
+        one.page.locator(".mw-set-tabs").get_by_role("link", name=tab, exact=True).click()
+        assert one.overflow() <= 0, tab
+        assert one.axe() == []
+        one.keep(f"project-{tab.lower()}-{theme}-{width}")
+    one.page.locator(".mw-set-tabs").get_by_role("link", name="Keys", exact=True).click()
+    one.page.locator("main tbody a.mw-name").first.click()
+    expect(one.page.get_by_role("heading", name="Facts")).to_be_visible()
+    assert one.overflow() <= 0
+    assert one.axe() == []
+    one.keep(f"key-{theme}-{width}")
 
 
 def test_wrong_forms_say_why_and_read_well(visit: Open, signed_in: Any) -> None:
@@ -107,7 +139,7 @@ def test_settings_work_without_scripts(product: Product, visit: Open) -> None:
     one.go("/login")
     page.get_by_label("E-mail address").fill(product.email)
     page.get_by_label("Password").fill(product.password)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     page.get_by_role("link", name="Settings", exact=True).click()
     page.get_by_role("link", name="Tags", exact=True).click()
     page.get_by_role("textbox", name="Key").fill("without_scripts")

@@ -1,6 +1,7 @@
 """Enrolling and removing second factors, over the API and on the Security page."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from allauth.mfa.models import Authenticator
@@ -10,7 +11,8 @@ from apps.core import clock
 from apps.core.clock import now
 from apps.core.tenancy import system_scope
 from apps.identity import mfa, selectors
-from apps.identity.models import FactorDevice, User
+from apps.identity.authentication import forget_sessions
+from apps.identity.models import FactorDevice, SignIn, User
 from apps.identity.ports import factor_policy
 from apps.notify.models import EmailMessage as Mail
 from tests.cast import PASSWORD, Api, at_once, make_person, published, sign_in, trail
@@ -194,8 +196,6 @@ def test_the_page_renames_and_removes(alice) -> None:
 
 
 def test_changing_factors_wants_a_fresh_credential(alice) -> None:
-    from datetime import timedelta
-
     enrol(alice)
     factor = selectors.factor_list(alice.pk)[0].id
     old = Api()
@@ -213,6 +213,20 @@ def test_changing_factors_wants_a_fresh_credential(alice) -> None:
     right = old.post("/auth/step-up", {"password": PASSWORD})
     assert (right.status_code, right.json()["max_age"]) == (200, 900)
     assert old.delete(f"/auth/mfa/factors/{factor}").status_code == 204
+
+
+def test_a_sign_in_over_the_api_steps_up_too_and_a_refresh_does_not(alice) -> None:
+    answer = Api().post("/auth/login", {"email": "alice@example.com", "password": PASSWORD}).json()
+    SignIn.objects.update(authenticated_at=now() - timedelta(minutes=16))
+    fresh = Api().post("/auth/refresh", {"refresh_token": answer["refresh_token"]}).json()
+    api = Api(token=fresh["access_token"])
+    assert api.post("/auth/mfa/enable", {}).json()["code"] == "step_up_required"
+    assert api.post("/auth/step-up", {"password": "not this one"}).status_code == 401
+    assert api.post("/auth/mfa/enable", {}).json()["code"] == "step_up_required"
+    assert api.post("/auth/step-up", {"password": PASSWORD}).status_code == 200
+    forget_sessions()
+    assert api.post("/auth/mfa/enable", {}).status_code == 200
+    assert len(trail("user.confirmed")) == 1
 
 
 def test_a_credential_of_each_kind_steps_up(alice) -> None:

@@ -17,6 +17,9 @@ SOURCES = sorted(
 # Who may look across organisations; a new place here is a decision, not an accident.
 CROSSING = {
     "apps/accounts/selectors.py",  # a person's own memberships; which organisation a page is about
+    "apps/accounts/org_exports.py",  # an export's id says which organisation it is of
+    "apps/accounts/slugs.py",  # a short name is one organisation's of all
+    "apps/accounts/factors.py",  # a person's factors protect every organisation of theirs
     "apps/accounts/impersonation.py",  # staff in a member's place
     "apps/audit/services.py",  # an entry says itself whose it is
     "apps/core/middleware.py",  # the staff admin

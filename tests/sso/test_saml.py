@@ -13,7 +13,7 @@ from lxml import etree
 
 from apps.accounts.selectors import role_of
 from apps.core.errors import ValidationFailed
-from apps.identity.models import User
+from apps.identity.models import SignIn, User
 from apps.identity.selectors import user_by_email
 from apps.sso import services
 from apps.sso.models import Connection
@@ -83,6 +83,8 @@ def test_a_signed_answer_signs_in_and_makes_the_person_a_member(signs: str, brow
     assert trail("member.added")[-1].actor_label == "Single sign-on: Okta"
     assert trail("user.login")[-1].changes["method"] == [None, "saml"]
     assert trail("sso.signed_in")[-1].org_id == cast.org.id
+    # Where the organisation requires a second factor, its own single sign-on stands for one, there alone.
+    assert SignIn.objects.get(user_id=person.id).methods == ["saml", f"sso:{cast.org.id}"]
 
 
 def test_the_way_on_is_the_one_that_was_asked_for(browser: Browser, cast: Cast) -> None:

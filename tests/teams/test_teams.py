@@ -65,12 +65,51 @@ def test_teams_of_elsewhere_are_neither_listed_nor_taken_as_parent(cast) -> None
 def test_a_team_cannot_come_to_stand_below_itself(cast) -> None:
     api = Api(cast.alice)
     child = services.create_team(org_id=cast.org.id, name="Child", parent_id=cast.team.id)
-    grandchild = services.create_team(org_id=cast.org.id, name="Grandchild", parent_id=child.id)
-    for parent in (cast.team, child, grandchild):
+    for parent in (cast.team, child):
         answer = api.patch(f"/teams/{cast.team.id}", {"parent_id": str(parent.id)})
         assert (answer.status_code, answer.json()["code"]) == (409, "team_cycle")
     assert selectors.team_get(org_id=cast.org.id, team_id=cast.team.id).parent_id is None
-    assert api.patch(f"/teams/{grandchild.id}", {"parent_id": None}).json()["parent_id"] is None
+    assert api.patch(f"/teams/{child.id}", {"parent_id": None}).json()["parent_id"] is None
+
+
+def test_teams_are_nested_one_level_and_no_deeper(cast) -> None:
+    api, teams = Api(cast.alice), f"/orgs/{cast.org.id}/teams"
+    part = services.create_team(org_id=cast.org.id, name="Part", parent_id=cast.team.id)
+    other = services.create_team(org_id=cast.org.id, name="Other")
+    for answer in (
+        api.post(teams, {"name": "Deeper", "parent_id": str(part.id)}),
+        api.patch(f"/teams/{other.id}", {"parent_id": str(part.id)}),
+        api.patch(f"/teams/{cast.team.id}", {"parent_id": str(other.id)}),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (409, "team_nesting")
+    assert len(selectors.team_names(cast.org.id)) == 3
+    assert api.patch(f"/teams/{part.id}", {"parent_id": str(other.id)}).json()["parent_id"] == str(other.id)
+
+
+def test_the_database_itself_nests_teams_one_level(cast) -> None:
+    part = services.create_team(org_id=cast.org.id, name="Part", parent_id=cast.team.id)
+    other = services.create_team(org_id=cast.org.id, name="Other")
+    refused_by_the_database(lambda: Team.objects.create(org_id=cast.org.id, name="x", slug="x", parent_id=part.id))
+    refused_by_the_database(lambda: Team.objects.filter(pk=cast.team.id).update(parent_id=other.id))
+
+
+def test_the_page_offers_only_what_can_be(cast) -> None:
+    services.create_team(org_id=cast.org.id, name="Part", parent_id=cast.team.id)
+    client = Api(cast.alice).client
+    whole = client.get("/o/wonder-looms/settings/teams/loom", headers={"accept": "text/html"}).content.decode()
+    assert "It has parts of its own" in whole
+    assert 'href="/o/wonder-looms/settings/teams/part"' in whole
+    listed = client.get("/o/wonder-looms/settings/teams", headers={"accept": "text/html"}).content.decode()
+    assert ">Loom</option>" in listed
+    assert ">Part</option>" not in listed
+
+
+def test_somebodys_usage_is_made_to_count_for_another_team_of_theirs(cast) -> None:
+    other = services.create_team(org_id=cast.org.id, name="Weft")
+    services.add_team_member(org_id=cast.org.id, team_id=other.id, user_id=cast.bob.id)
+    client = Api(cast.alice).client
+    client.post(f"/o/wonder-looms/settings/teams/weft/members/{cast.bob.id}/primary")
+    assert selectors.primary_team_map(cast.org.id) == {cast.bob.id: other.id}
 
 
 def test_a_change_is_recorded_and_none_is_not(cast) -> None:

@@ -3,13 +3,14 @@
 import csv
 import io
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
 from apps.analytics.costs import costs
 from apps.analytics.period import period_of
+from apps.core.clock import freeze
 from apps.usage.contracts import EventIn
 from tests.web.conftest import Cast, event
 
@@ -53,6 +54,18 @@ def test_months_are_the_organisations_and_the_running_one_is_compared_day_for_da
     assert page.months[0].figures.calls == 1
     assert sum(month.figures.calls for month in page.months) == 2
     assert all(month.figures.events for month in page.months[1:])
+
+
+def test_a_month_that_began_late_is_no_measure_for_the_next(cast: Cast, send: Send) -> None:
+    noon = datetime(2026, 9, 16, 12, 0, tzinfo=UTC)
+    with freeze(noon):
+        ago = datetime.now(UTC) - noon
+        send(event(ago=ago), event(ago=ago + timedelta(days=20)))
+        months = costs(org_id=cast.org.id, period=period_of("month", cast.org.timezone)).months
+        assert [(month.first.month, month.change) for month in months] == [(9, None), (8, None)]
+        send(event(ago=ago + timedelta(days=44)))
+        months = costs(org_id=cast.org.id, period=period_of("month", cast.org.timezone)).months
+        assert months[0].change == -1
 
 
 def test_the_csv_agrees_with_the_page(cast: Cast, send: Send) -> None:

@@ -167,3 +167,18 @@ def test_every_number_leads_to_what_it_is_made_of(cast: Cast, send: Send) -> Non
         assert answer.status_code == 200, link
         if "filter" not in link and "metric" not in link and "/usage" in link:
             assert spend[1] in answer.content.decode(), f"{link} says another sum"
+
+
+def test_days_are_stacked_by_model_team_or_project(cast: Cast, send: Send) -> None:
+    send(event(ago=NOW), event(ago=NOW, model="claude-sonnet-4-5"))
+    by_model = cast.owner.get(cast.url("home/days.csv")).content.decode()
+    assert "claude-haiku-4-5" in by_model.splitlines()[0]
+    by_project = cast.owner.get(cast.url("home/days.csv"), {"stack": "project", "metric": "calls"}).content.decode()
+    assert by_project.splitlines()[0] == "day,Shuttle,all,four_weeks_earlier"
+    assert by_project.splitlines()[-1].split(",")[1:3] == ["2", "2"]
+    by_team = cast.owner.get(cast.url("home/days.csv"), {"stack": "team"}).content.decode()
+    assert by_team.splitlines()[0] == "day,No team,all,four_weeks_earlier"
+    part = cast.owner.get(cast.url(), {"stack": "project"}, headers={"HX-Target": "days"}).content.decode()
+    assert "stacked by project" in part
+    assert "<html" not in part
+    assert cast.owner.get(cast.url(), {"stack": "nonsense"}).status_code == 200

@@ -127,7 +127,8 @@ def body(seconds: float, took_ms: int | None, **fields: object) -> dict[str, obj
     at = datetime.fromtimestamp(1_790_000_000 + seconds).astimezone()
     return {
         "timestamp": at.isoformat(), "latency_ms": took_ms, "model": "m", "event_type": "api_call", "status": "ok",
-        "mcp_tool": None, "mcp_server": None, **fields,
+        "mcp_tool": None, "mcp_server": None, "input_tokens": 100, "cache_read_input_tokens": 0,
+        "cache_creation_input_tokens": 0, "output_tokens": 7, **fields,
     }  # fmt: skip
 
 
@@ -145,6 +146,30 @@ def test_a_session_of_one_moment_and_of_none_can_be_drawn() -> None:
     assert waterfall([]).steps == []
     one = waterfall([body(0, None)])
     assert 0 <= one.steps[0].x <= 1000
+
+
+def test_the_context_is_what_each_call_was_given_to_read() -> None:
+    tool = body(10, 1_000, event_type="mcp_tool", model=None, mcp_tool="grep", input_tokens=0, output_tokens=0)
+    drawn = waterfall([body(5, 5_000), tool, body(15, 5_000, cache_read_input_tokens=300)])
+    assert drawn.context is not None
+    assert (drawn.context.last, drawn.context.scale) == (400, 500)
+    assert drawn.context.line == "M0 51.2H666.7V12.8H1000"
+    assert (drawn.calls, drawn.tools, drawn.output_tokens) == (2, 1, 14)
+    assert waterfall([body(0, 10)]).context is None
+
+
+def test_the_dearest_step_is_explained_until_another_is_chosen(cast: Cast, send: Send) -> None:
+    cheap, dear = of_session("s-1", timedelta(minutes=3)), of_session("s-1", timedelta(minutes=2), input_tokens=90_000)
+    send(cheap, dear, of_session("s-1", NOW))
+    page = cast.owner.get(cast.url("session?id=s-1")).content.decode()
+    assert "Step 2 of 3" in page
+    assert dear.event_id in page.split('id="call"')[1]
+    before, after = (link for link in links(page.split('id="call"')[1], "?"))
+    first = cast.owner.get(cast.url(f"session{before}")).content.decode()
+    assert "Step 1 of 3" in first
+    assert cheap.event_id in first.split('id="call"')[1]
+    assert "The step before" not in first
+    assert "Step 3 of 3" in cast.owner.get(cast.url(f"session{after}")).content.decode()
 
 
 # ---------------------------------------------------------------- raw events

@@ -1,1 +1,1 @@
-"""The demo organisation: people, projects and thirty days of plausible usage, written by the real pipeline."""
+"""The demo organisation: people, projects and sixty days of plausible usage, written by the real pipeline."""

@@ -9,12 +9,15 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from apps.accounts import services as accounts
+from apps.accounts.permissions import capabilities_of_role
 from apps.analytics.demo.cast import ORG, PEOPLE, PROJECTS, TEAMS
 from apps.analytics.demo.history import history
 from apps.core.clock import now
 from apps.core.context import bind
 from apps.core.contracts import system_actor
 from apps.identity import services as identity
+from apps.notify.selectors import unread_count
+from apps.notify.services import mark_all_read
 from apps.projects import selectors as project_reads
 from apps.projects import services as projects
 from apps.projects.contracts import SCOPES, KeyContext
@@ -28,6 +31,7 @@ __all__ = ["build"]
 TIMEZONE = "Europe/Berlin"
 _BATCH = 2000
 _DRAINED_WITHIN = 60.0
+_TOLD_WITHIN = 10.0
 _DEMO_SCOPES = tuple(scope for scope in SCOPES if scope != "admin")
 
 
@@ -90,7 +94,18 @@ def _organization(password: str) -> tuple[_Made, str]:
         project.name: projects.create_project(org_id=org.id, name=project.name, team_id=team_ids[project.team]).id
         for project in PROJECTS
     }
+    _know_the_people(org.id, people[0].id)
     return _Made(org.id, by_team, made), people[0].email
+
+
+def _know_the_people(org_id: UUID, owner_id: UUID) -> None:
+    """Whom the owner has just added is no news to them; the bus tells of it a moment later."""
+    owner = {"org_id": org_id, "user_id": owner_id}
+    held = capabilities_of_role(org_id=org_id, role="owner")
+    deadline = time.monotonic() + _TOLD_WITHIN
+    while unread_count(**owner, capabilities=held) < len(PEOPLE) - 1 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    mark_all_read(**owner, capabilities=held)
 
 
 def _write_history(made: _Made, until: datetime) -> None:

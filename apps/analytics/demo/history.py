@@ -1,4 +1,4 @@
-"""Thirty days of events with the shape of working life: weekdays, mornings and afternoons, sessions, bursts, errors."""
+"""Sixty days of events with the shape of working life: weekdays, mornings and afternoons, sessions, bursts, errors."""
 
 import random
 from collections.abc import Iterator
@@ -14,7 +14,8 @@ from apps.usage.contracts import CacheCreation, EventIn
 
 __all__ = ["history"]
 
-DAYS = 30
+# Enough for the last four weeks to stand beside the four before them.
+DAYS = 60
 # Share of a day's work by local hour.
 _HOURS = (1, 1, 0, 0, 0, 1, 3, 8, 14, 17, 16, 11, 9, 14, 16, 15, 12, 7, 4, 3, 3, 2, 2, 1)
 _WEEKDAYS = (1.0, 1.08, 1.12, 1.05, 0.82, 0.14, 0.1)
@@ -24,12 +25,12 @@ _FEATURES = ("chat", "agent", "batch", "review")
 def history(
     project: DemoProject, people: list[UUID], *, until: datetime, zone: ZoneInfo, seed: int
 ) -> Iterator[EventIn]:
-    """The events of one project in the thirty days before ``until``; the same for the same seed and moment."""
+    """The events of one project in the sixty days before ``until``; the same for the same seed and moment."""
     rng = random.Random(seed)  # noqa: S311 - plausible, not secret
     today = until.astimezone(zone).date()
     for back in range(DAYS - 1, -1, -1):
         day = today - timedelta(days=back)
-        growth = 1 + 0.35 * (DAYS - back) / DAYS
+        growth = 0.75 + 0.6 * (DAYS - back) / DAYS
         calls = round(project.calls * _WEEKDAYS[day.weekday()] * growth * rng.uniform(0.85, 1.15))
         burst = 2.4 if rng.random() < 0.03 else 1.0
         left = round(calls * burst)
@@ -49,22 +50,33 @@ def _session(
     feature = rng.choice(_FEATURES)
     names, weights = zip(*habit.models, strict=True)
     model = rng.choices(names, weights)[0]
-    for _ in range(calls):
+    size = rng.lognormvariate(0, 0.55)
+    for turn in range(calls):
         if at >= until:
             return
-        yield _call(project, person, session, feature, model, at, rng)
-        at += timedelta(seconds=rng.expovariate(1 / 40) + habit.latency_ms / 1000)
+        # What was said before is read again with each call.
+        yield _call(project, person, session, feature, model, at, rng, size * (0.5 + 0.08 * min(turn, 15)))
+        # Mostly the next call follows by itself; now and then a person reads, thinks and asks.
+        asked = rng.random() < 0.16
+        at += timedelta(seconds=habit.latency_ms / 1000 + (rng.uniform(35, 260) if asked else rng.expovariate(1 / 3)))
         if habit.tools and rng.random() < 0.45 and at < until:
             yield _tool(project, person, session, feature, at, rng)
             at += timedelta(seconds=rng.uniform(0.2, 6))
 
 
 def _call(
-    project: DemoProject, person: UUID, session: str, feature: str, model: str, at: datetime, rng: random.Random
+    project: DemoProject,
+    person: UUID,
+    session: str,
+    feature: str,
+    model: str,
+    at: datetime,
+    rng: random.Random,
+    size: float,
 ) -> EventIn:
     habit = project.habit
     failed = rng.random() < habit.errors
-    whole = round(habit.input_tokens * rng.lognormvariate(0, 0.7) * (1 + 6 * habit.cached))
+    whole = round(habit.input_tokens * size * rng.lognormvariate(0, 0.12) * (1 + 6 * habit.cached))
     read = 0 if failed else round(whole * habit.cached * rng.uniform(0.7, 1.1))
     written = 0 if failed else round(whole * habit.cached * rng.uniform(0.02, 0.16))
     hour = written if rng.random() < 0.2 else 0

@@ -1,4 +1,4 @@
-"""The menu of saved views on a page."""
+"""The menu of saved views on a page, and the tabs that lead to some of them."""
 
 from typing import Any
 
@@ -7,11 +7,49 @@ from django.template.context import Context
 
 from apps.accounts.web import can
 from apps.analytics import saved
-from apps.analytics.page_state import PAGES, normal_or_none
+from apps.analytics.contracts import ViewInfo
+from apps.analytics.page_state import PAGES, normal, normal_or_none
 from apps.analytics.saved_views import ViewForm, address_of, save_address
 from apps.identity.web import user_id_of
 
 register = template.Library()
+
+
+# What Usage is mostly asked, for whoever has no views yet: words → the page's state.
+_STARTERS = {
+    "Cost by model": "",
+    "Cost by project": "by=project",
+    "Cost by person": "by=user",
+    "Tool errors": "metric=errors&by=mcp_tool",
+    "Peak hours": "metric=calls&view=heat",
+}
+_TABS = 4
+
+
+@register.inclusion_tag("analytics/views_tabs.html", takes_context=True)
+def usage_tabs(context: Context) -> dict[str, Any]:
+    """What Usage is mostly asked, for the period of the page, and the first of the views that the person may see."""
+    request = context["request"]
+    org, period = request.org, context["period"].key
+    state = normal_or_none("usage", request.META["QUERY_STRING"])
+    rows = _views(request, "usage")
+    saved_tabs = [(row.name, address_of(org.slug, row), row.query == state) for row in rows[:_TABS]]
+    taken = any(row.query == state for row in rows)
+    starters = [(words, normal("usage", f"{query}&period={period}")) for words, query in _STARTERS.items()]
+    return {
+        "request": request,
+        "tabs": [(words, f"?{to}", to == state and not taken) for words, to in starters] + saved_tabs,
+        "all": len(rows) if can(request, "view.save") else None,
+    }
+
+
+def _views(request: Any, page: str) -> list[ViewInfo]:
+    """The views of a page that the person may see; read once for a request."""
+    if not hasattr(request, "mw_views"):
+        may = can(request, "view.save")
+        request.mw_views = saved.view_list(org_id=request.org.id, user_id=user_id_of(request), page=page) if may else []
+    found: list[ViewInfo] = request.mw_views
+    return found
 
 
 @register.inclusion_tag("analytics/views_menu.html", takes_context=True)
@@ -20,7 +58,7 @@ def saved_views(context: Context, page: str) -> dict[str, Any]:
     request = context["request"]
     org, me = request.org, user_id_of(request)
     state = normal_or_none(page, request.META["QUERY_STRING"])
-    rows = saved.view_list(org_id=org.id, user_id=me, page=page) if can(request, "view.save") else []
+    rows = _views(request, page)
     items: list[dict[str, Any]] = [
         {"view": row, "address": address_of(org.slug, row), "current": row.query == state} for row in rows
     ]

@@ -170,8 +170,8 @@ class ApiView(APIView):
             if held is None:
                 raise errors.NotFound()
             self.held = held
-        if not permissions.org_is_active(org_id):
-            raise errors.PermissionDenied("This organisation is suspended", code="org_suspended")
+        if refusal := permissions.entry_refusal(self.actor, org_id):
+            raise refusal
         return org_id
 
     def check_capability(self, method: str) -> None:

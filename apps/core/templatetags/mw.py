@@ -161,7 +161,7 @@ def meter(share: Any) -> SafeString:
 
 @register.filter
 def ticks(values: Sequence[int]) -> SafeString:
-    """Bars of the last minutes."""
+    """Bars of the last hours."""
     return graphics.ticks(values)
 
 

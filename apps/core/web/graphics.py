@@ -88,7 +88,7 @@ def meter(share: float) -> SafeString:
 
 
 def ticks(values: Sequence[int]) -> SafeString:
-    """Bars of the last minutes, newest at the right; a picture beside its number. live.js redraws it the same way."""
+    """Bars of the last hours, newest at the right; a picture beside its number. live.js redraws it the same way."""
     top = max(values, default=0) or 1
     step = _WIDTH / max(len(values), 1)
     bars = []

@@ -20,6 +20,7 @@ from apps.core.tenancy import org_scope
 from apps.identity import selectors as identity
 from apps.identity import services as people
 from apps.identity.provisioned import person_for_sign_in, take_over_unverified
+from apps.identity.stepup import note_single_sign_on
 from apps.sso import selectors
 from apps.sso.contracts import Arrival
 from apps.sso.errors import SsoRefused
@@ -39,7 +40,9 @@ def sign_in(*, request: HttpRequest, connection: Connection, arrival: Arrival) -
     """Sign the person of an answer in on the web; returns their id. :class:`SsoRefused` where they are not let in."""
     with transaction.atomic():
         user_id = accept_arrival(connection=connection, arrival=arrival)
-        people.login_web(request=request, user=person_for_sign_in(user_id), method=connection.kind)
+        user = person_for_sign_in(user_id)
+        people.login_web(request=request, user=user, method=connection.kind)
+        note_single_sign_on(request=request, user=user, org_id=connection.org_id)
         with org_scope(connection.org_id):
             tell_connection(connection, "sso.signed_in", data={"user_id": str(user_id)}, after={"user_id": user_id})
     return user_id

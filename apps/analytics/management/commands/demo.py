@@ -9,7 +9,7 @@ from apps.analytics.demo.build import build
 
 
 class Command(BaseCommand):
-    help = "Make a demo organisation with thirty days of history; prints how to sign in as JSON."
+    help = "Make a demo organisation with sixty days of history; prints how to sign in as JSON."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--output", help="write the JSON to this file (mode 0600) instead")

@@ -136,7 +136,7 @@ class Command(BaseCommand):
             return {}
         path = here.data_dir / "demo.json"
         if not path.exists():
-            self.tell("Making a demo organisation with 30 days of history …")
+            self.tell("Making a demo organisation with 60 days of history …")
             log = here.log_dir / "demo.log"
             if run_forked(lambda: call_command("demo", output=str(path)), log):
                 raise ServerError(f"The demo data could not be made; see {log}.")
