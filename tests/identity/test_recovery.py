@@ -1,5 +1,6 @@
 """Addresses that are proved, passwords that are forgotten or changed; nobody is told who has an account."""
 
+import functools
 import re
 from datetime import timedelta
 from unittest import mock
@@ -240,8 +241,11 @@ def test_guesses_from_many_networks_keep_nobody_out_who_was_here_before(
     assert login(ip="198.51.100.1").status_code == 200, "the owner, where they signed in before"
     services.send_reset(email="alice@example.com")
     token = token_in(mails("alice@example.com", "reset_password")[0])
-    with django_capture_on_commit_callbacks(execute=True):
+    with django_capture_on_commit_callbacks() as after:
         services.reset_password(token=token, password=NEW)
+    for work in after:
+        if not isinstance(work, functools.partial):  # what is sent to a worker
+            work()
     assert login(password=NEW, ip="203.0.113.99").status_code == 200, "and anywhere else by a new password"
 
 
