@@ -408,6 +408,9 @@ UNFOLD: dict[str, Any] = {
 # ------------------------------------------------------------------ security
 _HTTPS = PUBLIC_URL.startswith("https://")
 SESSION_COOKIE_SECURE = _HTTPS
+if _HTTPS:
+    # The browser itself holds these names to this host alone, over HTTPS (RFC 6265bis, section 4.1.3.2).
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = f"__Host-{SESSION_COOKIE_NAME}", f"__Host-{CSRF_COOKIE_NAME}"
 CSRF_COOKIE_SECURE = _HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXY_HOPS else None
 SECURE_HSTS_SECONDS = 31_536_000 if _HTTPS else 0

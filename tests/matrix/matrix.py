@@ -318,7 +318,7 @@ ROWS = (
     # --- confirming who one is, and factors
     Row("GET", "account_confirm", ALL, page=True, org=False),
     Row("GET", "forgot", public=True, page=True),
-    Row("POST", "forgot", public=True, ok=400, page=True, body={}),
+    Row("POST", "forgot", public=True, ok=400, page=True, body={"email": "x"}),
     Row("GET", "reset", public=True, ok=404, page=True),
     Row("POST", "reset", public=True, ok=404, page=True, body={}),
     Row("GET", "reset_link", public=True, ok=302, page=True, path=lambda c, m: {"token": "x"}),
@@ -326,7 +326,7 @@ ROWS = (
     Row("POST", "verify", public=True, ok=404, page=True, body={}),
     Row("GET", "verify_link", public=True, ok=302, page=True, path=lambda c, m: {"token": "x"}),
     Row("GET", "account", ALL, page=True, org=False),
-    Row("POST", "account", ALL, 400, page=True, org=False, body={}),
+    Row("POST", "account", ALL, 400, page=True, org=False, body={"name": ""}),
     Row("GET", "account_address", ALL, page=True, org=False),
     Row("POST", "account_address", ALL, 400, page=True, org=False, body={"email": "x"}),
     Row("POST", "account_address_resend", ALL, 302, page=True, org=False),
