@@ -8,9 +8,10 @@ class IdentityConfig(AppConfig):
     def ready(self) -> None:
         from apps.core import stepup
         from apps.core.registry import NavItem, account_tabs
-        from apps.identity import book, events, rotation  # noqa: F401 - they register what this app publishes and encrypts
+        from apps.identity import book, events, peppered, rotation  # noqa: F401 - they register what this app publishes and encrypts
 
         stepup.proofs.set(book)
+        peppered.register()
         account_tabs.register(NavItem("profile", "Profile", "account", "user", order=10))
         account_tabs.register(NavItem("password", "Password", "account_password", "key", order=15))
         account_tabs.register(NavItem("sessions", "Sign-ins", "account_sessions", "login", order=30))

@@ -10,11 +10,34 @@ from apps.core.clock import now
 from apps.core.errors import NotFound
 from apps.events.services import publish
 from apps.identity.contracts import UserInfo
-from apps.identity.models import User
+from apps.identity.models import SignIn, User
 from apps.identity.selectors import user_has_second_factor, user_info
 from apps.identity.services import end_all_sessions
+from apps.identity.services.ending import end_rows
 
-__all__ = ["person_for_sign_in", "person_has_second_factor", "rename_person", "take_over_unverified"]
+__all__ = [
+    "PROVIDER_METHODS",
+    "end_unprovided",
+    "person_for_sign_in",
+    "person_has_second_factor",
+    "rename_person",
+    "take_over_unverified",
+]
+
+
+# How sign-ins by an organisation's own provider are named.
+PROVIDER_METHODS = frozenset({"oidc", "saml"})
+
+
+@transaction.atomic
+def end_unprovided(*, user_id: UUID, reason: str) -> int:
+    """End the sign-ins of a person that no provider opened, in browsers and over the API; returns how many."""
+    user = User.objects.select_for_update().get(pk=user_id)
+    live = SignIn.objects.filter(user=user, ended_at=None).exclude(methods__overlap=sorted(PROVIDER_METHODS))
+    rows = list(live.select_for_update().order_by("pk"))
+    if rows:
+        end_rows(rows, user=user, reason=reason)
+    return len(rows)
 
 
 def person_for_sign_in(user_id: UUID) -> User:

@@ -3,7 +3,6 @@
 from apps.core.errors import MindWeaveError, PermissionDenied
 from apps.identity import selectors as identity
 from apps.identity.ports import SignInMethod
-from apps.identity.provisioned import person_has_second_factor
 from apps.sso import selectors
 from apps.sso.selectors import our_addresses
 
@@ -13,7 +12,7 @@ __all__ = ["SsoLoginPolicy"]
 class SsoLoginPolicy:
     """People of a verified domain of an organisation that enforces it sign in by its provider alone.
 
-    A break-glass owner may do without, by a second factor: one who has none any more is held to the provider too.
+    A break-glass owner may do without, by a second factor: one who has none any more, or is no owner, is held too.
     """
 
     def refusal(self, email: str, method: SignInMethod) -> MindWeaveError | None:
@@ -21,8 +20,7 @@ class SsoLoginPolicy:
         if connection is None:
             return None
         person = identity.user_by_email(email)
-        spared = person is not None and person.id in selectors.break_glass_ids(connection.org_id)
-        if spared and person is not None and person_has_second_factor(person.id):
+        if person is not None and selectors.may_break_glass(org_id=connection.org_id, user_id=person.id):
             return None
         return PermissionDenied(
             "Your organisation signs in by its own identity provider. Choose “Sign in with SSO”.",

@@ -10,6 +10,7 @@ from apps.accounts import selectors as accounts
 from apps.core.clock import now
 from apps.core.errors import NotFound
 from apps.core.tenancy import org_scope, system_scope
+from apps.identity.provisioned import person_has_second_factor
 from apps.sso.contracts import ConnectionInfo, DomainInfo, ScimTokenInfo
 from apps.sso.dns import CHALLENGE, PREFIX
 from apps.sso.models import (
@@ -37,8 +38,10 @@ __all__ = [
     "domain_list",
     "domain_of",
     "enforced_connection",
+    "is_fit_for_break_glass",
     "is_of_verified_domain",
     "mapping_list",
+    "may_break_glass",
     "our_addresses",
     "provisioned_counts",
     "pushed_groups",
@@ -188,6 +191,16 @@ def break_glass_ids(org_id: UUID) -> set[UUID]:
     """Who may sign in without the provider."""
     with org_scope(org_id):
         return set(BreakGlass.objects.values_list("user_id", flat=True))
+
+
+def may_break_glass(*, org_id: UUID, user_id: UUID) -> bool:
+    """Whether somebody may sign in without the provider: chosen for it, still an owner, with a second factor."""
+    return user_id in break_glass_ids(org_id) and is_fit_for_break_glass(org_id=org_id, user_id=user_id)
+
+
+def is_fit_for_break_glass(*, org_id: UUID, user_id: UUID) -> bool:
+    """Whether somebody could be a break-glass owner: an owner with a second factor."""
+    return accounts.role_of(org_id=org_id, user_id=user_id) == "owner" and person_has_second_factor(user_id)
 
 
 def affected_members(org_id: UUID) -> list[Any]:

@@ -26,6 +26,9 @@ def paths(resolver: Any = None, before: str = "/") -> dict[str, str]:
     return found
 
 
+ERRORS = {"application/problem+json", "application/scim+json", "application/json", "application/x-protobuf"}
+
+
 def operations() -> list[Any]:
     return [pytest.param(entry, id=f"{entry['method'].upper()} {entry['path']}") for entry in openapi.operations()]
 
@@ -54,7 +57,7 @@ def test_an_operation_says_who_may_what_comes_and_how_it_fails(operation: dict[s
     assert any(status.startswith("2") for status in operation["responses"])
     for status, answer in operation["responses"].items():
         if status[0] in "45" and "content" in answer and "checks" not in str(answer["content"]):
-            assert set(answer["content"]) <= {"application/problem+json", "application/json", "application/x-protobuf"}
+            assert set(answer["content"]) <= ERRORS
 
 
 def test_names_of_operations_are_unique() -> None:

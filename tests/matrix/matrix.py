@@ -132,6 +132,26 @@ def nothing(name: str) -> Callable[[Cast, dict[str, Any]], dict[str, Any]]:
     return lambda cast, made: {name: "01a209e4-215f-7371-be17-514d2bfae41c"}
 
 
+GROUP_SCHEMA = "urn:ietf:params:scim:schemas:core:2.0:Group"
+NOBODY = "01a209e4-215f-7371-be17-514d2bfae41c"
+
+
+def sso(name: str, key: str) -> Path:
+    return lambda cast, made: {"org_id": cast.org.id, name: made[key]}
+
+
+def sso_nothing(name: str) -> Path:
+    return lambda cast, made: {"org_id": cast.org.id, name: NOBODY}
+
+
+def page_sso(name: str, key: str) -> Path:
+    return lambda cast, made: {"slug": cast.org.slug, name: made[key]}
+
+
+def page_sso_nothing(name: str) -> Path:
+    return lambda cast, made: {"slug": cast.org.slug, name: NOBODY}
+
+
 def scim_user(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
     return {"scim_user_id": made["scim_user"]}
 
@@ -243,6 +263,10 @@ ROWS = (
     Row("DELETE", "team-grant", GRANTED_ADMINS, 204, path=team_grant),
     # --- audit
     Row("GET", "audit-list", ADMINS, path=lambda cast, made: {}),
+    Row("GET", "audit-detail", ADMINS, 404, path=lambda cast, made: {"entry_id": cast.org.id}),
+    Row("GET", "audit-verify", ADMINS, path=lambda cast, made: {}),
+    Row("GET", "audit-export", ADMINS, path=lambda cast, made: {}),
+    Row("GET", "audit-keys", public=True),
     # --- usage and analytics
     Row("POST", "usage-events", scope="ingest", ok=400, body={"events": []}),
     Row("GET", "usage-events", ALL, scope="read"),
@@ -274,8 +298,10 @@ ROWS = (
     Row("DELETE", "view-detail", ADMINS, 204, path=view),
     # --- provisioning (SCIM): a token of provisioning alone, of its own organisation
     Row("GET", "scim-config", scim=True),
-    Row("GET", "scim-described-list", scim=True, path=lambda cast, made: {"kind": "Schemas"}),
-    Row("GET", "scim-described", scim=True, path=lambda cast, made: {"kind": "ResourceTypes", "name": "User"}),
+    Row("GET", "scim-resource-types", scim=True),
+    Row("GET", "scim-resource-type", scim=True, path=lambda cast, made: {"name": "User"}),
+    Row("GET", "scim-schemas", scim=True),
+    Row("GET", "scim-schema", scim=True, path=lambda cast, made: {"name": GROUP_SCHEMA}),
     Row("GET", "scim-users", scim=True),
     Row("POST", "scim-users", scim=True, ok=201, body={"userName": "bob@example.com"}),
     Row("GET", "scim-user", scim=True, path=scim_user),
@@ -288,10 +314,63 @@ ROWS = (
     Row("PUT", "scim-group", scim=True, path=scim_group, body={"displayName": "Weavers"}),
     Row("PATCH", "scim-group", scim=True, path=scim_group, body=SCIM_PATCH),
     Row("DELETE", "scim-group", scim=True, ok=204, path=scim_group),
+    # What SCIM knows and is not offered: no page, but no part of the document either.
     *(
-        Row(method, "scim-unknown", scim=True, ok=501, path=lambda cast, made: {"rest": "Me"}, body={})
+        Row(method, "scim-unknown", scim=True, page=True, ok=501, path=lambda cast, made: {"rest": "Me"}, body={})
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
     ),
+    # --- single sign-on over the API
+    Row("GET", "sso-domains", ADMINS, path=org),
+    Row("POST", "sso-domains", ADMINS, 201, path=org, body={"name": "looms.example"}),
+    Row("DELETE", "sso-domain", ADMINS, 204, path=sso("domain_id", "domain")),
+    Row("POST", "sso-domain-verify", ADMINS, 404, path=sso_nothing("domain_id")),
+    Row("GET", "sso-connections", ADMINS, path=org),
+    Row("POST", "sso-connections", ADMINS, 201, path=org, body={"kind": "oidc", "name": "Entra"}),
+    Row("GET", "sso-connection", ADMINS, path=sso("connection_id", "connection")),
+    Row("PATCH", "sso-connection", ADMINS, path=sso("connection_id", "connection"), body={"name": "Renamed"}),
+    Row("DELETE", "sso-connection", ADMINS, 204, path=sso("connection_id", "connection")),
+    Row(
+        "POST", "sso-connection-act", ADMINS,
+        path=lambda c, m: {"org_id": c.org.id, "connection_id": m["connection"], "act": "disable"},
+    ),
+    Row("GET", "sso-break-glass", ADMINS, path=org),
+    Row("PUT", "sso-break-glass-owner", ADMINS, 409, path=member),
+    Row("DELETE", "sso-break-glass-owner", ADMINS, 404, path=member),
+    Row("GET", "sso-mappings", ADMINS, path=org),
+    Row("POST", "sso-mappings", ADMINS, 201, path=org, body={"group": "Looms", "role": "viewer"}),
+    Row("DELETE", "sso-mapping", ADMINS, 204, path=sso("mapping_id", "mapping")),
+    Row("GET", "sso-scim-tokens", ADMINS, path=org),
+    Row("POST", "sso-scim-tokens", ADMINS, 201, path=org, body={"name": "Okta"}),
+    Row("DELETE", "sso-scim-token", ADMINS, 204, path=sso("token_id", "scim_token")),
+    Row("GET", "sso-scim-log", ADMINS, path=org),
+    # --- single sign-on, its pages
+    Row("GET", "sso_settings", ADMINS, page=True, path=slug),
+    Row("POST", "sso_settings", ADMINS, page=True, path=slug, ok=-1, body={"name": "looms.example"}),
+    Row("POST", "sso_domain_verify", ADMINS, 404, page=True, path=page_sso_nothing("domain_id")),
+    Row("POST", "sso_domain_remove", ADMINS, page=True, ok=-1, path=page_sso("domain_id", "domain")),
+    Row("POST", "sso_break_glass_add", ADMINS, page=True, path=slug, ok=-1),
+    Row("POST", "sso_break_glass_remove", ADMINS, 404, page=True, path=page_member),
+    Row("GET", "sso_connection_new", ADMINS, page=True, path=lambda c, m: {"slug": c.org.slug, "kind": "saml"}),
+    Row(
+        "POST", "sso_connection_new", ADMINS, page=True, ok=-1, body={"name": "Entra"},
+        path=lambda c, m: {"slug": c.org.slug, "kind": "oidc"},
+    ),
+    Row("GET", "sso_connection", ADMINS, page=True, path=page_sso("connection_id", "connection")),
+    Row(
+        "POST", "sso_connection", ADMINS, page=True, ok=-1, body={"name": "Renamed"},
+        path=page_sso("connection_id", "connection"),
+    ),
+    Row("POST", "sso_connection_metadata", ADMINS, page=True, ok=-1, path=page_sso("connection_id", "connection")),
+    Row(
+        "POST", "sso_connection_act", ADMINS, page=True, ok=-1,
+        path=lambda c, m: {"slug": c.org.slug, "connection_id": m["connection"], "act": "delete"},
+    ),
+    Row("GET", "sso_groups", ADMINS, page=True, path=slug),
+    Row("POST", "sso_groups", ADMINS, page=True, path=slug, ok=-1, body={"group": "Looms", "role": "viewer"}),
+    Row("POST", "sso_group_remove", ADMINS, page=True, ok=-1, path=page_sso("mapping_id", "mapping")),
+    Row("GET", "sso_provisioning", ADMINS, page=True, path=slug),
+    Row("POST", "sso_provisioning", ADMINS, page=True, path=slug, ok=-1, body={"name": "Okta", "once": "a"}),
+    Row("POST", "sso_token_revoke", ADMINS, page=True, ok=-1, path=page_sso("token_id", "scim_token")),
     # --- signing in by a provider
     Row("GET", "sso_login", public=True, page=True),
     Row("GET", "sso_start", public=True, page=True, ok=404, path=lambda cast, made: {"name": "nobody"}),
@@ -419,6 +498,10 @@ ROWS = (
     Row("POST", "settings_security_change", ADMINS, page=True, path=slug, ok=-1, body={"requires_mfa": "0"}),
     Row("POST", "settings_leave", ALL, page=True, path=slug, ok=-1),
     Row("POST", "settings_delete", ("owner",), page=True, path=slug, ok=-1, body={"confirm": "wonder-looms"}),
+    Row("GET", "audit", ADMINS, page=True, path=slug),
+    Row("GET", "audit_export", ADMINS, page=True, path=slug),
+    Row("POST", "audit_verify", ADMINS, page=True, path=slug, ok=-1),
+    Row("GET", "audit_entry", ADMINS, 404, page=True, path=lambda c, m: {"slug": c.org.slug, "entry_id": c.org.id}),
     Row("GET", "members", READERS, page=True, path=slug),
     Row("POST", "members", ADMINS, page=True, path=slug, ok=-1, body={"email": "x@example.com", "role": "viewer"}),
     Row("GET", "invitations", ADMINS, page=True, path=slug),

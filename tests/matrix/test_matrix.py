@@ -21,7 +21,15 @@ from apps.notify.selectors import latest_notes
 from apps.notify.services import tell
 from apps.projects.services import revoke_api_key
 from apps.sso.scim.resources import read_user
-from apps.sso.services import create_scim_group, create_scim_token, create_scim_user, revoke_scim_token
+from apps.sso.services import (
+    add_domain,
+    add_mapping,
+    create_connection,
+    create_scim_group,
+    create_scim_token,
+    create_scim_user,
+    revoke_scim_token,
+)
 from apps.teams.models import Invitation
 from apps.teams.services import invite_member
 from apps.usage.pricing.book import TOKEN_KINDS
@@ -54,7 +62,7 @@ def undone() -> Iterator[None]:
 def ask(api: Api, row: Row, cast: Cast, made: dict[str, Any]) -> Any:
     path = reverse(row.route, kwargs=row.path(cast, made)) + row.query
     with undone():
-        if row.page and row.method == "POST":
+        if row.page and not row.scim and row.method == "POST":
             return api.client.post(
                 path, urlencode(row.body or {}, doseq=True), content_type="application/x-www-form-urlencoded"
             )
@@ -104,6 +112,9 @@ def made(cast: Cast) -> dict[str, Any]:
         "bare_key": bare,
         "scim": scim,
         "scim_token": of_scim.id,
+        "domain": add_domain(org_id=cast.org.id, name="wonder.example").id,
+        "connection": create_connection(org_id=cast.org.id, kind="saml", name="Okta", values={}).id,
+        "mapping": add_mapping(org_id=cast.org.id, group="Weavers", role="viewer"),
         "dead_scim": dead_scim,
         "their_scim": create_scim_token(org_id=cast.elsewhere.id, name="Theirs")[1],
         "scim_user": scim_user,

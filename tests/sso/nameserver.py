@@ -46,7 +46,7 @@ class NameServer:
             answer.flags |= dns.flags.RA
             if self.silent:
                 answer.set_rcode(dns.rcode.SERVFAIL)
-            elif text in self.records and question.question[0].rdtype == dns.rdatatype.TXT:
+            elif self.records.get(text) and question.question[0].rdtype == dns.rdatatype.TXT:
                 quoted = [f'"{value}"' for value in self.records[text]]
                 answer.answer.append(dns.rrset.from_text(name, 60, "IN", "TXT", *quoted))
             else:

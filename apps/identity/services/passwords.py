@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest
 
-from apps.audit.services import record
+from apps.audit.services import record, record_refusal
 from apps.core.clock import now
 from apps.core.errors import FieldError, NotAuthenticated, NotFound, RateLimited, ValidationFailed
 from apps.core.ratelimit import Limit, check, enforce, give_back
@@ -61,11 +61,10 @@ def check_password(*, email: str, password: str, ip: str | None) -> User:
         known = user.check_password(password) and user.is_active
         known = known and not _waits_for_its_address(user)
     if user is None or not known:
-        with transaction.atomic():
-            record(
-                action="user.login_refused", org_id=None, target_type="user",
-                target_id=user.pk if user else "unknown", target_label=email,
-            )  # fmt: skip
+        record_refusal(
+            action="user.login_refused", org_id=None, target_type="user",
+            target_id=user.pk if user else "unknown", target_label=email, key=email,
+        )  # fmt: skip
         raise NotAuthenticated(_WRONG, code="invalid_credentials")
     give_back(_PER_IDENTITY, identity)
     give_back(_PER_NETWORK, network)

@@ -20,6 +20,7 @@ from apps.core.ratelimit import Limit, enforce
 from apps.events.services import publish
 from apps.identity.contracts import UserInfo
 from apps.identity.models import User, normalise_email
+from apps.identity.ports import login_policy
 from apps.identity.selectors import user_info
 
 __all__ = ["register", "registration_problems", "sign_up", "tell_changed", "update_profile"]
@@ -43,10 +44,12 @@ def register(
     """Make a person. Raises :class:`ValidationFailed` for a bad or taken address, or a weak password.
 
     Without ``password`` they have none to sign in with. Registrations that name the network they come from (``ip``) are
-    limited for it. What strangers may call is :func:`sign_up`, which does not tell that an address is taken.
+    limited for it, and refused for an address that may not sign in by a password. What strangers may call is
+    :func:`sign_up`, which does not tell that an address is taken.
     """
     if ip is not None:
         enforce(_REGISTER, ip, detail="Too many registrations from your network")
+        _ask_policy(email, password)
     user = _checked(email, password, name)
     user.is_staff, user.email_verified_at = is_staff, now() if email_verified else None
     user.password = make_password(password)
@@ -66,6 +69,11 @@ def register(
     return user_info(user)
 
 
+def _ask_policy(email: str, password: str | None) -> None:
+    if password is not None and (refusal := login_policy.get().refusal(normalise_email(email), "password")):
+        raise refusal
+
+
 def _checked(email: str, password: str | None, name: str) -> User:
     user = User(email=normalise_email(email), name=name.strip())
     if problems := registration_problems(user, password):
@@ -76,13 +84,15 @@ def _checked(email: str, password: str | None, name: str) -> User:
 def sign_up(*, email: str, password: str, name: str = "", ip: str | None = None) -> UserInfo:
     """Register a stranger. A taken address is answered as a new one, by as much work; its owner gets a mail instead.
 
-    Raises :class:`ValidationFailed` for a bad address or a weak password, :class:`RateLimited` for their network.
+    Raises :class:`ValidationFailed` for a bad address or a weak password, :class:`RateLimited` for their network, and
+    what the login policy says of the address's domain.
     """
     from apps.identity.tasks import after_sign_up
     from apps.scheduler.background import enqueue
 
     if ip is not None:
         enforce(_REGISTER, ip, detail="Too many registrations from your network")
+    _ask_policy(email, password)
     user = _checked(email, password, name)
     with transaction.atomic():
         try:

@@ -69,7 +69,7 @@ def checked_certificates(texts: list[str]) -> list[str]:
 def certificate_facts(body: str) -> dict[str, object]:
     """What a page shows of a kept certificate: whose it is, until when, and its SHA-256 fingerprint."""
     certificate = x509.load_der_x509_certificate(base64.b64decode(body))
-    fingerprint = certificate.fingerprint(hashes.SHA256()).hex(":")
+    fingerprint = certificate.fingerprint(hashes.SHA256()).hex(" ", 4)
     return {
         "subject": certificate.subject.rfc4514_string(),
         "until": certificate.not_valid_after_utc,

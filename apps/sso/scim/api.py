@@ -28,9 +28,12 @@ from apps.sso.services import (
 
 __all__ = [
     "ScimConfig",
-    "ScimDescribed",
     "ScimGroupDetail",
     "ScimGroupList",
+    "ScimResourceType",
+    "ScimResourceTypeList",
+    "ScimSchemaDetail",
+    "ScimSchemaList",
     "ScimUnknown",
     "ScimUserDetail",
     "ScimUserList",
@@ -233,21 +236,47 @@ class ScimConfig(ScimView):
         return Response(service_provider_config())
 
 
-class ScimDescribed(ScimView):
-    """Resource types and schemas: all of them, or one by its id."""
+def _described(known: list[dict[str, Any]], name: str) -> Response:
+    found = next((one for one in known if one["id"].lower() == name.lower()), None)
+    if found is None:
+        raise NotFound("There is no such description")
+    return Response(found)
 
+
+class ScimResourceTypeList(ScimView):
     capabilities = {"GET": ""}
 
-    @extend_schema(exclude=True)
-    def get(self, request: Request, kind: str, name: str = "") -> Response:
-        """Resource types or schemas."""
-        known = resource_types() if kind == "ResourceTypes" else schemas()
-        if not name:
-            return Response(listed(known, start=1, total=len(known)))
-        found = next((one for one in known if one["id"].lower() == name.lower()), None)
-        if found is None:
-            raise NotFound("There is no such description")
-        return Response(found)
+    @extend_schema(tags=["SCIM"], responses={(200, "application/scim+json"): _OBJECT})
+    def get(self, request: Request) -> Response:
+        """What kinds of resources there are."""
+        return Response(listed(resource_types(), start=1, total=len(resource_types())))
+
+
+class ScimResourceType(ScimView):
+    capabilities = {"GET": ""}
+
+    @extend_schema(tags=["SCIM"], responses={(200, "application/scim+json"): _OBJECT})
+    def get(self, request: Request, name: str) -> Response:
+        """One kind of resource."""
+        return _described(resource_types(), name)
+
+
+class ScimSchemaList(ScimView):
+    capabilities = {"GET": ""}
+
+    @extend_schema(tags=["SCIM"], responses={(200, "application/scim+json"): _OBJECT})
+    def get(self, request: Request) -> Response:
+        """The schemas of resources."""
+        return Response(listed(schemas(), start=1, total=len(schemas())))
+
+
+class ScimSchemaDetail(ScimView):
+    capabilities = {"GET": ""}
+
+    @extend_schema(tags=["SCIM"], responses={(200, "application/scim+json"): _OBJECT})
+    def get(self, request: Request, name: str) -> Response:
+        """One schema."""
+        return _described(schemas(), name)
 
 
 class ScimUnknown(ScimView):

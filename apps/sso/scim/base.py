@@ -16,6 +16,7 @@ from apps.core import ports
 from apps.core.api import ApiView
 from apps.core.api.parsers import StrictJSONParser
 from apps.core.errors import MindWeaveError, NotFound, PermissionDenied, PreconditionFailed
+from apps.core.openapi import ApiSchema
 from apps.core.ratelimit import Limit
 from apps.sso.models import ScimGroup, ScimUser
 from apps.sso.scim.authentication import ScimAuthentication
@@ -64,12 +65,24 @@ class PlainRenderer(ScimRenderer):
         return None
 
 
+class ScimSchema(ApiSchema):
+    """In the OpenAPI document: what is refused comes as SCIM's error."""
+
+    def get_operation(self, *args: Any) -> Any:
+        operation = super().get_operation(*args)
+        for status, answer in (operation or {}).get("responses", {}).items():
+            if status[0] in "45":
+                answer["content"] = {MEDIA_TYPE: {"schema": {"type": "object"}}}
+        return operation
+
+
 class ScimView(ApiView):
     """An endpoint of one organisation: the token's. ``capabilities`` names its methods; no person has them."""
 
     authentication_classes = (ScimAuthentication,)
     parser_classes = (ScimParser, AnyJSONParser)  # type: ignore[assignment]
     renderer_classes = (ScimRenderer, PlainRenderer)
+    schema = ScimSchema()
     idempotent = False
     limit: ClassVar[Limit] = Limit("scim", 1500, 60)
     # Whom or what the request is about, for the log.

@@ -8,8 +8,7 @@ from apps.accounts import selectors as accounts
 from apps.core.database import lock_org
 from apps.core.errors import Conflict, NotFound
 from apps.core.tenancy import org_scope, system_scope
-from apps.identity.provisioned import person_has_second_factor
-from apps.identity.services import end_all_sessions
+from apps.identity.provisioned import PROVIDER_METHODS, end_unprovided, person_has_second_factor
 from apps.sso import selectors
 from apps.sso.models import BreakGlass, Connection
 from apps.sso.roles import OWNER
@@ -24,9 +23,6 @@ __all__ = [
     "relax_connection",
     "remove_break_glass",
 ]
-
-# How the provider's own sign-ins are named.
-PROVIDER_METHODS = frozenset({"oidc", "saml"})
 
 
 @transaction.atomic
@@ -48,7 +44,7 @@ def enforce_connection(*, org_id: UUID, connection_id: UUID) -> int:
             raise Conflict("Let a test sign-in go through first", code="connection_untested")
         if not selectors.verified_domains(org_id):
             raise Conflict("Verify a domain first", code="no_verified_domain")
-        if not any(_is_fit(org_id, user_id) for user_id in selectors.break_glass_ids(org_id)):
+        if not _fit_ones(org_id):
             raise Conflict(
                 "Choose an owner with a second factor who may sign in without the provider", code="no_break_glass_owner"
             )
@@ -80,16 +76,15 @@ def relax(connection: Connection, *, reason: str = "") -> None:
 
 
 def end_other_sign_ins(connection: Connection, *, only: str | None = None) -> int:
-    """End the sign-ins of those who must use the provider, of one domain or all; returns of how many people.
+    """End what those who must use the provider signed in by otherwise, of one domain or all; returns how many.
 
-    Inside the caller's transaction. Sign-ins by the provider end too: a moment later they sign in again by it.
+    Inside the caller's transaction.
     """
-    ended = 0
-    for member in selectors.affected_members(connection.org_id):
-        if only is None or selectors.domain_of(member.email) == only:
-            end_all_sessions(user_id=member.user_id, reason="sso_enforced")
-            ended += 1
-    return ended
+    return sum(
+        end_unprovided(user_id=member.user_id, reason="sso_enforced")
+        for member in selectors.affected_members(connection.org_id)
+        if only is None or selectors.domain_of(member.email) == only
+    )
 
 
 # ---------------------------------------------------------------- break-glass owners
@@ -115,21 +110,21 @@ def remove_break_glass(*, org_id: UUID, user_id: UUID) -> None:
         row = BreakGlass.objects.filter(user_id=user_id).first()
         if row is None:
             raise NotFound()
-        others = selectors.break_glass_ids(org_id) - {user_id}
-        if Connection.objects.filter(is_enforced=True).exists() and not any(_is_fit(org_id, one) for one in others):
+        if Connection.objects.filter(is_enforced=True).exists() and not _fit_ones(org_id) - {user_id}:
             raise Conflict("While a connection is enforced, one break-glass owner stays", code="last_break_glass")
         row.delete()
         _tell_break_glass(org_id, user_id, "sso.break_glass_removed")
 
 
-def _is_fit(org_id: UUID, user_id: UUID) -> bool:
-    """Whether somebody can use their exemption: still an owner, with a second factor."""
-    return accounts.role_of(org_id=org_id, user_id=user_id) == OWNER and person_has_second_factor(user_id)
+def _fit_ones(org_id: UUID) -> set[UUID]:
+    """The break-glass owners who can use it."""
+    ids = selectors.break_glass_ids(org_id)
+    return {one for one in ids if selectors.is_fit_for_break_glass(org_id=org_id, user_id=one)}
 
 
 def note_sign_in(*, user_id: UUID, method: str) -> int:
     """Alarm the organisations that a break-glass owner went round the provider of; returns how many."""
-    if method in PROVIDER_METHODS:
+    if set(method.split("+")) & PROVIDER_METHODS:
         return 0
     with system_scope("a person signs in without naming an organisation"):
         org_ids = list(BreakGlass.objects.filter(user_id=user_id).values_list("org_id", flat=True))
