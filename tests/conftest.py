@@ -96,6 +96,7 @@ def _empty_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     Sign-ins are asked for by every request here, so that the number of queries does not depend on the time it takes.
     """
     from apps.audit.keys import forget_cached_keys
+    from apps.audit.refusals import forget_seen
     from apps.audit.signing import forget_signing_keys as forget_sealing_keys
     from apps.identity import book
     from apps.identity.book import forget_sessions
@@ -106,6 +107,7 @@ def _empty_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     forget_sessions()
     forget_signing_keys()
     forget_sealing_keys()
+    forget_seen()
     forget_keys()
     yield
     # Its connection would keep the database of the tests from being removed.

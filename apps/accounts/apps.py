@@ -23,6 +23,8 @@ class AccountsConfig(AppConfig):
         nav.register(place)
         tab = NavItem("general", "General", "settings", "building", order=10, capability="org.read")
         settings_tabs.register(tab)
+        trail = NavItem("audit", "Audit log", "audit", "lock", order=800, capability="audit.read")
+        settings_tabs.register(trail)
         # Last of all tabs: what it holds is rarely wanted.
         settings_tabs.register(
             NavItem("danger", "Leave and delete", "settings_danger", "alert-triangle", order=990, capability="org.read")

@@ -16,6 +16,7 @@ from apps.accounts import selectors
 from apps.accounts.permissions import ROLE_CAPABILITIES
 from apps.core.context import current
 from apps.core.errors import PermissionDenied
+from apps.core.problems import tell_refusal
 from apps.core.registry import NavItem, nav, nav_queries, settings_tabs
 from apps.identity.web import user_id_of
 from apps.notify.selectors import COUNTED_TO, unread_count
@@ -85,6 +86,7 @@ def _refused(request: HttpRequest, capability: str, title: str) -> HttpResponse:
         "may_see_members": can(request, "member.read"),
         "correlation_id": current().correlation_id,
     }
+    tell_refusal(PermissionDenied(f"Their role lacks {capability!r}", extra={"capability": capability}), request)
     return render(request, "accounts/forbidden.html", context, status=403)
 
 

@@ -6,8 +6,9 @@ class AuditConfig(AppConfig):
     label = "audit"
 
     def ready(self) -> None:
-        from apps.audit import chain, events, keys, metrics, registry, services, signing
+        from apps.audit import chain, events, keys, metrics, peppered, refusals, registry, services, signing
         from apps.audit.staff import audit_panel
+        from apps.core import ports as core_ports
         from apps.core.registry import StaffOrgPanel, staff_org_panels
         from apps.core.rotation import register_rotation
         from apps.events import ports
@@ -16,13 +17,20 @@ class AuditConfig(AppConfig):
         ports.audit.set(services.record)
         events.register()
         metrics.register()
+        peppered.register()
         register_rotation("audit_key.sealed_key", keys.rotate_keys)
         register_rotation("audit_signing_key.private_pem", signing.rotate_private_keys)
         register_chore("audit.seal", chain.seal_all)
+        register_chore("audit.tell_repeated", refusals.tell_repeated)
+        core_ports.refusals.set(refusals.note_refusal)
         registry.register_actions(
             {
                 "audit.person_forgotten": "What the trail says of a person was made unreadable",
                 "audit.org_forgotten": "What the trail says of an organisation's affairs was made unreadable",
+                "audit.exported": "Entries of the audit log were taken away as a file",
+                "data.read": "Something sensitive was read (told once an hour)",
+                "access.refused": "Something was refused for want of a right",
+                "access.refused_foreign": "An organisation was asked for by somebody who is not its member",
                 "audit.signing_key_created": "A new key signs the chains of the audit trail",
                 "bus.dead_letter_replayed": "An event that could not be handled was put back in its queue",
                 "bus.dead_letter_discarded": "An event that could not be handled was given up",

@@ -58,7 +58,7 @@ class AuditEntry(UUIDModel, OrgScopedModel):
     reason = models.TextField(blank=True, default="")
     sealed = models.JSONField(default=list)
 
-    objects = EntryManager()
+    objects = EntryManager()  # type: ignore[misc]
 
     erased: bool = False
 

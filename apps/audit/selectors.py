@@ -1,11 +1,15 @@
 """Reading the trail."""
 
+from uuid import UUID
+
+from django.db import connection
 from django.db.models import QuerySet
 
+from apps.audit.chain import chain_of
 from apps.audit.contracts import AuditFilter
-from apps.audit.models import AuditEntry
+from apps.audit.models import AuditEntry, Chain
 
-__all__ = ["audit_list"]
+__all__ = ["audit_get", "audit_list", "chain_status", "place_of"]
 
 
 def audit_list(wanted: AuditFilter) -> QuerySet[AuditEntry]:
@@ -26,3 +30,25 @@ def audit_list(wanted: AuditFilter) -> QuerySet[AuditEntry]:
         **{name: value for name, value in conditions.items() if value is not None}
     )
     return entries
+
+
+def audit_get(entry_id: UUID) -> AuditEntry | None:
+    """An entry of the scope's organisation."""
+    entry: AuditEntry | None = AuditEntry.objects.filter(pk=entry_id).first()
+    return entry
+
+
+def chain_status(org_id: UUID | None) -> Chain | None:
+    """How far an organisation's chain has come and what its last verification found; None before its first seal."""
+    return Chain.objects.filter(pk=chain_of(org_id)).first()
+
+
+def place_of(entry: AuditEntry) -> tuple[int, str] | None:
+    """An entry's position in its chain and its digest in hex; None for the seconds until it is sealed."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT position, digest FROM audit_seal WHERE entry_id = %s AND occurred_at = %s",
+            [entry.pk, entry.occurred_at],
+        )
+        row = cursor.fetchone()
+    return None if row is None else (row[0], bytes(row[1]).hex())

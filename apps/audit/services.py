@@ -1,6 +1,7 @@
 """Writing the trail. There is one way in and none to change or remove; what it says of people can be forgotten."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -10,10 +11,11 @@ from django.db import connection, transaction
 
 from apps.audit import registry
 from apps.audit.chain import write_checkpoint
-from apps.audit.contracts import Verified
+from apps.audit.contracts import AuditFilter, Verified
 from apps.audit.diff import changes, clean
 from apps.audit.keys import address_subjects, strangers_owner
 from apps.audit.models import AuditEntry, SealingKey
+from apps.audit.refusals import record_read, record_refusal
 from apps.audit.sealed import seal_entry
 from apps.audit.signing import make_signing_key
 from apps.audit.verify import chains, verify_chain
@@ -22,8 +24,20 @@ from apps.core.context import current
 from apps.core.partitions import drop_partitions, ensure_partitions, list_partitions
 from apps.core.tenancy import TenancyError, current_org_id, system_scope
 
-__all__ = ["AuditError", "forget_org", "forget_person", "maintain", "note_verification", "record", "rotate_sealing_key",
-           "verify_all"]  # fmt: skip
+__all__ = [
+    "AuditError",
+    "forget_org",
+    "forget_person",
+    "maintain",
+    "note_export",
+    "note_verification",
+    "record",
+    "record_read",
+    "record_refusal",
+    "rotate_sealing_key",
+    "verify_all",
+    "verify_org",
+]
 
 PARTITIONS_AHEAD = 12
 # How long the addresses of people of whom nothing is known stay readable, at least.
@@ -135,6 +149,17 @@ def _destroy(where: str, values: list[Any], *, keep: tuple[UUID | None, UUID | N
     return count
 
 
+# ---------------------------------------------------------------- taking away
+@transaction.atomic
+def note_export(*, org_id: UUID, wanted: AuditFilter, form: str) -> None:
+    """Record that somebody takes entries of an organisation's trail away, and which."""
+    asked = {name: value for name, value in asdict(wanted).items() if value is not None}
+    record(
+        action="audit.exported", org_id=org_id, target_type="audit_log", target_id=org_id, target_label="Audit log",
+        after={"format": form, **asked},
+    )  # fmt: skip
+
+
 # ---------------------------------------------------------------- keys that sign
 @transaction.atomic
 def rotate_sealing_key() -> UUID:
@@ -205,6 +230,13 @@ def verify_all() -> dict[str, Any]:
         found["entries"] += result.entries
         if result.broken is not None:
             found["broken"][str(chain_id)] = result.broken.reason
+    return found
+
+
+def verify_org(*, org_id: UUID, seconds: float) -> Verified:
+    """Verify an organisation's chain for so long at most, and note what was found where its end was reached."""
+    found = verify_chain(org_id, seconds=seconds)
+    note_verification(found)
     return found
 
 

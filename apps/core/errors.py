@@ -6,6 +6,7 @@
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar, TypedDict
+from uuid import UUID
 
 __all__ = [
     "BadRequest",
@@ -43,6 +44,8 @@ class MindWeaveError(Exception):
     status: ClassVar[int] = 500
     code: str = "internal_error"
     title: str = "Something went wrong"
+    # The organisation that was asked for by somebody who must not learn of it; never part of the answer.
+    foreign_org: UUID | None = None
 
     def __init__(
         self,
@@ -100,7 +103,13 @@ class PermissionDenied(MindWeaveError):
 
 
 class NotFound(MindWeaveError):
+    """404; ``foreign_org`` says, to us alone, whose organisation was asked for by somebody outside it."""
+
     status, code, title = 404, "not_found", "There is nothing here"
+
+    def __init__(self, detail: str = "", *, foreign_org: UUID | None = None, **kwargs: Any) -> None:
+        super().__init__(detail, **kwargs)
+        self.foreign_org = foreign_org
 
 
 class MethodNotAllowed(MindWeaveError):

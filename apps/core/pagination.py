@@ -89,4 +89,6 @@ def _after(model: type[Model], order: Sequence[str], values: Sequence[str | None
             raise ValidationFailed("cursor is not valid") from error
         condition |= Q(**equal, **{f"{field}__{'lt' if name.startswith('-') else 'gt'}": value})
         equal[field] = value
-    return condition
+    # Said once more for the first field alone: an index begins there only for what holds whatever else does.
+    first, name = next(iter(equal.items())), order[0]
+    return Q(**{f"{first[0]}__{'lte' if name.startswith('-') else 'gte'}": first[1]}) & condition

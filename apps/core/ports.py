@@ -9,7 +9,7 @@ from uuid import UUID
 from apps.core.contracts import Actor
 from apps.core.errors import MindWeaveError, PermissionDenied
 
-__all__ = ["Permissions", "PlanLimits", "Port", "permissions", "plan_limits"]
+__all__ = ["Permissions", "PlanLimits", "Port", "Refusals", "permissions", "plan_limits", "refusals"]
 
 T = TypeVar("T")
 
@@ -41,6 +41,17 @@ class PlanLimits(Protocol):
 
     def limit(self, org_id: UUID, name: str) -> int | None:
         """The limit of ``name`` (``projects``, ``seats``, ``events_per_month``…), or None for no limit."""
+
+
+class Refusals(Protocol):
+    """Who hears of what was refused (filled by audit)."""
+
+    def __call__(self, *, error: MindWeaveError, method: str, route: str, org_id: UUID | None) -> None:
+        """``error`` answers a request of ``method`` to ``route`` (its pattern, not its path) in an organisation."""
+
+
+def _unheard(*, error: MindWeaveError, method: str, route: str, org_id: UUID | None) -> None:
+    """Without a filler nobody hears of it."""
 
 
 class _DenyAll:
@@ -84,3 +95,4 @@ class Port(Generic[T]):
 
 permissions: Port[Permissions] = Port("permissions", _DenyAll())
 plan_limits: Port[PlanLimits] = Port("plan_limits", _Unlimited())
+refusals: Port[Refusals] = Port("refusals", _unheard)

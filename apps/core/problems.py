@@ -1,19 +1,22 @@
 """Errors as answers: problem+json for programs, a page for people; the same code either way."""
 
 import logging
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import orjson
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.exceptions import SuspiciousOperation, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.urls import resolve
 
-from apps.core import errors
+from apps.core import errors, ports
 from apps.core.context import current
 
-__all__ = ["as_mindweave_error", "pointer_errors", "problem_response", "wants_html"]
+__all__ = ["as_mindweave_error", "pointer_errors", "problem_response", "tell_refusal", "wants_html"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +35,13 @@ def wants_html(request: HttpRequest) -> bool:
     return "text/html" in request.headers.get("Accept", "text/html")
 
 
-def problem_response(error: errors.MindWeaveError, request: HttpRequest) -> HttpResponse:
-    """The answer to an error: RFC 9457 ``application/problem+json``, or its HTML page."""
+def problem_response(error: errors.MindWeaveError, request: HttpRequest, *, org_id: UUID | None = None) -> HttpResponse:
+    """The answer to an error: RFC 9457 ``application/problem+json``, or its HTML page.
+
+    What it refuses is told to ``core.ports.refusals``; ``org_id`` is the organisation of the request, where the request
+    does not know it itself.
+    """
+    tell_refusal(error, request, org_id=org_id)
     problem = error.as_problem(correlation_id=current().correlation_id)
     if wants_html(request):
         response = HttpResponse(_page({**problem, "detail": error.detail}, request), status=error.status)
@@ -43,6 +51,24 @@ def problem_response(error: errors.MindWeaveError, request: HttpRequest) -> Http
         response.headers[name] = value
     response.headers.setdefault("Cache-Control", "no-store")
     return response
+
+
+def tell_refusal(error: errors.MindWeaveError, request: HttpRequest, *, org_id: UUID | None = None) -> None:
+    """Have a refusal heard of, whatever the answer to it looks like."""
+    if error.status != HTTPStatus.FORBIDDEN and error.foreign_org is None:
+        return
+    org = getattr(request, "org", None)
+    try:
+        # The pattern and not the path: that may carry a token.
+        route = (request.resolver_match or resolve(request.path)).route
+    except Http404:
+        route = "unknown"
+    ports.refusals.get()(
+        error=error,
+        method=request.method or "",
+        route=f"/{route}",
+        org_id=org_id or (org.id if org is not None else None),
+    )
 
 
 def _page(problem: dict[str, Any], request: HttpRequest) -> str:

@@ -40,6 +40,7 @@ for _name, _properties in _TYPES.items():
 
 register_actions(
     {
+        "key.refused": "A key was refused: revoked, expired, mistyped, or used from where it may not be",
         "project.created": "A project was made",
         "project.updated": "A project changed",
         "project.deleted": "A project was archived",

@@ -3,14 +3,17 @@
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 
+from apps.audit.services import record_refusal
 from apps.core.clock import now
+from apps.core.context import bind
+from apps.core.contracts import ANONYMOUS
 from apps.core.crypto import pepper_id, token_digests
 from apps.core.errors import NotFound, PermissionDenied
 from apps.core.tenancy import org_scope, system_scope
@@ -220,6 +223,10 @@ def _note_rejection(key_id: UUID, org_id: UUID, reason: str, ip: str | None) -> 
             RejectedKey.objects.bulk_create(
                 [RejectedKey(org_id=org_id, key_id=key_id, reason=reason, count=1, last_ip=ip)], ignore_conflicts=True
             )
+    with bind(actor=replace(ANONYMOUS, ip=ip)):
+        record_refusal(
+            action="key.refused", org_id=org_id, target_type="api_key", target_id=key_id, key=reason, reason=reason
+        )
 
 
 # ---------------------------------------------------------------- projects

@@ -84,6 +84,7 @@ def test_an_owner_reads_the_trail_newest_first(api, alice, org) -> None:
         "changes": {"n": [1, 2]},
         "reason": "why not",
         "correlation_id": "c-1",
+        "is_erased": False,
     }
 
 

@@ -253,6 +253,10 @@ ROWS = (
     Row("DELETE", "team-grant", GRANTED_ADMINS, 204, path=team_grant),
     # --- audit
     Row("GET", "audit-list", ADMINS, path=lambda cast, made: {}),
+    Row("GET", "audit-detail", ADMINS, 404, path=lambda cast, made: {"entry_id": cast.org.id}),
+    Row("GET", "audit-verify", ADMINS, path=lambda cast, made: {}),
+    Row("GET", "audit-export", ADMINS, path=lambda cast, made: {}),
+    Row("GET", "audit-keys", public=True),
     # --- usage and analytics
     Row("POST", "usage-events", scope="ingest", ok=400, body={"events": []}),
     Row("GET", "usage-events", ALL, scope="read"),
@@ -466,6 +470,10 @@ ROWS = (
     Row("POST", "settings_security_change", ADMINS, page=True, path=slug, ok=-1, body={"requires_mfa": "0"}),
     Row("POST", "settings_leave", ALL, page=True, path=slug, ok=-1),
     Row("POST", "settings_delete", ("owner",), page=True, path=slug, ok=-1, body={"confirm": "wonder-looms"}),
+    Row("GET", "audit", ADMINS, page=True, path=slug),
+    Row("GET", "audit_export", ADMINS, page=True, path=slug),
+    Row("POST", "audit_verify", ADMINS, page=True, path=slug, ok=-1),
+    Row("GET", "audit_entry", ADMINS, 404, page=True, path=lambda c, m: {"slug": c.org.slug, "entry_id": c.org.id}),
     Row("GET", "members", READERS, page=True, path=slug),
     Row("POST", "members", ADMINS, page=True, path=slug, ok=-1, body={"email": "x@example.com", "role": "viewer"}),
     Row("GET", "invitations", ADMINS, page=True, path=slug),

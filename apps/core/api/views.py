@@ -161,14 +161,14 @@ class ApiView(APIView):
         if self.actor.kind == "key":
             org_id = self.actor.org_id
             if org_id is None or (named is not None and named != org_id):
-                raise errors.NotFound()
+                raise errors.NotFound(foreign_org=named)
         else:
             org_id = named or permissions.default_org_id(self.actor)
             if org_id is None:
                 raise errors.NotFound("You belong to no organisation yet", code="no_organization")
             held = permissions.held(self.actor, org_id)
             if held is None:
-                raise errors.NotFound()
+                raise errors.NotFound(foreign_org=org_id)
             self.held = held
         if refusal := permissions.entry_refusal(self.actor, org_id):
             raise refusal
@@ -214,7 +214,7 @@ class ApiView(APIView):
         error = self._known(exc)
         if error is None:
             raise exc
-        response = problem_response(error, self.request._request)
+        response = problem_response(error, self.request._request, org_id=self.org_id)
         response.exception = True  # type: ignore[attr-defined]
         return response
 

@@ -1,9 +1,8 @@
 """Passwords: whether one is right."""
 
 from django.contrib.auth.hashers import make_password
-from django.db import transaction
 
-from apps.audit.services import record
+from apps.audit.services import record_refusal
 from apps.core.errors import NotAuthenticated
 from apps.core.ratelimit import Limit, enforce, give_back
 from apps.identity.models import User, normalise_email
@@ -35,11 +34,10 @@ def check_password(*, email: str, password: str, ip: str | None) -> User:
     else:
         known = user.check_password(password) and user.is_active
     if user is None or not known:
-        with transaction.atomic():
-            record(
-                action="user.login_refused", org_id=None, target_type="user",
-                target_id=user.pk if user else "unknown", target_label=email,
-            )  # fmt: skip
+        record_refusal(
+            action="user.login_refused", org_id=None, target_type="user",
+            target_id=user.pk if user else "unknown", target_label=email, key=email,
+        )  # fmt: skip
         raise NotAuthenticated(_WRONG, code="invalid_credentials")
     give_back(_PER_IDENTITY, identity)
     give_back(_PER_NETWORK, network)
