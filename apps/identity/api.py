@@ -73,7 +73,8 @@ class Public(ApiView):
 class Login(Public):
     @extend_schema(
         tags=["Auth"], request=CredentialsSerializer, responses={200: TokensSerializer},
-        description="With a second factor enrolled the answer is 401 with `code: mfa_required` and an `mfa_token`.",
+        description="With a second factor enrolled the answer is 401 with `code: mfa_required`, an `mfa_token`, and "
+        "which `factors` there are.",
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         """Sign in with e-mail address and password."""
