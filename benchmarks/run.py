@@ -137,6 +137,19 @@ def pages(rest: list[str]) -> int:
         instance.remove()
 
 
+def keys(rest: list[str]) -> int:
+    """What authenticating an API key costs, in process and over HTTP."""
+    instance = Instance()
+    _, facts = instance.start()
+    try:
+        command = [sys.executable, "-m", "benchmarks.keys", "--url", instance.url, "--key", facts["api_key"]]
+        command += ["--data-dir", str(instance.data_dir), *rest]
+        return subprocess.run(command, cwd=ROOT, check=False).returncode
+    finally:
+        instance.stop()
+        instance.remove()
+
+
 def routes(rest: list[str]) -> int:
     """What each route costs through the front, on the demo's data."""
     instance = Instance()
@@ -153,6 +166,7 @@ def routes(rest: list[str]) -> int:
 BENCHMARKS: dict[str, Callable[[list[str]], int]] = {
     "startup": startup,
     "routes": routes,
+    "keys": keys,
     "ingest": ingest,
     "search": search,
     "pages": pages,

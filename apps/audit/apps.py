@@ -6,7 +6,18 @@ class AuditConfig(AppConfig):
     label = "audit"
 
     def ready(self) -> None:
-        from apps.audit import chain, events, keys, metrics, refusals, registry, services, signing, streams
+        from apps.audit import (
+            chain,
+            events,
+            keys,
+            metrics,
+            peppered,
+            refusals,
+            registry,
+            services,
+            signing,
+            streams,
+        )
         from apps.audit.staff import audit_panel
         from apps.core import ports as core_ports
         from apps.core.registry import StaffOrgPanel, staff_org_panels
@@ -17,6 +28,7 @@ class AuditConfig(AppConfig):
         ports.audit.set(services.record)
         events.register()
         metrics.register()
+        peppered.register()
         register_rotation("audit_key.sealed_key", keys.rotate_keys)
         register_rotation("audit_signing_key.private_pem", signing.rotate_private_keys)
         register_chore("audit.seal", chain.seal_all)

@@ -8,7 +8,8 @@ class IdentityConfig(AppConfig):
     def ready(self) -> None:
         from apps.core import stepup
         from apps.core.registry import NavItem, account_tabs
-        from apps.identity import book, events, rotation  # noqa: F401 - they register what this app publishes and encrypts
+        from apps.identity import book, events, peppered, rotation  # noqa: F401 - they register what this app publishes and encrypts
 
         stepup.proofs.set(book)
+        peppered.register()
         account_tabs.register(NavItem("security", "Security", "account_security", "shield-lock", order=20))

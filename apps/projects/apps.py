@@ -8,13 +8,14 @@ class ProjectsConfig(AppConfig):
     def ready(self) -> None:
         from apps.accounts.ports import keys_of_members
         from apps.core.registry import NavItem, StaffOrgPanel, nav, project_tabs, settings_tabs, staff_org_panels
-        from apps.projects import events, notifications  # noqa: F401 - events registers what this app publishes
+        from apps.projects import events, notifications, peppered  # noqa: F401 - events registers what this app publishes
         from apps.projects.departures import DepartingKeys
         from apps.projects.permissions import check_place
         from apps.projects.staff import projects_panel
         from apps.teams.ports import place_checks
 
         notifications.register()
+        peppered.register()
         keys_of_members.set(DepartingKeys())
         item = NavItem(
             "projects", "Projects and keys", "projects", "folder", order=40, capability="project.read", shortcut="p"

@@ -59,6 +59,11 @@ class IngestRules:
         """Whether metadata is kept otherwise than as it came."""
         return self.metadata != "keep" or bool(self.metadata_drop or self.metadata_hash)
 
+    @property
+    def only_tags(self) -> bool:
+        """Whether they do no more than give tags: those of a key with an environment, mostly."""
+        return not (self.allowed_models or self.allowed_sources or self.touches_metadata)
+
 
 @dataclass(frozen=True, slots=True)
 class KeyContext:

@@ -9,12 +9,13 @@ class SsoConfig(AppConfig):
     def ready(self) -> None:
         from apps.core.registry import NavItem, settings_tabs
         from apps.identity.ports import login_policy
-        from apps.sso import events, notifications, roles, subscribers  # noqa: F401 - events registers what this app publishes
+        from apps.sso import events, notifications, peppered, roles, subscribers  # noqa: F401 - events registers types
         from apps.sso.policy import SsoLoginPolicy
 
         login_policy.set(SsoLoginPolicy())
         tab = NavItem("sso", "Single sign-on", "sso_settings", "lock", order=60, capability="sso.manage")
         settings_tabs.register(tab)
         notifications.register()
+        peppered.register()
         roles.register()
         subscribers.register()

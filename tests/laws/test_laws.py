@@ -24,6 +24,7 @@ CROSSING = {
     "apps/audit/streams.py",  # every organisation's streams are served
     "apps/audit/refusals.py",  # the same, of what was refused
     "apps/audit/services.py",  # an entry says itself whose it is
+    "apps/core/management/commands/rotate_peppers.py",  # peppers are of the whole installation
     "apps/core/middleware.py",  # the staff admin
     "apps/events/chores.py",  # the trail's sealer
     "apps/events/delivery.py",  # an event of no organisation

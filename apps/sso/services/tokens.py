@@ -71,8 +71,10 @@ def authenticate_scim_token(*, secret: str) -> ScimToken | None:
         ).first()
         if token is None or (token.expires_at is not None and token.expires_at <= moment):
             return None
-        if token.last_used_at is None or token.last_used_at < moment - _COARSE:
-            ScimToken.objects.filter(pk=token.pk).update(last_used_at=moment)
+        digest = token_digest(secret, _PURPOSE)
+        if token.last_used_at is None or token.last_used_at < moment - _COARSE or bytes(token.digest) != digest:
+            # Under the current pepper from its first use on, so that an older one can go.
+            ScimToken.objects.filter(pk=token.pk).update(last_used_at=moment, digest=digest)
     return token
 
 

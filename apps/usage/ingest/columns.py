@@ -53,7 +53,7 @@ def build(
 ) -> Built:
     """Check, attribute, price and pack ``events``; what is refused says why, at its place in the batch."""
     rules = key.rules
-    if len(events) == 1 and not check_nul and rules is None:
+    if len(events) == 1 and not check_nul and (rules is None or rules.only_tags):
         single = frame_of_one(events[0], key=key, directory=directory, window=window)
         if single is not None:
             return Built(single[0], 1, 0, [], single[1])

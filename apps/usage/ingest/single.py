@@ -56,7 +56,8 @@ def frame_of_one(
         return None
     person = directory.person_of_user(parse_uuid(event.user_id), key)
     team = directory.team_of(person, key)
-    tags = tags_of([metadata], directory.tag_keys)[0] if directory.tag_keys else None
+    defaults = key.rules.default_tags if key.rules is not None else ()
+    tags = tags_of([metadata], directory.tag_keys, defaults)[0] if directory.tag_keys else None
     who: WhoKey = (
         key.project_id.bytes, team.bytes if team else None, person.bytes if person else None, key.key_id.bytes, tags,
     )  # fmt: skip

@@ -13,10 +13,12 @@ from django.core.management import CommandError, call_command
 from apps.core import clock
 from apps.core.tenancy import org_scope
 from apps.events.contracts import Envelope
+from apps.projects.services import create_project, update_project_settings
 from apps.usage import repricing, store
 from apps.usage.drain import fold
 from apps.usage.drain.merge import merge_chunks
 from apps.usage.drain.shard import drain_now
+from apps.usage.ingest.attribution import forget_directories
 from apps.usage.pricing.book import forget_book
 from apps.usage.pricing.writes import price_set
 from apps.usage.rebuild import check_rollups, rebuild_rollups
@@ -170,6 +172,32 @@ def test_time_whose_raw_events_are_gone_is_priced_by_its_sums(world: World) -> N
     assert rows("SELECT sum(cost_nano), sum(unpriced) FROM usage_rollup_day") == [(10_000_000, 0)]
     run()
     assert value("SELECT sum(cost_nano) FROM usage_delta") in (None, 0)
+
+
+def keep_for(world: World, project_id: UUID, days: int) -> None:
+    update_project_settings(org_id=world.org_id, project_id=project_id, changes={"raw_retention_days": days})
+
+
+def test_a_project_that_keeps_less_is_priced_by_its_sums_and_the_others_by_their_events(world: World) -> None:
+    short = create_project(org_id=world.org_id, name="Short").id
+    keep_for(world, short, 2)
+    forget_directories()
+    old = {"model": "brand-new", "input_tokens": 1000, "output_tokens": 0, "timestamp": moment(days=4)}
+    count(world, typed(**old), typed(**old), key=world.key_with(project_id=short))
+    count(world, typed(**old))
+    assert value("SELECT count(*) FROM usage_event") == 1, "of the one that keeps it"
+    # A time that is set later takes nothing away that is kept: priced by events, once.
+    keep_for(world, world.project_id, 2)
+    fold.fold_all()
+    set_price()
+    for _ in range(2):
+        run()
+        fold.fold_all()
+        assert rows("SELECT sum(cost_nano), sum(unpriced) FROM usage_rollup_quarter") == [(6_000_000, 0)]
+        assert value("SELECT sum(cost_nano) FROM usage_event") == 2_000_000
+    day = (clock.now() - timedelta(days=4)).date().isoformat()
+    with pytest.raises(CommandError, match="Raw events are kept for 2 days"):
+        call_command("rebuild_rollups", "--org", "acme", "--from", day, "--to", day)
 
 
 def test_what_a_client_knows_better_keeps_its_cost(world: World) -> None:

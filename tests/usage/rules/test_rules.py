@@ -156,6 +156,19 @@ def test_default_tags_are_for_events_that_lack_them(world: World, drain) -> None
     ]  # fmt: skip
 
 
+def test_a_single_event_gets_default_tags_by_the_short_way_too(world: World) -> None:
+    from apps.core.clock import now
+    from apps.usage.services import take
+
+    for key in ("environment", "region"):
+        register_tag_key(org_id=world.org_id, key=key)
+    key = world.key_with(rules=IngestRules(default_tags=(("environment", "staging"),)))
+    for one in (core(), core(metadata=b'{"region": "us"}')):
+        at = now()
+        short, long = (take(key=key, events=[one], received_at=at, check_nul=nul) for nul in (False, True))
+        assert short.parts[0].frame == long.parts[0].frame
+
+
 def test_rules_that_ask_nothing_make_the_same_frame(world: World) -> None:
     from apps.core.clock import now
     from apps.usage.services import take
