@@ -18,7 +18,6 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-import httpx
 from django.conf import settings
 from django.db import connection, transaction
 
@@ -28,7 +27,7 @@ from apps.audit.models import AuditStream
 from apps.core.backoff import backoff
 from apps.core.clock import now
 from apps.core.errors import FieldError, ValidationFailed
-from apps.core.http import OutboundRefused, fetch, resolve
+from apps.core.http import HTTPError, OutboundRefused, fetch, resolve
 from apps.core.tenancy import system_scope
 from apps.events.services import publish
 
@@ -99,7 +98,7 @@ def _drain(stream: AuditStream) -> int:
         try:
             if batch:
                 _send(stream, batch)
-        except (StreamFailed, OutboundRefused, httpx.HTTPError, OSError) as error:
+        except (StreamFailed, OutboundRefused, HTTPError, OSError) as error:
             _failed(stream, str(error) or type(error).__name__)
             break
         sent += len(batch)
@@ -155,7 +154,7 @@ def deliver_now(stream: AuditStream) -> str:
             _syslog(stream, [syslog_message(moment, "audit.test", body)])
         else:
             _post(stream, f"test.{int(moment.timestamp())}", {"type": "audit.test", "stream": str(stream.pk)}, moment)
-    except (StreamFailed, OutboundRefused, httpx.HTTPError, OSError) as error:
+    except (StreamFailed, OutboundRefused, HTTPError, OSError) as error:
         return (str(error) or type(error).__name__)[:500]
     return ""
 
