@@ -177,10 +177,10 @@ PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
-    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "apps.identity.strength.StrengthValidator"},
 ]
 LOGIN_URL = "/login"
 LOGIN_REDIRECT_URL = "/"
@@ -330,6 +330,8 @@ if _EMAIL_URL:
     vars().update(environ.Env.email_url_config(_EMAIL_URL))
 else:
     EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
+# Nobody signs in by a password before the link in their mail was opened. Without a way to send mail nobody could.
+VERIFY_ADDRESSES = env_bool("MINDWEAVE_VERIFY_ADDRESSES", bool(_EMAIL_URL))
 DEFAULT_FROM_EMAIL = env_value("DEFAULT_FROM_EMAIL", "MindWeave <no-reply@localhost>")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
 MINDWEAVE_DEV_MAILBOX = env_bool("MINDWEAVE_DEV_MAILBOX", DEVELOPMENT)
@@ -406,6 +408,9 @@ UNFOLD: dict[str, Any] = {
 # ------------------------------------------------------------------ security
 _HTTPS = PUBLIC_URL.startswith("https://")
 SESSION_COOKIE_SECURE = _HTTPS
+if _HTTPS:
+    # The browser itself holds these names to this host alone, over HTTPS (RFC 6265bis, section 4.1.3.2).
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = f"__Host-{SESSION_COOKIE_NAME}", f"__Host-{CSRF_COOKIE_NAME}"
 CSRF_COOKIE_SECURE = _HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXY_HOPS else None
 SECURE_HSTS_SECONDS = 31_536_000 if _HTTPS else 0

@@ -7,34 +7,71 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from apps.accounts import services, staff
+from apps.accounts.admin_life import OrgExportAdmin, OrgSlugAdmin, OrgTombstoneAdmin
 from apps.accounts.admin_members import CustomRoleAdmin, ImpersonationAdmin, MembershipAdmin
-from apps.accounts.forms import ReasonForm
+from apps.accounts.forms import ExtendForm, ReasonForm
 from apps.accounts.models import Organization, OrgStatus
 from apps.core.admin import StaffModelAdmin
+from apps.core.clock import now
 from apps.core.errors import MindWeaveError
 
-__all__ = ["CustomRoleAdmin", "ImpersonationAdmin", "MembershipAdmin", "OrganizationAdmin"]
+__all__ = [
+    "CustomRoleAdmin",
+    "ImpersonationAdmin",
+    "MembershipAdmin",
+    "OrgExportAdmin",
+    "OrgSlugAdmin",
+    "OrgTombstoneAdmin",
+    "OrganizationAdmin",
+]
 
 AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """One of the two things that staff may do to organisations; ``settled`` says of one that it is done already."""
+    """What staff may do to organisations; ``cannot`` says of one why not, empty where it can be done."""
 
     key: str
     verb: str
     done: str
     consequence: str
     service: Callable[..., None]
-    to: OrgStatus
-    settled: str
+    cannot: Callable[[Organization], str]
+    form: type[ReasonForm] = ReasonForm
+
+
+def _each(service: Callable[..., Any]) -> Callable[..., None]:
+    """A service for one organisation, done to several: to all of them or to none."""
+
+    def service_of_all(*, org_ids: Sequence[UUID], **given: Any) -> None:
+        with transaction.atomic():
+            for org_id in org_ids:
+                service(org_id=org_id, **given)
+
+    return service_of_all
+
+
+def _living(settled: OrgStatus, words: str) -> Callable[[Organization], str]:
+    def cannot(org: Organization) -> str:
+        if org.status == OrgStatus.DELETED:
+            return "deleted"
+        return words if org.status == settled else ""
+
+    return cannot
+
+
+def _not_to_save(org: Organization) -> str:
+    if org.status != OrgStatus.DELETED:
+        return "not deleted"
+    return "" if org.can_be_restored(now()) else "past its grace"
 
 
 SUSPEND = _Change(
@@ -44,8 +81,7 @@ SUSPEND = _Change(
     "Their keys and API calls are refused within a second and nothing new is counted. Their people can still read the "
     "pages and change nothing.",
     services.suspend_organizations,
-    OrgStatus.SUSPENDED,
-    "suspended already",
+    _living(OrgStatus.SUSPENDED, "suspended already"),
 )
 RESUME = _Change(
     "resume",
@@ -54,23 +90,41 @@ RESUME = _Change(
     "Their keys work again within a second and their people can write again. What was refused meanwhile is not counted "
     "later.",
     services.resume_organizations,
-    OrgStatus.ACTIVE,
-    "not suspended",
+    _living(OrgStatus.ACTIVE, "not suspended"),
 )
+RESTORE = _Change(
+    "restore",
+    "Restore",
+    "restored",
+    "Everything is as it was before the deletion, a suspension included; keys work again within a second and the "
+    "members are told by mail.",
+    _each(services.restore_organization),
+    _not_to_save,
+)
+EXTEND = _Change(
+    "extend",
+    "Extend the grace of",
+    "grace extended",
+    "They stay deleted, and can be restored for so many days more before they are erased.",
+    _each(services.extend_grace),
+    _not_to_save,
+    ExtendForm,
+)
+CHANGES = (SUSPEND, RESUME, RESTORE, EXTEND)
 
 
 @admin.register(Organization)
 class OrganizationAdmin(StaffModelAdmin):
-    list_display = ("name", "slug", "status", "timezone", "raw_retention_days", "created_at")
-    list_filter = ("status", "requires_mfa")
+    list_display = ("name", "slug", "status", "plan", "timezone", "raw_retention_days", "created_at", "erase_at")
+    list_filter = ("status", "plan", "requires_mfa")
     search_fields = ("name", "slug")
     ordering = ("name",)
-    actions = ("suspend", "resume")
+    actions = ("suspend", "resume", "restore", "extend")
 
     def get_urls(self) -> list[URLPattern]:
         pages = [
             path(f"{change.key}/", self.admin_site.admin_view(self._changer(change)), name=_url_name(change))
-            for change in (SUSPEND, RESUME)
+            for change in CHANGES
         ]
         return [*pages, *super().get_urls()]
 
@@ -83,15 +137,14 @@ class OrganizationAdmin(StaffModelAdmin):
             # Not there, or a write, which it refuses.
             response: HttpResponse = super().change_view(request, object_id, form_url, extra_context)
             return response
-        change = {OrgStatus.ACTIVE: SUSPEND, OrgStatus.SUSPENDED: RESUME}.get(OrgStatus(org.status))
+        offered = [change for change in CHANGES if not change.cannot(org)]
         context = {
             "title": org.name,
             "original": org,
             "facts": staff.facts(org),
             "panels": staff.panels(org.pk),
             "tenant_links": staff.tenant_links(org) if org.status != OrgStatus.DELETED else [],
-            "change": change,
-            "change_url": _address(change, [org.pk]) if change else "",
+            "changes": [(change.verb, _address(change, [org.pk])) for change in offered],
             "trail_url": f"{reverse('admin:audit_auditentry_changelist')}?q={org.pk}",
         }
         return self._page(request, "organization", context)
@@ -104,6 +157,14 @@ class OrganizationAdmin(StaffModelAdmin):
     @admin.action(description="Resume…")
     def resume(self, request: HttpRequest, queryset: QuerySet[Organization]) -> HttpResponse | None:
         return self._ask(request, queryset, RESUME)
+
+    @admin.action(description="Restore…")
+    def restore(self, request: HttpRequest, queryset: QuerySet[Organization]) -> HttpResponse | None:
+        return self._ask(request, queryset, RESTORE)
+
+    @admin.action(description="Extend the grace…")
+    def extend(self, request: HttpRequest, queryset: QuerySet[Organization]) -> HttpResponse | None:
+        return self._ask(request, queryset, EXTEND)
 
     def _ask(self, request: HttpRequest, queryset: QuerySet[Organization], change: _Change) -> HttpResponse | None:
         ids = list(queryset.values_list("pk", flat=True)[: AT_ONCE + 1])
@@ -128,11 +189,11 @@ class OrganizationAdmin(StaffModelAdmin):
             said = f"Choose 1 to {AT_ONCE} organisations that exist. Nothing was changed."
             self.message_user(request, said, messages.ERROR)
             return HttpResponseRedirect(back)
-        form = ReasonForm(request.POST if request.method == "POST" else None)
+        form = change.form(request.POST if request.method == "POST" else None)
         problem = _cannot(orgs, change)
         if request.method == "POST" and form.is_valid() and not problem:
             try:
-                change.service(org_ids=[org.pk for org in orgs], reason=form.cleaned_data["reason"])
+                change.service(org_ids=[org.pk for org in orgs], **form.cleaned_data)
             except MindWeaveError as error:
                 problem = error.detail or error.title
             else:
@@ -176,11 +237,9 @@ def _uuids(texts: Sequence[str]) -> set[UUID]:
 
 def _cannot(orgs: Sequence[Organization], change: _Change) -> str:
     """Why the change cannot be made, as a sentence; the service has the last word, with the rows locked."""
-    deleted = [org.name for org in orgs if org.status == OrgStatus.DELETED]
-    settled = [org.name for org in orgs if org.status == change.to]
-    said = [
-        f"{', '.join(names)}: {what}."
-        for names, what in ((deleted, "deleted"), (settled, change.settled))
-        if names
-    ]  # fmt: skip
+    reasons: dict[str, list[str]] = {}
+    for org in orgs:
+        if why := change.cannot(org):
+            reasons.setdefault(why, []).append(org.name)
+    said = [f"{', '.join(names)}: {why}." for why, names in reasons.items()]
     return " ".join([*said, "Nothing was changed."]) if said else ""

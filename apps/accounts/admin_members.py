@@ -14,7 +14,8 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import action
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 
-from apps.accounts import impersonation
+from apps.accounts import impersonation, services
+from apps.accounts.forms import ReasonForm
 from apps.accounts.models import CustomRole, Impersonation, Membership, Role
 from apps.core.admin import ReadOnlyAdmin
 from apps.core.errors import MindWeaveError, NotFound
@@ -80,7 +81,7 @@ class MembershipAdmin(ReadOnlyAdmin):
     list_filter = (RoleFilter, ("org", AutocompleteSelectFilter))
     search_fields = ("user__email", "org__name")
     ordering = ("-created_at",)
-    actions_detail = ("enter",)
+    actions_detail = ("enter", "make_owner")
     actions_row = ("enter",)
 
     @action(description="Enter in their place", url_path="enter")
@@ -103,6 +104,29 @@ class MembershipAdmin(ReadOnlyAdmin):
             "back": reverse("admin:accounts_membership_change", args=[member.pk]),
         }  # fmt: skip
         return render(request, "staff/enter.html", context, status=400 if form.errors else 200)
+
+    @action(description="Make an owner", url_path="owner")
+    def make_owner(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
+        """Where the only owner's account is closed: another one, for a reason that the trail keeps."""
+        member = Membership.objects.select_related("org", "user").filter(pk=object_id).first()
+        if member is None:
+            raise NotFound()
+        form, problem = ReasonForm(request.POST or None), ""
+        if request.method == "POST" and form.is_valid():
+            try:
+                services.appoint_owner(org_id=member.org.pk, user_id=member.user.pk, **form.cleaned_data)
+            except MindWeaveError as error:
+                problem = error.errors[0]["detail"] if error.errors else error.detail
+            else:
+                messages.success(request, f"{member.user} is an owner of {member.org}.")
+                return redirect("admin:accounts_membership_change", object_id)
+        change = {"key": "owner", "verb": "Make an owner", "consequence": "They may do everything in it, for good."}
+        context = {
+            **self.admin_site.each_context(request), "title": f"Make {member.user} an owner of {member.org}",
+            "opts": self.opts, "orgs": [member.org], "form": form, "problem": problem, "change": change,
+            "back": reverse("admin:accounts_membership_change", args=[member.pk]),
+        }  # fmt: skip
+        return render(request, "staff/reason.html", context, status=400 if form.errors or problem else 200)
 
 
 @admin.register(Impersonation)

@@ -26,7 +26,7 @@ from apps.core.web.figures import count, utc_label
 __all__ = ["Fact", "Panel", "facts", "members_panel", "panels", "tenant_links"]
 
 SHOWN = 20
-LIMITS = (("projects", "Projects"), ("members", "Members"), ("calls", "Calls a month"), ("cost_usd", "USD a month"))
+LIMITS = (("projects", "Projects"), ("seats", "Seats"), ("calls", "Calls a month"), ("cost_usd", "USD a month"))
 # No statement of a panel may hold a connection for longer.
 _SECONDS = 10
 
@@ -59,7 +59,7 @@ def facts(org: Organization) -> list[Fact]:
         Fact("Short name", org.slug),
         Fact("Id", str(org.pk)),
         _status(org),
-        Fact("Plan", *_plan(org.pk)),
+        Fact("Plan", org.plan.capitalize(), _limits(org.pk)),
         Fact("Time zone", org.timezone.replace("_", " ")),
         Fact("Raw events kept", f"{org.raw_retention_days} days"),
         Fact("Created", utc_label(org.created_at)),
@@ -68,7 +68,8 @@ def facts(org: Organization) -> list[Fact]:
 
 def _status(org: Organization) -> Fact:
     if org.status == OrgStatus.DELETED:
-        return Fact("Status", "Deleted", utc_label(org.deleted_at))
+        then = "being erased" if org.erasing_at else f"erased on {utc_label(org.erase_at)}" if org.erase_at else ""
+        return Fact("Status", "Deleted", ", ".join(filter(None, (utc_label(org.deleted_at), then))))
     suspended = org.status == OrgStatus.SUSPENDED
     with org_scope(org.pk):
         entries = audit_list(AuditFilter(action="org.suspended" if suspended else "org.resumed"))
@@ -78,11 +79,11 @@ def _status(org: Organization) -> Fact:
     return Fact("Status", "Suspended" if suspended else "Active", note)
 
 
-def _plan(org_id: UUID) -> tuple[str, str]:
+def _limits(org_id: UUID) -> str:
     limits = ports.plan_limits.get()
     found = [(label, limits.limit(org_id, name)) for name, label in LIMITS]
     said = ", ".join(f"{label}: {count(limit)}" for label, limit in found if limit is not None)
-    return (said, "limits in force") if said else ("No plan", "nothing is limited")
+    return said or "nothing is limited"
 
 
 def tenant_links(org: Organization) -> Sequence[tuple[str, str]]:

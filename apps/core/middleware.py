@@ -123,6 +123,8 @@ class SecurityHeadersMiddleware:
         csp = ADMIN_CSP if request.path.startswith("/admin/") else CSP
         response.headers.setdefault("Content-Security-Policy", csp)
         response.headers.setdefault("Permissions-Policy", PERMISSIONS_POLICY)
+        # No page of others may draw our answers into its own process.
+        response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         return response
 
 

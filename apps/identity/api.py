@@ -14,7 +14,19 @@ from apps.core.api import ApiView, StrictSerializer
 from apps.core.authentication import client_ip
 from apps.identity import jwt, selectors, services
 
-__all__ = ["Jwks", "Login", "Logout", "Me", "Public", "Refresh", "Register", "TokensSerializer", "UserDetail", "who"]
+__all__ = [
+    "Jwks",
+    "Login",
+    "Logout",
+    "Me",
+    "Public",
+    "Refresh",
+    "Register",
+    "TokensSerializer",
+    "UserDetail",
+    "own_id",
+    "who",
+]
 
 PASSWORD_LENGTH = 256
 
@@ -55,6 +67,19 @@ class MeSerializer(UserSerializer):
     default_org_id = serializers.UUIDField(allow_null=True)
 
 
+class MeChangeSerializer(StrictSerializer):
+    name = serializers.CharField(max_length=150, required=False)
+    timezone = serializers.CharField(max_length=64, required=False, allow_blank=True)
+    default_org_id = serializers.UUIDField(required=False, allow_null=True)
+
+
+def own_id(view: ApiView) -> UUID:
+    """The id of the person who calls."""
+    if view.actor.id is None or view.actor.kind != "user":
+        raise errors.NotAuthenticated()
+    return view.actor.id
+
+
 def who(request: Request) -> dict[str, Any]:
     """What a sign-in keeps of where it came from."""
     return {"ip": client_ip(request._request), "user_agent": request.headers.get("User-Agent", "")}
@@ -73,7 +98,8 @@ class Public(ApiView):
 class Login(Public):
     @extend_schema(
         tags=["Auth"], request=CredentialsSerializer, responses={200: TokensSerializer},
-        description="With a second factor enrolled the answer is 401 with `code: mfa_required` and an `mfa_token`.",
+        description="With a second factor enrolled the answer is 401 with `code: mfa_required`, an `mfa_token`, and "
+        "which `factors` there are.",
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         """Sign in with e-mail address and password."""
@@ -90,8 +116,8 @@ class Refresh(Public):
 class Register(Public):
     @extend_schema(tags=["Auth"], request=RegisterSerializer, responses={201: UserSerializer})
     def post(self, request: Request) -> Response:
-        """Register a person."""
-        user = services.register(**self.valid(RegisterSerializer), ip=client_ip(request._request))
+        """Register a person; an address that is registered already is answered alike, and its owner gets a mail."""
+        user = services.sign_up(**self.valid(RegisterSerializer), ip=client_ip(request._request))
         return Response(UserSerializer(user).data, status=201)
 
 
@@ -110,7 +136,7 @@ class Logout(ApiView):
 
 
 class Me(ApiView):
-    capabilities = {"GET": None}
+    capabilities = {"GET": None, "PATCH": None}
     org_required = False
 
     @extend_schema(tags=["Auth"], responses={200: MeSerializer})
@@ -118,10 +144,14 @@ class Me(ApiView):
         """Who is signed in."""
         return Response(MeSerializer(selectors.user_get(self._user_id())).data)
 
+    @extend_schema(tags=["Auth"], request=MeChangeSerializer, responses={200: MeSerializer})
+    def patch(self, request: Request) -> Response:
+        """Change your name, time zone or default organisation."""
+        changed = services.update_profile(user_id=self._user_id(), changes=self.valid(MeChangeSerializer))
+        return Response(MeSerializer(changed).data)
+
     def _user_id(self) -> UUID:
-        if self.actor.id is None:
-            raise errors.NotAuthenticated()
-        return self.actor.id
+        return own_id(self)
 
 
 class UserDetail(ApiView):

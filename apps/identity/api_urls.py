@@ -1,6 +1,6 @@
 from django.urls import path
 
-from apps.identity import api, mfa_api
+from apps.identity import account_api, api, mfa_api
 
 urlpatterns = [
     path("auth/login", api.Login.as_view(), name="auth-login"),
@@ -18,6 +18,14 @@ urlpatterns = [
     path("auth/step-up/begin", mfa_api.StepUpBegin.as_view(), name="auth-step-up-begin"),
     path("auth/refresh", api.Refresh.as_view(), name="auth-refresh"),
     path("auth/register", api.Register.as_view(), name="auth-register"),
+    path("auth/forgot", account_api.Forgot.as_view(), name="auth-forgot"),
+    path("auth/reset", account_api.Reset.as_view(), name="auth-reset"),
+    path("auth/verify-email", account_api.VerifyEmail.as_view(), name="auth-verify-email"),
+    path("auth/verify-email/resend", account_api.VerifyEmailResend.as_view(), name="auth-verify-email-resend"),
+    path("auth/password", account_api.ChangePassword.as_view(), name="auth-password"),
+    path("auth/email", account_api.ChangeEmail.as_view(), name="auth-email"),
+    path("auth/sessions", account_api.SessionList.as_view(), name="auth-sessions"),
+    path("auth/sessions/<uuid:session_id>", account_api.SessionDetail.as_view(), name="auth-session"),
     path("auth/logout", api.Logout.as_view(), name="auth-logout"),
     path("auth/me", api.Me.as_view(), name="auth-me"),
     path("users/<uuid:user_id>", api.UserDetail.as_view(), name="user-detail"),

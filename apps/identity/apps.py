@@ -12,4 +12,7 @@ class IdentityConfig(AppConfig):
 
         stepup.proofs.set(book)
         peppered.register()
+        account_tabs.register(NavItem("profile", "Profile", "account", "user", order=10))
+        account_tabs.register(NavItem("password", "Password", "account_password", "key", order=15))
+        account_tabs.register(NavItem("sessions", "Sign-ins", "account_sessions", "login", order=30))
         account_tabs.register(NavItem("security", "Security", "account_security", "shield-lock", order=20))

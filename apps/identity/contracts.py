@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-__all__ = ["FactorInfo", "FactorKind", "TokenPair", "UserInfo"]
+__all__ = ["FactorInfo", "FactorKind", "SessionInfo", "TokenPair", "UserInfo"]
 
 FactorKind = Literal["totp", "security_key", "passkey"]
 
@@ -36,6 +36,22 @@ class FactorInfo:
     name: str
     created_at: datetime
     last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """One place where a person is signed in; ``current`` is the one that asks."""
+
+    id: UUID
+    kind: str
+    device: str
+    ip: str | None
+    country: str
+    methods: list[str]
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    current: bool
 
 
 @dataclass(frozen=True, slots=True)

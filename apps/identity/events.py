@@ -15,6 +15,7 @@ def _schema(required: dict[str, Any], **optional: Any) -> dict[str, Any]:
 for _name, _data, _description in (
     ("user.created", _schema({"user_id": _ID, "email": {"type": "string"}}, name={"type": "string"}), "registered"),
     ("user.updated", _schema({"user_id": _ID, "changed": {"type": "array", "items": {"type": "string"}}}), "changed"),
+    ("user.password.reset", _schema({"user_id": _ID}), "got a new password by a mailed link"),
     ("user.login", _schema({"user_id": _ID, "method": {"type": "string"}}), "signed in"),
     ("user.logout", _schema({"user_id": _ID}), "signed out"),
     ("user.mfa.enabled", _schema({"user_id": _ID, "type": {"type": "string"}}), "enrolled a second factor"),
@@ -27,6 +28,9 @@ register_actions(
     {
         "user.created": "A person registered",
         "user.updated": "A person's data changed",
+        "user.registration_refused": "A registration of a taken address was refused",
+        "user.address_asked": "A person asked for another address",
+        "user.password.reset": "A person got a new password by a mailed link",
         "user.login": "A person signed in",
         "user.login_refused": "A sign-in was refused",
         "user.logout": "A person signed out",

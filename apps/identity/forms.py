@@ -1,11 +1,29 @@
 """Forms of signing in and signing up. What makes a password good is decided by the services."""
 
 from typing import Any
+from zoneinfo import available_timezones
 
 from django import forms
 
-__all__ = ["CodeForm", "ConfirmCodeForm", "ConfirmPasswordForm", "FactorNameForm", "KeyForm", "LoginForm", "SignupForm",
-           "TotpForm"]  # fmt: skip
+__all__ = [
+    "AddressForm",
+    "CodeForm",
+    "ConfirmCodeForm",
+    "ConfirmPasswordForm",
+    "FactorNameForm",
+    "ForgotForm",
+    "KeyForm",
+    "LoginForm",
+    "PasswordForm",
+    "ProfileForm",
+    "ResetForm",
+    "SignupForm",
+    "TotpForm",
+]  # fmt: skip
+
+GOOD = "At least 10 characters. Several words that do not belong together are easy to keep and hard to guess."
+# Places, not offsets and abbreviations.
+ZONES = tuple(zone for zone in available_timezones() if "/" in zone and not zone.startswith(("Etc/", "SystemV/")))
 
 
 def _email(**attrs: object) -> forms.EmailField:
@@ -64,8 +82,9 @@ class SignupForm(forms.Form):
     email = _email()
     password = forms.CharField(
         label="Password",
+        max_length=256,
         strip=False,
-        help_text="At least 10 characters, none of the common ones.",
+        help_text=GOOD,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
 
@@ -105,3 +124,58 @@ class KeyForm(forms.Form):
         if not isinstance(given, dict) or not isinstance(given.get("response"), dict):
             raise forms.ValidationError("The browser's answer cannot be read")
         return given
+
+
+# ---------------------------------------------------------------- the account
+def _new_password(label: str = "New password") -> forms.CharField:
+    widget = forms.PasswordInput(attrs={"autocomplete": "new-password"})
+    return forms.CharField(label=label, max_length=256, strip=False, help_text=GOOD, widget=widget)
+
+
+class ForgotForm(forms.Form):
+    """Whose password is forgotten, or whose address is to be proved."""
+
+    email = _email(autocomplete="username", autofocus=True)
+
+
+class ResetForm(forms.Form):
+    """A new password, by a mailed link."""
+
+    password = _new_password()
+
+
+class PasswordForm(forms.Form):
+    """A new password, by the present one."""
+
+    current_password = forms.CharField(
+        label="Present password",
+        max_length=256,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+    new_password = _new_password()
+
+
+class ProfileForm(forms.Form):
+    """What a person says of themselves."""
+
+    name = forms.CharField(label="Name", max_length=150, widget=forms.TextInput(attrs={"autocomplete": "name"}))
+    timezone = forms.ChoiceField(
+        label="Time zone",
+        required=False,
+        help_text="Times on pages are told in it. Without one, in the organisation's.",
+    )
+
+    def __init__(self, *args: object, present: str = "", **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        zones = sorted({present, *ZONES} - {""})
+        self.fields["timezone"].choices = [  # type: ignore[attr-defined]
+            ("", "The organisation's"),
+            *((zone, zone.replace("_", " ")) for zone in zones),
+        ]
+
+
+class AddressForm(forms.Form):
+    """Another address."""
+
+    email = _email()

@@ -7,7 +7,8 @@ from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import AnonymousUser
 
 from apps.core.errors import NotFound
-from apps.identity.contracts import FactorInfo, FactorKind, UserInfo
+from apps.identity.book import live_ones
+from apps.identity.contracts import FactorInfo, FactorKind, SessionInfo, UserInfo
 from apps.identity.models import FactorDevice, User, normalise_email
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "factor_list",
     "normal_email",
     "recovery_codes_left",
+    "session_list",
     "user_by_email",
     "user_find",
     "user_get",
@@ -113,3 +115,23 @@ def users_without_factor(ids: Iterable[UUID]) -> set[UUID]:
     """Those of ``ids`` who have no second factor."""
     wanted = set(ids)
     return wanted - set(FactorDevice.objects.filter(user_id__in=wanted).values_list("user_id", flat=True))
+
+
+def session_list(*, user_id: UUID, current: UUID | None) -> list[SessionInfo]:
+    """Where a person is signed in, the one that asks first, then the last used; at most 100."""
+    rows = [
+        SessionInfo(
+            id=row.pk,
+            kind=row.kind,
+            device=row.device,
+            ip=row.ip,
+            country=row.country,
+            methods=list(row.methods),
+            created_at=row.created_at,
+            last_used_at=row.last_used_at,
+            expires_at=row.expires_at,
+            current=row.pk == current,
+        )
+        for row in live_ones(user_id)[:100]
+    ]
+    return sorted(rows, key=lambda row: not row.current)

@@ -5,13 +5,12 @@ from typing import Any
 from django.contrib.auth.hashers import make_password
 from django.db import transaction
 
-from apps.audit.services import record
 from apps.core.errors import Conflict, FieldError, NotFound, ValidationFailed
-from apps.events.services import publish
 from apps.identity.contracts import UserInfo
 from apps.identity.models import User, normalise_email
 from apps.identity.selectors import user_info
 from apps.identity.services import end_all_sessions, register, registration_problems
+from apps.identity.services.people import tell_changed
 
 __all__ = ["admit_staff", "dismiss_staff"]
 
@@ -68,9 +67,4 @@ def _change(user: User, changes: dict[str, Any], *, reason: str) -> None:
     for name, value in changes.items():
         setattr(user, name, value)
     user.save(update_fields=list(changes))
-    record(
-        action="user.updated", org_id=None, target_type="user", target_id=user.pk, target_label=user.email,
-        before=before, after=changes, reason=reason,
-    )  # fmt: skip
-    data = {"user_id": str(user.pk), "changed": sorted(changes)}
-    publish(type="user.updated", org_id=None, user_id=user.pk, data=data)
+    tell_changed(user, list(changes), before=before, after=changes, reason=reason)

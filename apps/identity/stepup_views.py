@@ -65,6 +65,7 @@ def _context(request: HttpRequest, user: Any, shown: dict[str, forms.Form]) -> d
         "providers": [(key, offered[key]) for key in oauth.identities_of(user) if key in offered],
         "forms": shown,
         "next": next_of(request),
+        "by_sso": any(method.startswith("sso:") for method in current().actor.methods),
         # Where a second factor is what is missing, nothing else helps.
         "has_password": user.has_usable_password() and "factor" not in request.GET,
         "has_factor": bool(kinds),

@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
@@ -143,18 +144,24 @@ def _pending_user(request: HttpRequest) -> User | None:
 @sensitive_post_parameters("password")
 @require_http_methods(["GET", "HEAD", "POST"])
 def signup(request: HttpRequest) -> HttpResponse:
-    """``/signup``: register and go on, signed in, to the first organisation."""
+    """``/signup``: register and go on: to one's mail where addresses must be verified, else to the first organisation.
+
+    Where they must, it goes on alike for an address that is registered already.
+    """
     if request.user.is_authenticated:
         return redirect("/")
     form = SignupForm(request.POST or None)
     if request.method != "POST" or not form.is_valid():
         return _form_page(request, "identity/signup.html", form)
     try:
-        person = services.register(ip=client_ip(request), **form.cleaned_data)
+        person = services.sign_up(ip=client_ip(request), **form.cleaned_data)
     except MindWeaveError as error:
         add_problem(form, error)
         return _form_page(request, "identity/signup.html", form, error)
-    services.login_web(request=request, user=User.objects.get(pk=person.id), method="registration")
+    user = None if settings.VERIFY_ADDRESSES else User.objects.filter(pk=person.id).first()
+    if user is None:
+        return render(request, "identity/mailed.html", {"email": person.email, "what": "signup"})
+    services.login_web(request=request, user=user, method="registration")
     return redirect(next_of(request) or "/welcome")
 
 

@@ -174,7 +174,7 @@ class KeyChangeForm(forms.Form):
             "allowed_ips": "\n".join(key.allowed_ips), "rate_limit_per_minute": key.rate_limit_per_minute,
             "ends_on": key.expires_at.date() if key.expires_at else None,
         }  # fmt: skip
-        super().__init__(*args, initial=initial, **kwargs)
+        super().__init__(*args, **{**kwargs, "initial": initial})
         self.key = key
         self.fields["owner"].choices = [("", "Nobody’s: a service account"), *((str(i), name) for i, name in people)]  # type: ignore[attr-defined]
         names = list(dict.fromkeys([*environments, *([key.environment] if key.environment else [])]))
@@ -261,7 +261,7 @@ class SettingsForm(forms.Form):
         for name in _LINES:
             initial[name] = "\n".join(initial[name])
         initial["default_tags"] = "\n".join(f"{key} = {value}" for key, value in present.default_tags.items())
-        super().__init__(*args, initial=initial, **kwargs)
+        super().__init__(*args, **{**kwargs, "initial": initial})
         days = self.fields["raw_retention_days"]
         days.help_text = f"From now on. Empty: {org_days}, as everywhere in the organisation; never more. Sums stay."
 

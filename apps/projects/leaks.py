@@ -12,7 +12,7 @@ from apps.core.tenancy import org_scope
 from apps.events.services import publish
 from apps.notify.services import send_email
 from apps.projects import selectors
-from apps.projects.models import ApiKey, KeyPolicy
+from apps.projects.models import ApiKey
 from apps.projects.reminders import managers_of
 from apps.projects.rules import key_policy_get
 from apps.projects.selectors import forget_keys
@@ -42,7 +42,7 @@ def _take_out(*, org_id: UUID, key_id: UUID, url: str) -> bool:
         if key is None:
             return False
         was_dead = key.revoked_at is not None
-        revokes = not was_dead and key_policy_get(org_id).leaked_keys == KeyPolicy.Leaked.REVOKE
+        revokes = not was_dead and key_policy_get(org_id).leaked_keys == "revoke"
         moment = now()
         ApiKey.objects.filter(pk=key.pk).update(
             leaked_at=moment, updated_at=moment, **({"revoked_at": moment} if revokes else {})

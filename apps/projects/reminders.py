@@ -55,12 +55,14 @@ def _remind(org_id: UUID) -> int:
                 told.append(key)
         if told:
             publish_many(
-                NewEvent(
-                    type="key.expiring",
-                    org_id=org_id,
-                    data={"key_id": str(key.pk), "project_id": str(key.project_id), "expires_at": key.expires_at},
-                )
-                for key in told
+                [
+                    NewEvent(
+                        type="key.expiring",
+                        org_id=org_id,
+                        data={"key_id": str(key.pk), "project_id": str(key.project_id), "expires_at": key.expires_at},
+                    )
+                    for key in told
+                ]
             )
             _mail(org_id, told)
         return len(told)

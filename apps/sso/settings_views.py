@@ -225,7 +225,7 @@ def _connection(
     request: HttpRequest, connection: Connection, form: OidcForm | SamlForm, metadata: MetadataForm | None = None
 ) -> HttpResponse:
     org = _org(request)
-    affected = selectors.affected_members(org.id)
+    affected, spared = selectors.affected_members(org.id), selectors.break_glass_ids(org.id)
     context = {
         "tab": "sso",
         "part": "overview",
@@ -241,9 +241,7 @@ def _connection(
         "affected": affected[:_SHOWN],
         "affected_count": len(affected),
         "affected_more": max(0, len(affected) - _SHOWN),
-        "spared": [
-            one.label for one in accounts.member_infos(org.id) if one.user_id in selectors.break_glass_ids(org.id)
-        ],
+        "spared": [one.label for one in accounts.member_infos(org.id) if one.user_id in spared],
     }
     failed = form.errors or (metadata is not None and metadata.errors)
     return render(request, "sso/connection.html", context, status=400 if failed else 200)

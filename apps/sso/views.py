@@ -93,8 +93,8 @@ def start(request: HttpRequest, name: str) -> HttpResponse:
             url = oidc.authorize_url(
                 connection, state=key, nonce=pending.nonce, verifier=pending.verifier, login_hint=hint
             )
-    except oidc.OidcRefused as error:
-        raise _refused(connection, SsoRefused(str(error), "Your identity provider cannot be reached.")) from error
+    except (oidc.OidcRefused, saml.SamlRefused) as error:
+        raise _refused(connection, SsoRefused(str(error)[:300], "Your identity provider cannot be reached.")) from error
     remember(request, key, pending)
     return redirect(url)
 

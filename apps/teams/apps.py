@@ -11,7 +11,7 @@ class TeamsConfig(AppConfig):
         from apps.teams import events, peppered  # noqa: F401 - events registers what this app publishes and records
         from apps.teams.invitation_selectors import InvitedSeats
         from apps.teams.invitations import count_of_role, replace_role
-        from apps.teams.staff import teams_panel
+        from apps.teams.staff import invitations_panel, teams_panel
 
         peppered.register()
         promised_seats.set(InvitedSeats())
@@ -22,4 +22,5 @@ class TeamsConfig(AppConfig):
             NavItem("teams", "Teams", "teams", "user", order=30, capability="team.read"),
         ):
             settings_tabs.register(tab)
+        staff_org_panels.register(StaffOrgPanel("invitations", "Invitations", invitations_panel, order=25))
         staff_org_panels.register(StaffOrgPanel("teams", "Teams", teams_panel, order=40))

@@ -6,10 +6,11 @@ from django.db.models import Count
 from django.urls import reverse
 
 from apps.core.registry import PanelContent
-from apps.core.web.figures import count
+from apps.core.web.figures import count, utc_label
+from apps.teams.invitation_selectors import open_invitations, seats
 from apps.teams.selectors import team_list
 
-__all__ = ["teams_panel"]
+__all__ = ["invitations_panel", "teams_panel"]
 
 SHOWN = 20
 
@@ -25,4 +26,22 @@ def teams_panel(org_id: UUID) -> PanelContent:
         empty="It has no teams.",
         note=f"The first {SHOWN}" if len(rows) > SHOWN else "",
         links=[("All teams", f"{reverse('admin:teams_team_changelist')}?org__id__exact={org_id}")],
+    )
+
+
+def invitations_panel(org_id: UUID) -> PanelContent:
+    """The open invitations, the newest first, and the seats that they and the members take."""
+    rows = list(open_invitations(org_id).order_by("-created_at", "-id")[: SHOWN + 1])
+    taken = seats(org_id)
+    note = "of any number" if taken.limit is None else f"of {count(taken.limit)}"
+    return PanelContent(
+        figures=(("Seats taken", count(taken.members + taken.invitations), note),),
+        headers=("E-mail address", "Role", "Invited by", "Sent", "Ends"),
+        rows=[
+            (row.email, row.role, str(row.invited_by or "–"), utc_label(row.sent_at), utc_label(row.expires_at))
+            for row in rows[:SHOWN]
+        ],
+        empty="Nobody is invited.",
+        note=f"The first {SHOWN}" if len(rows) > SHOWN else "",
+        links=[("All invitations", f"{reverse('admin:teams_invitation_changelist')}?org__id__exact={org_id}")],
     )

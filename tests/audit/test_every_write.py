@@ -20,6 +20,12 @@ PORT = "apps.events.ports.audit"
 EXEMPT = {
     "apps.identity.services.registration_problems": "looks and changes nothing",
     "apps.identity.services.as_body": "writes nothing",
+    "apps.identity.services.reset_token_is_live": "writes nothing",
+    "apps.identity.services.ask_reset": "the mail is the record, and whether there is one is not told",
+    "apps.identity.services.ask_verification": "the mail is the record, and whether there is one is not told",
+    "apps.identity.services.send_reset": "the mail is the record",
+    "apps.identity.services.send_verification": "the mail is the record",
+    "apps.identity.services.tell_registered": "the mail is the record",
     "apps.identity.services.valid_second_factor": "uses a code up; what it is shown for has its entry",
     "apps.audit.services.maintain": "retention by the clock; the run of its job is kept",
     "apps.audit.services.verify_all": "looks; what it finds is kept with the chain",

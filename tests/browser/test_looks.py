@@ -32,7 +32,7 @@ def test_the_guide_is_searched_and_left_without_scripts(visit: Open, signed_in: 
     one, org = at_home(visit, signed_in, scripts=False)
     one.go(org + "settings/members")
     one.page.get_by_role("link", name="Guide: Members").click()
-    assert one.page.url.endswith("/guide/settings#members")
+    assert one.page.url.endswith("/guide/members")
     one.page.get_by_label("Search the guide").fill("revoke key")
     one.page.get_by_role("button", name="Search").click()
     one.page.get_by_role("link", name="Revoke a key").first.click()

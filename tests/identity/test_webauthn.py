@@ -48,6 +48,7 @@ def login(key: Key, **how):
 def pending() -> str:
     answer = Api().post("/auth/login", {"email": "alice@example.com", "password": PASSWORD})
     assert answer.json()["code"] == "mfa_required"
+    assert set(answer.json()["factors"]) <= {"passkey", "security_key"}
     return answer.json()["mfa_token"]
 
 

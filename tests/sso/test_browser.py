@@ -144,12 +144,14 @@ def test_the_settings_read_well(
     paths = [*furnished(cast, idp, prove, nameserver), "/login/sso"]
     cookie = Api(cast.alice).client.cookies[django_settings.SESSION_COOKIE_NAME].value
     complaints: list[str] = []
-    context = chromium.new_context(
-        color_scheme=theme, viewport={"width": width, "height": 900}, java_script_enabled=width != 1024
-    )  # type: ignore[arg-type]
+    context = chromium.new_context(color_scheme=theme, viewport={"width": width, "height": 900})  # type: ignore[arg-type]
     context.add_cookies([{"name": django_settings.SESSION_COOKIE_NAME, "value": cookie, "url": ours}])
     page = context.new_page()
-    page.on("console", lambda told: complaints.append(told.text) if told.type == "error" else None)
+    # The live numbers' socket is of another server, which does not run here.
+    page.on(
+        "console",
+        lambda told: complaints.append(told.text) if told.type == "error" and "WebSocket" not in told.text else None,
+    )
     for path in paths:
         page.goto(f"{ours}{path}")
         expect(page.locator("h1")).to_be_visible()

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import xmlsec
 from django.test import Client
 from lxml import etree
 
@@ -101,33 +102,29 @@ def test_the_subject_decides_not_the_address(browser: Browser, cast: Cast) -> No
     assert browser.person != str(cast.bob.id)
 
 
-def test_an_encrypted_assertion_is_opened(browser: Browser, saml: Connection, idp: SamlIdp) -> None:
-    from onelogin.saml2.utils import OneLogin_Saml2_Utils
-
-    request_id = browser.begin()
-    document = idp.answer(acs=browser.acs, audience=browser.audience, in_response_to=request_id)
+def sealed(document: etree._Element, certificate: str) -> etree._Element:
+    """The answer with its assertion encrypted to a certificate."""
     assertion = document.find("saml:Assertion", NS)
-    assert assertion is not None
-    sealed = OneLogin_Saml2_Utils.generate_name_id  # the toolkit has no public way to seal an assertion
-    assert sealed
-    import xmlsec
-
     template = xmlsec.template.encrypted_data_create(
         assertion, xmlsec.constants.TransformAes256Gcm, type=xmlsec.constants.TypeEncElement, ns="xenc"
     )
     xmlsec.template.encrypted_data_ensure_cipher_value(template)
     info = xmlsec.template.encrypted_data_ensure_key_info(template, ns="ds")
-    key_template = xmlsec.template.add_encrypted_key(info, xmlsec.constants.TransformRsaOaep)
-    xmlsec.template.encrypted_data_ensure_cipher_value(key_template)
+    wrapped = xmlsec.template.add_encrypted_key(info, xmlsec.constants.TransformRsaOaep)
+    xmlsec.template.encrypted_data_ensure_cipher_value(wrapped)
     manager = xmlsec.KeysManager()
-    manager.add_key(xmlsec.Key.from_memory(saml.sp_certificate, xmlsec.constants.KeyDataFormatCertPem, None))
+    manager.add_key(xmlsec.Key.from_memory(certificate, xmlsec.constants.KeyDataFormatCertPem, None))
     context = xmlsec.EncryptionContext(manager)
     context.key = xmlsec.Key.generate(xmlsec.constants.KeyDataAes, 256, xmlsec.constants.KeyDataTypeSession)
     data = context.encrypt_xml(template, assertion)
-    wrapper = etree.SubElement(document, f"{{{NS['saml']}}}EncryptedAssertion")
-    document.replace(data, wrapper) if data.getparent() is document else None
-    wrapper.append(data)
-    posted = browser.post(document)
+    etree.SubElement(document, f"{{{NS['saml']}}}EncryptedAssertion").append(data)
+    return document
+
+
+def test_an_encrypted_assertion_is_opened(browser: Browser, saml: Connection, idp: SamlIdp) -> None:
+    request_id = browser.begin()
+    document = idp.answer(acs=browser.acs, audience=browser.audience, in_response_to=request_id)
+    posted = browser.post(sealed(document, saml.sp_certificate))
     assert posted.status_code == 303, posted.content[:800]
     browser.client.get(posted["Location"])
     assert browser.person is not None
@@ -382,6 +379,13 @@ def test_a_test_shows_what_came_and_signs_nobody_in(browser: Browser, cast: Cast
     assert found.tested_at is not None
     assert found.test_answer["email"] == "ada@example.com"
     assert found.test_answer["groups"] == ["Looms"]
+
+
+def test_a_connection_that_lacks_something_says_so(cast: Cast) -> None:
+    for kind in ("saml", "oidc"):
+        made = services.create_connection(org_id=cast.org.id, kind=kind, name=kind, values={})
+        assert Api(cast.erin).client.get(f"/sso/{made.id}/start?test=1").status_code == 403
+    assert len(trail("sso.refused")) == 2
 
 
 def test_a_developer_cannot_test_a_connection(browser: Browser, cast: Cast, saml: Connection) -> None:

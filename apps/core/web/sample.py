@@ -17,6 +17,7 @@ class SampleForm(forms.Form):
     scopes = forms.MultipleChoiceField(
         label="It may", choices=[("read", "Read"), ("write", "Write")], widget=forms.CheckboxSelectMultiple
     )
+    told = forms.BooleanField(label="Tell the team", required=False, help_text="Once, when it is made.")
 
 
 @dataclass(frozen=True, slots=True)

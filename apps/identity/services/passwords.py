@@ -1,38 +1,65 @@
-"""Passwords: whether one is right."""
+"""Passwords: whether one is right, a new one, and the way back for who forgot theirs."""
 
+from datetime import timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.hashers import make_password
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.http import HttpRequest
 
-from apps.audit.services import record_refusal
-from apps.core.errors import NotAuthenticated
-from apps.core.ratelimit import Limit, enforce, give_back
-from apps.identity.models import User, normalise_email
+from apps.audit.services import record, record_refusal
+from apps.core.clock import now
+from apps.core.errors import FieldError, NotAuthenticated, NotFound, RateLimited, ValidationFailed
+from apps.core.ratelimit import Limit, check, enforce, give_back
+from apps.events.services import publish
+from apps.identity import challenges
+from apps.identity.models import Challenge, SignIn, User, normalise_email
 from apps.identity.ports import login_policy
+from apps.identity.services.addresses import ASKING, mail_allowed
+from apps.identity.services.ending import end_all_sessions
+from apps.identity.services.people import tell_changed
+from apps.notify.services import send_email
+from apps.scheduler.background import enqueue
 
-__all__ = ["check_password"]
+__all__ = ["ask_reset", "change_password", "check_password", "reset_password", "reset_token_is_live", "send_reset"]
 
+RESET = "reset-password"
+_RESET_LIFETIME = timedelta(hours=1)
 # An address that somebody tries again and again is slowed down for the network that tries, not for its owner elsewhere;
 # the second limit slows a spray over many addresses from one network. A right password gives its use back, so an office
 # that signs in on Monday morning counts nothing.
 _PER_IDENTITY = Limit("login", 10, 300)
 _PER_NETWORK = Limit("login-network", 300, 300)
+# Guesses for one account from many networks. Where its owner has signed in before they still can; from anywhere else
+# they have the way of a forgotten password, which opens this again.
+_PER_ACCOUNT = Limit("login-account", 100, 3600)
+_KNOWN_FOR = timedelta(days=90)
 _WRONG = "The e-mail address or the password is not right"
 
 
+# ---------------------------------------------------------------- whether it is right
 def check_password(*, email: str, password: str, ip: str | None) -> User:
     """The person whose password this is; the same refusal and the same work whether the address exists or not.
 
-    Raises :class:`NotAuthenticated`, :class:`RateLimited`, or what the login policy says.
+    Where addresses must be verified, somebody whose address is not is refused alike, and mailed the link again. Raises
+    :class:`NotAuthenticated`, :class:`RateLimited`, or what the login policy says.
     """
     email = normalise_email(email)
     network, identity = ip or "local", f"{email}\x00{ip}"
     enforce(_PER_IDENTITY, identity, detail="Too many wrong passwords for this address from your network")
     enforce(_PER_NETWORK, network, detail="Too many wrong passwords from your network")
+    _slow_down_strangers(email, ip)
     user = User.objects.filter(email=email).first()
     if user is None:
         make_password(password)  # as slow as a real check, so that the time tells nothing
         known = False
     else:
         known = user.check_password(password) and user.is_active
+        known = known and not _waits_for_its_address(user)
     if user is None or not known:
         record_refusal(
             action="user.login_refused", org_id=None, target_type="user",
@@ -41,6 +68,128 @@ def check_password(*, email: str, password: str, ip: str | None) -> User:
         raise NotAuthenticated(_WRONG, code="invalid_credentials")
     give_back(_PER_IDENTITY, identity)
     give_back(_PER_NETWORK, network)
+    give_back(_PER_ACCOUNT, email)
     if refusal := login_policy.get().refusal(email, "password"):
         raise refusal
     return user
+
+
+def _slow_down_strangers(email: str, ip: str | None) -> None:
+    result = check(_PER_ACCOUNT, email)
+    if result.allowed or _has_been_here(email, ip):
+        return
+    raise RateLimited(
+        "Too many wrong passwords for this address", retry_after=result.retry_after, headers=result.headers()
+    )
+
+
+def _has_been_here(email: str, ip: str | None) -> bool:
+    """Whether the person of an address signed in from this network of late."""
+    return SignIn.objects.filter(user__email=email, ip=ip, created_at__gt=now() - _KNOWN_FOR).exists()
+
+
+def _waits_for_its_address(user: User) -> bool:
+    from apps.identity.tasks import verification
+
+    if not settings.VERIFY_ADDRESSES or user.email_verified_at is not None:
+        return False
+    enqueue(verification, email=user.email)
+    return True
+
+
+# ---------------------------------------------------------------- a new one
+def change_password(
+    *, user_id: UUID, current: str, new: str, ip: str | None, keep: UUID | None, request: HttpRequest
+) -> None:
+    """Give a signed-in person a new password, by their present one; their other sign-ins end, and they are told.
+
+    ``keep`` is the sign-in that goes on. Raises as :func:`check_password` does, and :class:`ValidationFailed` for a
+    wrong or weak password, or the present one.
+    """
+    person = User.objects.get(pk=user_id)
+    try:
+        check_password(email=person.email, password=current, ip=ip)
+    except NotAuthenticated as error:
+        problem: FieldError = {"pointer": "/current_password", "detail": "This is not your present password"}
+        raise ValidationFailed("The present password is not right", errors=[problem]) from error
+    with transaction.atomic():
+        user = User.objects.select_for_update().get(pk=user_id)
+        _set(user, new, "/new_password")
+        tell_changed(user, ["password"], before={}, after={}, reason="changed by the person")
+        end_all_sessions(user_id=user.pk, reason="password_changed", keep=keep)
+        if hasattr(request, "sign_in"):
+            update_session_auth_hash(request, user)
+
+
+def _set(user: User, password: str, pointer: str) -> None:
+    """Check and store a password; whatever could still be done with the old one's links cannot any more."""
+    problems: list[FieldError] = []
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        problems = [{"pointer": pointer, "detail": message} for message in error.messages]
+    if not problems and user.check_password(password):
+        problems = [{"pointer": pointer, "detail": "This is your present password; choose another"}]
+    if problems:
+        raise ValidationFailed("The password is not good enough", errors=problems)
+    user.password = make_password(password)
+    user.save(update_fields=["password"])
+    Challenge.objects.filter(user=user, purpose=RESET).delete()
+    send_email(to=user.email, template="password_changed", context={"name": user.name, "at": now()}, org_id=None)
+
+
+# ---------------------------------------------------------------- the way back
+def ask_reset(*, email: str, ip: str | None) -> None:
+    """Have the link to a new password mailed. Says nothing of whether there is an account, and works as much."""
+    from apps.identity.tasks import reset_mail
+
+    enforce(ASKING, ip or "local", detail="Too many requests for mail from your network")
+    enqueue(reset_mail, email=normalise_email(email))
+
+
+@transaction.atomic
+def send_reset(*, email: str) -> bool:
+    """Mail the link to a new password to the owner of an address, if it has one; whether it was sent."""
+    user = User.objects.filter(email=normalise_email(email), is_active=True).first()
+    if user is None or not mail_allowed(email):
+        return False
+    token = challenges.begin(purpose=RESET, user_id=user.pk, data={"email": user.email}, lifetime=_RESET_LIFETIME)
+    send_email(to=user.email, template="reset_password", context={"name": user.name, "token": token}, org_id=None)
+    return True
+
+
+def reset_token_is_live(token: str) -> bool:
+    """Whether a link to a new password still works."""
+    return challenges.look(purpose=RESET, token=token) is not None
+
+
+@transaction.atomic
+def reset_password(*, token: str, password: str) -> None:
+    """Give the person of a mailed link a new password; every sign-in of theirs ends, and they are told.
+
+    The link proves the address too. A password that is not good enough leaves the link as it is. Raises
+    :class:`NotFound` for a link that is used or too old, :class:`ValidationFailed` for the password.
+    """
+    gone = NotFound("This link has been used, or is too old", code="token_invalid")
+    begun = challenges.finish(purpose=RESET, token=token)
+    if begun is None:
+        raise gone
+    user = User.objects.select_for_update().filter(pk=begun.user_id, is_active=True).first()
+    if user is None or user.email != begun.data["email"]:
+        raise gone
+    _set(user, password, "/password")
+    if user.email_verified_at is None:
+        user.email_verified_at = now()
+        user.save(update_fields=["email_verified_at"])
+    record(
+        action="user.password.reset", org_id=None, target_type="user", target_id=user.pk, target_label=user.email
+    )  # fmt: skip
+    publish(type="user.password.reset", org_id=None, user_id=user.pk, data={"user_id": str(user.pk)})
+    end_all_sessions(user_id=user.pk, reason="password_reset")
+    # Whoever guessed meanwhile must not keep the owner out with their new password.
+    transaction.on_commit(lambda: give_back_all(user.email))
+
+
+def give_back_all(email: str) -> None:
+    """Open the account's limit again."""
+    check(_PER_ACCOUNT, email, cost=-_PER_ACCOUNT.limit)

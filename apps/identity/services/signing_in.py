@@ -22,7 +22,7 @@ from apps.identity.book import HELD, facts_of, forget_sessions, hold, open_sign_
 from apps.identity.contracts import TokenPair
 from apps.identity.factors import use_code
 from apps.identity.models import FactorDevice, SignIn, User
-from apps.identity.selectors import user_has_second_factor
+from apps.identity.selectors import factor_list, user_has_second_factor
 from apps.identity.services.passwords import check_password
 from apps.identity.services.tokens import issue_pair
 
@@ -44,8 +44,11 @@ def login(*, email: str, password: str, ip: str | None = None, user_agent: str =
     user = check_password(email=email, password=password, ip=ip)
     if user_has_second_factor(user):
         raise MfaRequired(
-            "Send the code of your authenticator to /auth/mfa/verify",
-            extra={"mfa_token": jwt.issue_mfa_token(user_id=user.pk)},
+            "Send a code to /auth/mfa/verify, or the answer of a security key (/auth/mfa/verify/begin asks for it)",
+            extra={
+                "mfa_token": jwt.issue_mfa_token(user_id=user.pk),
+                "factors": sorted({factor.kind for factor in factor_list(user.pk)}),
+            },
         )
     return start_sign_in(user, method="password", ip=ip, user_agent=user_agent)
 
