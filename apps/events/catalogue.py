@@ -37,6 +37,7 @@ CATALOGUE: Final[Mapping[str, tuple[str, ...]]] = {
         "member.added",
         "member.role_changed",
         "member.removed",
+        "access.reviewed",
         "role.created",
         "role.updated",
         "role.deleted",

@@ -13,8 +13,8 @@ from tests.browser.conftest import Open, Product, Visit
 pytestmark = [pytest.mark.chromium, pytest.mark.processes]
 
 PAGES = [
-    "settings", "settings/security", "settings/members", "settings/teams", "settings/keys", "settings/tags",
-    "settings/prices", "connect",
+    "settings", "settings/security", "settings/members", "settings/roles", "settings/roles/new", "settings/access",
+    "settings/teams", "settings/keys", "settings/tags", "settings/prices", "connect",
 ]  # fmt: skip
 LOOKS = [("light", 1440), ("dark", 1024), ("light", 375)]
 

@@ -111,6 +111,18 @@ def page_member(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
     return {"slug": cast.org.slug, "user_id": cast.dora.id}
 
 
+def page_role(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"slug": cast.org.slug, "role_id": made["role"]}
+
+
+def page_project_grant(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {**page_project(cast, made), "grantee_id": cast.dora.id}
+
+
+def page_team_grant(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {**page_team(cast, made), "user_id": cast.dora.id}
+
+
 def page_team(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
     return {"slug": cast.org.slug, "team_slug": cast.team.slug}
 
@@ -220,6 +232,11 @@ ROWS = (
     Row("PATCH", "role-detail", ADMINS, path=role, body={"name": "Renamed"}),
     Row("DELETE", "role-detail", ADMINS, 204, path=role),
     Row("GET", "permission-list", READERS, scope="read", path=org),
+    # --- the access review
+    Row("GET", "access-list", ADMINS, path=org),
+    Row("GET", "access-csv", ADMINS, path=org),
+    Row("GET", "access-reviews", ADMINS, path=org),
+    Row("POST", "access-reviews", ADMINS, 201, path=org, body={"note": "Looked through"}),
     # --- teams
     Row("GET", "team-list", GRANTED_READERS, scope="read", path=org),
     Row("POST", "team-list", ADMINS, 201, path=org, body={"name": "Warp"}),
@@ -512,6 +529,22 @@ ROWS = (
     Row("GET", "member", READERS, page=True, path=page_member),
     Row("POST", "member", ADMINS, page=True, path=page_member, ok=-1, body={"role": "developer"}),
     Row("POST", "member_remove", ADMINS, page=True, path=page_member, ok=-1),
+    Row("GET", "roles", READERS, page=True, path=slug),
+    Row("GET", "role_new", ADMINS, page=True, path=slug),
+    Row(
+        "POST", "role_new", ADMINS, page=True, path=slug, ok=-1, body={"name": "Reader", "group3": ["usage.read"]},
+    ),
+    Row("GET", "role", READERS, page=True, path=page_role),
+    Row("POST", "role", ADMINS, page=True, path=page_role, ok=-1, body={"name": "Reader", "group3": ["usage.read"]}),
+    Row("POST", "role_delete", ADMINS, page=True, path=page_role, ok=-1),
+    Row("GET", "access_review", ADMINS, page=True, path=slug),
+    Row("POST", "access_review", ADMINS, page=True, path=slug, ok=-1, body={"next_due": "2000-01-01"}),
+    Row("GET", "access_review_csv", ADMINS, page=True, path=slug),
+    Row("GET", "project_access", GRANTED_ADMINS, page=True, path=page_project),
+    Row("POST", "project_access", GRANTED_ADMINS, page=True, path=page_project, ok=-1),
+    Row("POST", "project_access_end", GRANTED_ADMINS, page=True, path=page_project_grant, ok=-1),
+    Row("POST", "team_access_give", GRANTED_ADMINS, page=True, path=page_team, ok=-1),
+    Row("POST", "team_access_end", GRANTED_ADMINS, page=True, path=page_team_grant, ok=-1),
     Row("GET", "teams", GRANTED_READERS, page=True, path=slug),
     Row("POST", "teams", ADMINS, page=True, path=slug, ok=-1, body={"name": "Warp", "once": "a"}),
     Row("GET", "team", GRANTED_READERS, page=True, path=page_team),
