@@ -163,10 +163,24 @@ def routes(rest: list[str]) -> int:
     return 0
 
 
+def permissions(rest: list[str]) -> int:
+    """What a permission check costs, by role, by an own role and by a right on one project, twenty in flight."""
+    instance = Instance()
+    _, facts = instance.start(API_REQUESTS_PER_MINUTE="0")
+    try:
+        command = [sys.executable, "-m", "benchmarks.permissions", "--url", instance.url]
+        command += ["--data-dir", str(instance.data_dir), "--org", facts["org_id"], "--project", facts["project_id"]]
+        return subprocess.run(command, cwd=ROOT, check=False).returncode
+    finally:
+        instance.stop()
+        instance.remove()
+
+
 BENCHMARKS: dict[str, Callable[[list[str]], int]] = {
     "startup": startup,
     "routes": routes,
     "keys": keys,
+    "permissions": permissions,
     "ingest": ingest,
     "search": search,
     "pages": pages,

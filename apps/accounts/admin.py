@@ -15,7 +15,7 @@ from django.urls import URLPattern, path, reverse
 
 from apps.accounts import services, staff
 from apps.accounts.admin_life import OrgExportAdmin, OrgSlugAdmin, OrgTombstoneAdmin
-from apps.accounts.admin_members import CustomRoleAdmin, ImpersonationAdmin, MembershipAdmin
+from apps.accounts.admin_members import AccessReviewAdmin, CustomRoleAdmin, ImpersonationAdmin, MembershipAdmin
 from apps.accounts.forms import ExtendForm, ReasonForm
 from apps.accounts.models import Organization, OrgStatus
 from apps.core.admin import StaffModelAdmin
@@ -23,6 +23,7 @@ from apps.core.clock import now
 from apps.core.errors import MindWeaveError
 
 __all__ = [
+    "AccessReviewAdmin",
     "CustomRoleAdmin",
     "ImpersonationAdmin",
     "MembershipAdmin",

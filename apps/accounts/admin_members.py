@@ -16,12 +16,12 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextareaWid
 
 from apps.accounts import impersonation, services
 from apps.accounts.forms import ReasonForm
-from apps.accounts.models import CustomRole, Impersonation, Membership, Role
+from apps.accounts.models import AccessReview, CustomRole, Impersonation, Membership, Role
 from apps.core.admin import ReadOnlyAdmin
 from apps.core.errors import MindWeaveError, NotFound
 from apps.core.web.forms import add_problem
 
-__all__ = ["CustomRoleAdmin", "ImpersonationAdmin", "MembershipAdmin"]
+__all__ = ["AccessReviewAdmin", "CustomRoleAdmin", "ImpersonationAdmin", "MembershipAdmin"]
 
 
 class EnterForm(forms.Form):
@@ -72,6 +72,15 @@ class CustomRoleAdmin(ReadOnlyAdmin):
     @admin.display(description="Permissions")
     def number(self, role: CustomRole) -> int:
         return len(role.capabilities)
+
+
+@admin.register(AccessReview)
+class AccessReviewAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "org", "reviewer", "next_due", "note")
+    list_select_related = ("org", "reviewer")
+    list_filter = (("org", AutocompleteSelectFilter),)
+    search_fields = ("reviewer__email", "org__name")
+    ordering = ("-created_at",)
 
 
 @admin.register(Membership)

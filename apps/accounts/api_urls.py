@@ -1,6 +1,6 @@
 from django.urls import path
 
-from apps.accounts import api, org_life_api, roles_api
+from apps.accounts import access_api, api, org_life_api, roles_api
 
 urlpatterns = [
     path("orgs", api.OrgList.as_view(), name="org-list"),
@@ -15,4 +15,7 @@ urlpatterns = [
     path("orgs/<uuid:org_id>/roles", roles_api.RoleList.as_view(), name="role-list"),
     path("orgs/<uuid:org_id>/roles/<uuid:role_id>", roles_api.RoleDetail.as_view(), name="role-detail"),
     path("orgs/<uuid:org_id>/permissions", roles_api.PermissionList.as_view(), name="permission-list"),
+    path("orgs/<uuid:org_id>/access", access_api.AccessList.as_view(), name="access-list"),
+    path("orgs/<uuid:org_id>/access/csv", access_api.AccessCsv.as_view(), name="access-csv"),
+    path("orgs/<uuid:org_id>/access/reviews", access_api.AccessReviews.as_view(), name="access-reviews"),
 ]

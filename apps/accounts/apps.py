@@ -7,10 +7,12 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.accounts import events, notifications, orgdata, subscribers  # noqa: F401 - some register themselves
+        from apps.accounts.access import member_entries
         from apps.accounts.factors import OrgFactorPolicy
         from apps.accounts.permissions import RolePermissions
         from apps.accounts.staff import members_panel
         from apps.core import ports
+        from apps.core.access import AccessSource, register_source
         from apps.core.registry import NavItem, StaffOrgPanel, account_tabs, nav, settings_tabs, staff_org_panels
         from apps.identity.ports import factor_policy
 
@@ -23,6 +25,10 @@ class AccountsConfig(AppConfig):
         nav.register(place)
         tab = NavItem("general", "General", "settings", "building", order=10, capability="org.read")
         settings_tabs.register(tab)
+        settings_tabs.register(NavItem("roles", "Roles", "roles", "shield-lock", order=25, capability="member.read"))
+        review = NavItem("access", "Access review", "access_review", "eye", order=70, capability="access.review")
+        settings_tabs.register(review)
+        register_source(AccessSource("members", "Members", member_entries, order=10, empty="No member is like that."))
         trail = NavItem("audit", "Audit log", "audit", "lock", order=800, capability="audit.read")
         settings_tabs.register(trail)
         # Last of all tabs: what it holds is rarely wanted.

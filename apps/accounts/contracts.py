@@ -1,10 +1,10 @@
 """What of accounts travels to other apps."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
-__all__ = ["MemberInfo", "MembershipInfo", "OrgInfo", "OwnOrg", "RoleInfo"]
+__all__ = ["AccessReviewInfo", "MemberInfo", "MembershipInfo", "OrgInfo", "OwnOrg", "RoleInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,19 @@ class RoleInfo:
     def rank(self) -> int:
         """How much it holds: where one role stands above another its number is higher, never the other way round."""
         return len(self.capabilities)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessReviewInfo:
+    """A review of access that somebody has confirmed; ``counts`` is how many of each kind there were."""
+
+    id: UUID
+    reviewed_at: datetime
+    reviewer_id: UUID | None
+    reviewer: str
+    note: str
+    counts: dict[str, int]
+    next_due: date
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,8 +86,9 @@ class OrgMiddleware:
                 )
         found = selectors.org_for_web(slug=match[1], user_id=user_id_of(request))
         if found is None:
-            refusal = errors.NotFound(foreign_org=selectors.org_by_name(match[1]))
-            return self._moved(request, match[1]) or problem_response(refusal, request)
+            if moved := self._moved(request, match[1]):
+                return moved
+            return problem_response(errors.NotFound(foreign_org=selectors.org_by_name(match[1])), request)
         if found[0].status != "active" and request.method not in _SAFE:
             return problem_response(
                 errors.PermissionDenied("This organisation is suspended", code="org_suspended"), request

@@ -13,6 +13,7 @@ from apps.core.clock import now
 from apps.core.tenancy import OrgScopedModel
 
 __all__ = [
+    "AccessReview",
     "CustomRole",
     "Impersonation",
     "Membership",
@@ -200,6 +201,23 @@ class Membership(TimestampedModel, OrgScopedModel):
 
     def __str__(self) -> str:
         return f"{self.user_id} {self.role}"
+
+
+class AccessReview(TimestampedModel, OrgScopedModel):
+    """Somebody has looked through who can do what: when, with what in sight (kind → number), and when again."""
+
+    org = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="+")
+    reviewer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    note = models.CharField(max_length=500, blank=True)
+    counts = models.JSONField(default=dict)
+    next_due = models.DateField()
+
+    class Meta(OrgScopedModel.Meta):
+        ordering = ("-created_at",)
+        indexes = (models.Index(fields=["org", "-created_at"], name="accounts_access_review_last"),)
+
+    def __str__(self) -> str:
+        return f"{self.created_at:%Y-%m-%d}"
 
 
 class Impersonation(UUIDModel, OrgScopedModel):

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from apps.accounts.models import CustomRole, Impersonation, Membership, Organization, OrgExport, OrgSlug
+from apps.accounts.models import AccessReview, CustomRole, Impersonation, Membership, Organization, OrgExport, OrgSlug
 from apps.accounts.org_exports import file_of
 from apps.audit.contracts import AuditFilter
 from apps.audit.selectors import audit_list
@@ -70,6 +70,7 @@ def register() -> None:
         OrgTable("organization", _organization),
         OrgTable("members", _members),
         OrgTable("roles", _rows(CustomRole)),
+        OrgTable("access_reviews", _rows(AccessReview)),
         OrgTable("short_names", _rows(OrgSlug)),
         OrgTable("staff_visits", _rows(Impersonation)),
         OrgTable("exports", _rows(OrgExport)),

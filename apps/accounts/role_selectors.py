@@ -14,6 +14,7 @@ from apps.core.tenancy import org_scope
 
 __all__ = [
     "capabilities_for",
+    "members_with_role",
     "membership_get",
     "role_find",
     "role_get",
@@ -118,3 +119,11 @@ def capabilities_for(*, org_id: UUID, user_id: UUID) -> frozenset[str]:
     """All that a person may do in an organisation by their role; nothing where they are no member. One query."""
     found = membership_get(org_id=org_id, user_id=user_id)
     return found.capabilities if found else frozenset()
+
+
+def members_with_role(*, org_id: UUID, role: str, limit: int) -> tuple[list[tuple[UUID, str]], int]:
+    """The first members of a role by address, each with their id and what they are called; and how many there are."""
+    with org_scope(org_id):
+        rows = Membership.objects.filter(role=role)
+        named = rows.order_by("user__email").values_list("user_id", "user__name", "user__email")[:limit]
+        return [(user_id, name or email) for user_id, name, email in named], rows.count()

@@ -12,6 +12,7 @@ from apps.accounts.contracts import MemberInfo, MembershipInfo, OrgInfo, OwnOrg
 from apps.accounts.models import Membership, Organization, OrgExport, OrgStatus, Role
 from apps.accounts.role_selectors import (
     capabilities_for,
+    members_with_role,
     membership_get,
     role_find,
     role_get,
@@ -35,6 +36,7 @@ __all__ = [
     "member_list",
     "member_names",
     "member_search",
+    "members_with_role",
     "membership_get",
     "org_by_name",
     "org_find",

@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
 from apps.accounts import selectors
+from apps.accounts.access_services import confirm_access_review
 from apps.accounts.contracts import OrgInfo
 from apps.accounts.erasure import erase_due, erase_organization
 from apps.accounts.factors import require_own_factor
@@ -35,6 +36,7 @@ __all__ = [
     "appoint_owner",
     "change_member_role",
     "choose_default_organization",
+    "confirm_access_review",
     "create_organization",
     "create_role",
     "delete_organization",

@@ -2,13 +2,29 @@
 
 from django.urls import path
 
-from apps.accounts import account_views, audit_views, danger_views, security_views, shell_views, views
+from apps.accounts import (
+    access_views,
+    account_views,
+    audit_stream_views,
+    audit_views,
+    danger_views,
+    roles_views,
+    security_views,
+    shell_views,
+    views,
+)
 
 urlpatterns = [
     path("", views.start, name="start"),
     path("impersonation/end", views.impersonation_end, name="impersonation_end"),
     path("welcome", views.welcome, name="welcome"),
     path("o/<slug:slug>/settings", views.settings_page, name="settings"),
+    path("o/<slug:slug>/settings/roles", roles_views.roles_page, name="roles"),
+    path("o/<slug:slug>/settings/roles/new", roles_views.role_new, name="role_new"),
+    path("o/<slug:slug>/settings/roles/<uuid:role_id>", roles_views.role_page, name="role"),
+    path("o/<slug:slug>/settings/roles/<uuid:role_id>/delete", roles_views.role_delete, name="role_delete"),
+    path("o/<slug:slug>/settings/access", access_views.access_page, name="access_review"),
+    path("o/<slug:slug>/settings/access.csv", access_views.access_csv_page, name="access_review_csv"),
     path("o/<slug:slug>/settings/danger", danger_views.danger_page, name="settings_danger"),
     path("o/<slug:slug>/settings/leave", danger_views.settings_leave, name="settings_leave"),
     path("o/<slug:slug>/settings/owner", danger_views.settings_transfer, name="settings_transfer"),
@@ -28,6 +44,12 @@ urlpatterns = [
     path("o/<slug:slug>/settings/audit", audit_views.audit_page, name="audit"),
     path("o/<slug:slug>/settings/audit/export", audit_views.audit_export, name="audit_export"),
     path("o/<slug:slug>/settings/audit/verify", audit_views.audit_verify, name="audit_verify"),
+    path("o/<slug:slug>/settings/audit/streams", audit_stream_views.audit_streams, name="audit_streams"),
+    path(
+        "o/<slug:slug>/settings/audit/streams/<uuid:stream_id>/<slug:act>",
+        audit_stream_views.audit_stream_act,
+        name="audit_stream_act",
+    ),
     path("o/<slug:slug>/settings/audit/<uuid:entry_id>", audit_views.audit_entry, name="audit_entry"),
     path("o/<slug:slug>/keyboard", shell_views.keyboard_page, name="keyboard"),
     path("o/<slug:slug>/notifications", shell_views.notifications_page, name="notifications"),

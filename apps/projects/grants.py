@@ -1,6 +1,6 @@
 """Rights of single people and of teams on single projects: reads, and the writes that give and take them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 from uuid import UUID
 
@@ -43,10 +43,10 @@ def project_grants(*, org_id: UUID, project_id: UUID) -> list[GrantInfo]:
     return [*collect(PROJECT_RIGHTS, "team", ours), *collect(PROJECT_RIGHTS, "user", mine)]
 
 
-def rights_in_projects(org_id: UUID) -> dict[UUID, list[tuple[str, tuple[str, ...]]]]:
+def rights_in_projects(org_id: UUID, user_ids: Iterable[UUID]) -> dict[UUID, list[tuple[str, tuple[str, ...]]]]:
     """Person → the projects on which they themselves were given rights, by name, and which; one query."""
     with org_scope(org_id):
-        return _by_grantee(ProjectUserObjectPermission.objects.all(), "user_id")
+        return _by_grantee(ProjectUserObjectPermission.objects.filter(user_id__in=list(user_ids)), "user_id")
 
 
 def rights_of_teams(org_id: UUID) -> dict[UUID, list[tuple[str, tuple[str, ...]]]]:

@@ -130,7 +130,9 @@ def show_project(
     """The project's keys; ``made`` is a new one with its token, ``replaced`` the one in whose place it comes."""
     org = request.org  # type: ignore[attr-defined]
     form = form or _form(request, project)
-    keys = [selectors.key_info(key) for key in selectors.key_list(org_id=org.id, project_id=project.id)]
+    may_see = can(request, "key.read") or can(request, "key.manage")
+    found = selectors.key_list(org_id=org.id, project_id=project.id) if may_see else ()
+    keys = [selectors.key_info(key) for key in found]
     people = users_by_ids({key.owner_id for key in keys if key.owner_id})
     refused = selectors.key_rejections(org.id, ids=[key.id for key in keys])
     rows = [_key_row(key, people, refused) for key in keys]
@@ -142,6 +144,7 @@ def show_project(
             ("Service accounts", [row for row in rows if row["key"].is_service_account]),
         ],
         "any": bool(rows),
+        "may_see": may_see,
         "made": made,
         "replaced": replaced,
         "once": new_once(),

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.projects import key_views, settings_views, views
+from apps.projects import grants_views, key_views, settings_views, views
 
 _PROJECT = "o/<slug:slug>/projects/<slug:project_slug>"
 _KEY = f"{_PROJECT}/keys/<uuid:key_id>"
@@ -15,6 +15,8 @@ urlpatterns = [
     path(f"{_PROJECT}/edit", settings_views.project_edit, name="project_edit"),
     path(f"{_PROJECT}/archive", settings_views.project_archive, name="project_archive"),
     path(f"{_PROJECT}/unarchive", settings_views.project_unarchive, name="project_unarchive"),
+    path(f"{_PROJECT}/access", grants_views.project_access_page, name="project_access"),
+    path(f"{_PROJECT}/access/<uuid:grantee_id>/end", grants_views.project_access_end, name="project_access_end"),
     path(_KEY, key_views.key_page, name="key"),
     path(f"{_KEY}/revoke", key_views.key_revoke, name="key_revoke"),
     path(f"{_KEY}/rotate", key_views.key_rotate, name="key_rotate"),

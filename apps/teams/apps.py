@@ -7,12 +7,15 @@ class TeamsConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.accounts.ports import RoleUse, promised_seats, register_role_use
+        from apps.core.access import access_facts
         from apps.core.registry import NavItem, StaffOrgPanel, settings_tabs, staff_org_panels
         from apps.teams import events, peppered  # noqa: F401 - events registers what this app publishes and records
+        from apps.teams.access_facts import team_facts
         from apps.teams.invitation_selectors import InvitedSeats
         from apps.teams.invitations import count_of_role, replace_role
         from apps.teams.staff import invitations_panel, teams_panel
 
+        access_facts.append(team_facts)
         peppered.register()
         promised_seats.set(InvitedSeats())
         register_role_use(RoleUse("invitations", count_of_role, replace_role))

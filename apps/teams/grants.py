@@ -1,6 +1,6 @@
 """Rights of single people on single teams: reads, and the writes that give and take them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -32,10 +32,12 @@ def team_grants(*, org_id: UUID, team_id: UUID) -> list[GrantInfo]:
     return collect(TEAM_RIGHTS, "user", found)
 
 
-def rights_in_teams(org_id: UUID) -> dict[UUID, list[tuple[str, tuple[str, ...]]]]:
+def rights_in_teams(org_id: UUID, user_ids: Iterable[UUID]) -> dict[UUID, list[tuple[str, tuple[str, ...]]]]:
     """Person → the teams on which they were given rights, by name, and which; one query."""
     with org_scope(org_id):
-        rows = TeamUserObjectPermission.objects.order_by("content_object__name", "content_object_id")
+        rows = TeamUserObjectPermission.objects.filter(user_id__in=list(user_ids)).order_by(
+            "content_object__name", "content_object_id"
+        )
         fields = ("user_id", "content_object_id", "content_object__name", "permission__codename")
         found: dict[UUID, dict[UUID, tuple[str, list[str]]]] = {}
         for user_id, team_id, name, codename in rows.values_list(*fields):

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.teams import invitation_views, invite_views, views
+from apps.teams import grants_views, invitation_views, invite_views, views
 
 urlpatterns = [
     path("invite", invite_views.invite_page, name="invite"),
@@ -35,5 +35,13 @@ urlpatterns = [
         "o/<slug:slug>/settings/teams/<slug:team_slug>/members/<uuid:user_id>/remove",
         views.team_member_remove,
         name="team_member_remove",
+    ),
+    path(
+        "o/<slug:slug>/settings/teams/<slug:team_slug>/access", grants_views.team_access_give, name="team_access_give"
+    ),
+    path(
+        "o/<slug:slug>/settings/teams/<slug:team_slug>/access/<uuid:user_id>/end",
+        grants_views.team_access_end,
+        name="team_access_end",
     ),
 ]

@@ -24,7 +24,7 @@ def sign_in(one: Visit, product: Product) -> None:
 def link_in_mail(one: Visit, address: str) -> str:
     """The link of the newest invitation to an address, from the development mailbox."""
     one.go("/dev/mail")
-    one.page.get_by_role("row", name=address).get_by_role("link").first.click()
+    one.page.get_by_role("row", name=address).locator("a.mw-name").first.click()
     found = re.search(r"/invite/[\w-]+", one.page.locator(".mw-mail-text").inner_text())
     assert found is not None
     return found[0]

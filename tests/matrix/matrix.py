@@ -111,6 +111,18 @@ def page_member(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
     return {"slug": cast.org.slug, "user_id": cast.dora.id}
 
 
+def page_role(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"slug": cast.org.slug, "role_id": made["role"]}
+
+
+def page_project_grant(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {**page_project(cast, made), "grantee_id": cast.dora.id}
+
+
+def page_team_grant(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {**page_team(cast, made), "user_id": cast.dora.id}
+
+
 def page_team(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
     return {"slug": cast.org.slug, "team_slug": cast.team.slug}
 
@@ -220,6 +232,11 @@ ROWS = (
     Row("PATCH", "role-detail", ADMINS, path=role, body={"name": "Renamed"}),
     Row("DELETE", "role-detail", ADMINS, 204, path=role),
     Row("GET", "permission-list", READERS, scope="read", path=org),
+    # --- the access review
+    Row("GET", "access-list", ADMINS, path=org),
+    Row("GET", "access-csv", ADMINS, path=org),
+    Row("GET", "access-reviews", ADMINS, path=org),
+    Row("POST", "access-reviews", ADMINS, 201, path=org, body={"note": "Looked through"}),
     # --- teams
     Row("GET", "team-list", GRANTED_READERS, scope="read", path=org),
     Row("POST", "team-list", ADMINS, 201, path=org, body={"name": "Warp"}),
@@ -267,6 +284,13 @@ ROWS = (
     Row("GET", "audit-verify", ADMINS, path=lambda cast, made: {}),
     Row("GET", "audit-export", ADMINS, path=lambda cast, made: {}),
     Row("GET", "audit-keys", public=True),
+    Row("GET", "audit-streams", ADMINS, path=lambda c, m: {}),
+    Row("POST", "audit-streams", ADMINS, 201, path=lambda c, m: {}, body={"name": "SIEM", "url": "https://siem.test/"}),
+    Row("GET", "audit-stream", ADMINS, 404, path=lambda c, m: {"stream_id": c.org.id}),
+    Row("PATCH", "audit-stream", ADMINS, 404, path=lambda c, m: {"stream_id": c.org.id}, body={"name": "SIEM"}),
+    Row("DELETE", "audit-stream", ADMINS, 404, path=lambda c, m: {"stream_id": c.org.id}),
+    Row("POST", "audit-stream-test", ADMINS, 404, path=lambda c, m: {"stream_id": c.org.id}),
+    Row("POST", "audit-stream-secret", ADMINS, 404, path=lambda c, m: {"stream_id": c.org.id}),
     # --- usage and analytics
     Row("POST", "usage-events", scope="ingest", ok=400, body={"events": []}),
     Row("GET", "usage-events", ALL, scope="read"),
@@ -500,6 +524,10 @@ ROWS = (
     Row("POST", "settings_delete", ("owner",), page=True, path=slug, ok=-1, body={"confirm": "wonder-looms"}),
     Row("GET", "audit", ADMINS, page=True, path=slug),
     Row("GET", "audit_export", ADMINS, page=True, path=slug),
+    Row("GET", "audit_streams", ADMINS, page=True, path=slug),
+    Row("POST", "audit_streams", ADMINS, 400, page=True, path=slug, body={"name": "SIEM", "url": "nowhere"}),
+    Row("POST", "audit_stream_act", ADMINS, 404, page=True,
+        path=lambda c, m: {"slug": c.org.slug, "stream_id": c.org.id, "act": "pause"}),
     Row("POST", "audit_verify", ADMINS, page=True, path=slug, ok=-1),
     Row("GET", "audit_entry", ADMINS, 404, page=True, path=lambda c, m: {"slug": c.org.slug, "entry_id": c.org.id}),
     Row("GET", "members", READERS, page=True, path=slug),
@@ -512,6 +540,22 @@ ROWS = (
     Row("GET", "member", READERS, page=True, path=page_member),
     Row("POST", "member", ADMINS, page=True, path=page_member, ok=-1, body={"role": "developer"}),
     Row("POST", "member_remove", ADMINS, page=True, path=page_member, ok=-1),
+    Row("GET", "roles", READERS, page=True, path=slug),
+    Row("GET", "role_new", ADMINS, page=True, path=slug),
+    Row(
+        "POST", "role_new", ADMINS, page=True, path=slug, ok=-1, body={"name": "Reader", "group3": ["usage.read"]},
+    ),
+    Row("GET", "role", READERS, page=True, path=page_role),
+    Row("POST", "role", ADMINS, page=True, path=page_role, ok=-1, body={"name": "Reader", "group3": ["usage.read"]}),
+    Row("POST", "role_delete", ADMINS, page=True, path=page_role, ok=-1),
+    Row("GET", "access_review", ADMINS, page=True, path=slug),
+    Row("POST", "access_review", ADMINS, page=True, path=slug, ok=-1, body={"next_due": "2000-01-01"}),
+    Row("GET", "access_review_csv", ADMINS, page=True, path=slug),
+    Row("GET", "project_access", GRANTED_ADMINS, page=True, path=page_project),
+    Row("POST", "project_access", GRANTED_ADMINS, page=True, path=page_project, ok=-1),
+    Row("POST", "project_access_end", GRANTED_ADMINS, page=True, path=page_project_grant, ok=-1),
+    Row("POST", "team_access_give", GRANTED_ADMINS, page=True, path=page_team, ok=-1),
+    Row("POST", "team_access_end", GRANTED_ADMINS, page=True, path=page_team_grant, ok=-1),
     Row("GET", "teams", GRANTED_READERS, page=True, path=slug),
     Row("POST", "teams", ADMINS, page=True, path=slug, ok=-1, body={"name": "Warp", "once": "a"}),
     Row("GET", "team", GRANTED_READERS, page=True, path=page_team),

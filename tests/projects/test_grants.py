@@ -126,6 +126,22 @@ def test_whoever_holds_all_by_role_is_not_asked_about_grants(cast) -> None:
     assert not [each["sql"] for each in asked.captured_queries if "objectpermission" in each["sql"]]
 
 
+def test_usage_of_a_project_is_read_by_whoever_was_given_it_and_of_no_other(cast) -> None:
+    hugo, other = make_person("hugo"), services.create_project(org_id=cast.org.id, name="Other")
+    role = accounts.create_role(org_id=cast.org.id, name="Next to nothing", capabilities=["org.read"])
+    accounts.add_member(org_id=cast.org.id, user_id=hugo.id, role=role.key)
+    api, mine = Api(hugo), str(cast.project.id)
+    assert api.get("/analytics/usage", {"filter[project]": mine}).status_code == 403
+    give(cast, hugo, "usage.read")
+    assert api.get("/analytics/usage", {"filter[project]": mine}).status_code == 200
+    assert Api(hugo).client.get(f"/o/{cast.org.slug}/projects/{cast.project.slug}/usage").status_code == 200
+    for asked in ({}, {"filter[project]": str(other.id)}, {"filter[project]": f"{mine},{other.id}"}):
+        assert api.get("/analytics/usage", asked).status_code == 403
+    for twice in (f"filter[project]={other.id}&filter[project]={mine}", f"filter[project]={mine},"):
+        assert api.client.get(f"/analytics/usage?{twice}").status_code == 403
+    assert api.get("/v1/events", {"filter[project]": mine}).status_code == 403
+
+
 def test_pages_follow_grants_too(cast, gina) -> None:
     client, page = Api(gina).client, f"/o/{cast.org.slug}/projects/{cast.project.slug}"
     assert client.get(page).status_code == 403

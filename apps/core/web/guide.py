@@ -23,7 +23,7 @@ __all__ = ["Page", "guide", "guide_image", "pages", "rendered", "search"]
 SECTIONS = {
     "Begin": ("first-run", "connect", "projects-and-keys"),
     "Look": ("home", "usage", "costs", "sessions", "events"),
-    "Run": ("settings", "account", "security"),
+    "Run": ("settings", "members", "roles", "security", "account"),
 }
 # Documents above the guide that its pages lead to.
 REFERENCE = ("definitions", "pricing", "imports", "live-events")

@@ -1,0 +1,51 @@
+"""The form by which a right on one thing is given, for the apps that have such things."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from django import forms
+
+from apps.accounts.contracts import MemberInfo
+from apps.accounts.grants import Grantable
+from apps.accounts.permissions import PERMISSIONS
+
+__all__ = ["GrantForm"]
+
+_WORDS = {each.name: each.words for each in PERMISSIONS}
+# On one thing the words are others than for all.
+_HERE = {
+    "project.read": "See it",
+    "project.manage": "Change and archive it, and manage all its keys",
+    "key.read": "See its keys",
+    "key.manage": "Make, replace and revoke its keys",
+    "usage.read": "See its usage and costs",
+    "team.read": "See it and who is in it",
+    "team.manage": "Change and delete it, and say who is in it",
+}
+
+
+class GrantForm(forms.Form):
+    """To whom, and what; reading is not asked, it comes with each."""
+
+    grantee = forms.TypedChoiceField(label="To", coerce=UUID)
+    capabilities = forms.MultipleChoiceField(label="They may", widget=forms.CheckboxSelectMultiple)
+
+    def __init__(
+        self,
+        *args: Any,
+        kind: Grantable,
+        held: frozenset[str],
+        people: Iterable[MemberInfo],
+        teams: Iterable[tuple[UUID, str]] = (),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        named = sorted(people, key=lambda person: person.label.lower())
+        members = [(str(one.user_id), f"{one.name} ({one.email})" if one.name else one.email) for one in named]
+        groups = sorted(((str(id_), name) for id_, name in teams), key=lambda team: team[1].lower())
+        choices = [("Teams", groups), ("Members", members)] if groups else members
+        self.fields["grantee"].choices = choices  # type: ignore[attr-defined]
+        self.fields["capabilities"].choices = [  # type: ignore[attr-defined]
+            (name, _HERE.get(name, _WORDS[name])) for name in kind.capabilities if name in held
+        ]

@@ -1,0 +1,207 @@
+"""The access review: who can get in and do what, when they last did, and that somebody has looked it through."""
+
+import csv
+import io
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from allauth.mfa.models import Authenticator
+
+from apps.accounts import access, services
+from apps.accounts.models import Membership
+from apps.core.access import BATCH
+from apps.core.clock import now
+from apps.core.tenancy import org_scope, system_scope
+from apps.identity.models import FactorDevice, User
+from apps.projects.models import ApiKey
+from apps.projects.services import give_project_access, revoke_api_key
+from apps.sso.models import ScimToken
+from apps.teams.services import give_team_access
+from tests.cast import Api, Cast, make_key, make_person, published, rights_of, trail
+
+
+def path(cast: Cast, tail: str = "") -> str:
+    return f"/orgs/{cast.org.id}/access{tail}"
+
+
+def rows(cast: Cast, **query: Any) -> list[dict[str, Any]]:
+    answer = Api(cast.erin).get(path(cast), query)
+    assert answer.status_code == 200, answer.content
+    return answer.json()["data"]
+
+
+def names(cast: Cast, **query: Any) -> set[str]:
+    return {row["name"] for row in rows(cast, **query)}
+
+
+def table(answer: Any) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode())))
+
+
+# ---------------------------------------------------------------- members
+def test_members_are_listed_with_what_they_may_do_and_were_given(cast) -> None:
+    give_project_access(
+        org_id=cast.org.id, project_id=cast.project.id, grantee_id=cast.team.id, capabilities=["key.read"]
+    )
+    give_project_access(
+        org_id=cast.org.id, project_id=cast.project.id, grantee_id=cast.bob.id, capabilities=["project.manage"]
+    )
+    give_team_access(org_id=cast.org.id, team_id=cast.team.id, user_id=cast.bob.id, capabilities=["team.manage"])
+    listed = {row["name"]: row for row in rows(cast)}
+    assert set(listed) == {"Alice", "Erin", "Bob", "Frank", "Dora"}
+    bob = listed["Bob"]
+    assert (bob["role"], bob["note"], bob["teams"]) == ("Developer", "bob@example.com", ["Loom"])
+    assert set(bob["on"]) == {
+        "team Loom: team.read, team.manage",
+        "project Weaver: project.read, project.manage",
+        "project Weaver by Loom: project.read, key.read",
+    }
+    assert "key.manage" in bob["may"]
+    assert [name for name, row in listed.items() if row["administers"]] == ["Alice", "Erin"]
+
+
+def test_a_custom_role_that_changes_access_counts_as_an_admins(cast) -> None:
+    role = services.create_role(org_id=cast.org.id, name="Door keeper", capabilities=["member.read", "member.manage"])
+    services.change_member_role(org_id=cast.org.id, user_id=cast.dora.id, role=role.key)
+    assert names(cast, admins="true") == {"Alice", "Erin", "Dora"}
+    assert next(row for row in rows(cast) if row["name"] == "Dora")["role"] == "Door keeper"
+
+
+def test_filters_by_second_factor_and_by_use(cast) -> None:
+    user = User.objects.get(pk=cast.erin.id)
+    factor = Authenticator.objects.create(user=user, type=Authenticator.Type.TOTP, data={"secret": ""})
+    FactorDevice.objects.create(user=user, name="app", authenticator=factor)
+    assert names(cast, no_second_factor="true") == {"Alice", "Bob", "Frank", "Dora"}
+    long_ago = now() - timedelta(days=100)
+    User.objects.exclude(pk=cast.erin.id).update(last_login=now())
+    User.objects.filter(pk=cast.bob.id).update(last_login=long_ago)
+    assert names(cast, unused_days="90") == {"Bob"}
+    User.objects.filter(pk=cast.bob.id).update(last_login=None)
+    # Somebody who never came counts from when they joined.
+    assert names(cast, unused_days="90") == set()
+    with org_scope(cast.org.id):
+        Membership.objects.filter(user_id=cast.bob.id).update(created_at=long_ago)
+    assert names(cast, unused_days="90") == {"Bob"}
+    assert Api(cast.erin).get(path(cast), {"unused_days": "soon"}).status_code == 400
+
+
+# ---------------------------------------------------------------- keys and tokens
+def test_keys_that_work_are_listed_and_dead_ones_are_not(cast) -> None:
+    make_key(cast, name="bob's", owner_id=cast.bob.id, scopes=("ingest",))
+    make_key(cast, name="robot", scopes=("read", "admin"))
+    dead, _ = make_key(cast, name="dead", owner_id=cast.bob.id)
+    revoke_api_key(org_id=cast.org.id, project_id=cast.project.id, key_id=dead.id)
+    [key] = rows(cast, kind="keys")
+    assert key["name"].startswith("bob's (mw_")
+    assert (key["note"], key["may"], key["second_factor"]) == ("Bob, project Weaver", ["ingest"], None)
+    [robot] = rows(cast, kind="service_accounts")
+    assert (robot["administers"], robot["note"]) == (True, "nobody: a service account, project Weaver")
+    with org_scope(cast.org.id):
+        ApiKey.objects.update(created_at=now() - timedelta(days=100))
+        ApiKey.objects.filter(name="robot").update(last_used_at=now())
+    assert [row["id"] for row in rows(cast, kind="keys", unused_days="90")] == [key["id"]]
+    assert rows(cast, kind="service_accounts", unused_days="90") == []
+
+
+def test_tokens_of_providers_are_listed(cast) -> None:
+    with org_scope(cast.org.id):
+        ScimToken.objects.create(org_id=cast.org.id, name="Okta", prefix="mws_abc", digest=b"x" * 32)
+        ScimToken.objects.create(
+            org_id=cast.org.id, name="Old", prefix="mws_old", digest=b"y" * 32, revoked_at=now() - timedelta(days=1)
+        )
+    [token] = rows(cast, kind="scim_tokens")
+    assert (token["name"], token["administers"]) == ("Okta (mws_abc…)", True)
+
+
+def test_a_kind_that_does_not_exist_is_404(cast) -> None:
+    assert Api(cast.erin).get(path(cast), {"kind": "dragons"}).status_code == 404
+    assert Api(cast.erin).get(path(cast, "/csv"), {"kind": "dragons"}).status_code == 404
+
+
+# ---------------------------------------------------------------- pages and CSV
+def test_pages_reach_every_member_once(cast) -> None:
+    seen: list[str] = []
+    cursor = None
+    while True:
+        answer = Api(cast.erin).get(path(cast), {"limit": 2, **({"cursor": cursor} if cursor else {})}).json()
+        seen += [row["id"] for row in answer["data"]]
+        cursor = answer["next_cursor"]
+        if cursor is None:
+            break
+    assert len(seen) == len(set(seen)) == 5
+    first = Api(cast.erin).get(path(cast), {"limit": 2}).json()["next_cursor"]
+    assert Api(cast.erin).get(path(cast), {"kind": "keys", "cursor": first}).status_code == 400
+
+
+def test_a_batch_is_not_the_end(cast, monkeypatch) -> None:
+    monkeypatch.setattr(access, "BATCH", 2)
+    assert len(list(access.member_entries(cast.org.id, None))) == 5
+    assert BATCH == 200
+
+
+def test_csv_holds_every_kind_and_runs_nowhere(cast) -> None:
+    evil = make_person("evil")
+    User.objects.filter(pk=evil.id).update(name='=HYPERLINK("http://evil.test")')
+    services.add_member(org_id=cast.org.id, user_id=evil.id, role="viewer")
+    make_key(cast, name="robot")
+    answer = Api(cast.erin).get(path(cast, "/csv"))
+    assert answer["Content-Type"].startswith("text/csv")
+    lines = table(answer)
+    assert {line["kind"] for line in lines} == {"members", "service_accounts"}
+    assert [line["name"] for line in lines if "HYPERLINK" in line["name"]] == ['\'=HYPERLINK("http://evil.test")']
+    only = table(Api(cast.erin).get(path(cast, "/csv"), {"kind": "members", "admins": "true"}))
+    assert {line["name"] for line in only} == {"Alice", "Erin"}
+
+
+def test_nothing_of_another_organisation_is_listed(cast) -> None:
+    make_key(cast)
+    charlie = Api(cast.charlie)
+    answer = charlie.get(f"/orgs/{cast.elsewhere.id}/access").json()["data"]
+    assert [row["name"] for row in answer] == ["Charlie"]
+    assert charlie.get(f"/orgs/{cast.elsewhere.id}/access", {"kind": "service_accounts"}).json()["data"] == []
+    assert charlie.get(path(cast)).status_code == 404
+
+
+@pytest.mark.parametrize("who", ["developer", "billing", "viewer", "stranger", "nobody"])
+def test_others_neither_read_nor_confirm(cast, who) -> None:
+    api, refused = rights_of(cast)[who], {"stranger": 404, "nobody": 401}.get(who, 403)
+    for tail in ("", "/csv", "/reviews"):
+        assert api.get(path(cast, tail)).status_code == refused
+    assert api.post(path(cast, "/reviews"), {}).status_code == refused
+    assert access.last_reviews(cast.org.id) == []
+
+
+# ---------------------------------------------------------------- reviews
+def test_a_review_is_kept_with_who_when_and_how_much(cast) -> None:
+    make_key(cast, name="robot")
+    answer = Api(cast.erin).post(path(cast, "/reviews"), {"note": "  All as   it should be "})
+    assert answer.status_code == 201
+    kept = answer.json()
+    assert (kept["reviewer"], kept["note"]) == ("Erin", "All as it should be")
+    assert kept["counts"] == {"members": 5, "keys": 0, "service_accounts": 1, "scim_tokens": 0}
+    assert kept["next_due"] == (now().date() + timedelta(days=90)).isoformat()
+    [entry] = trail("access.reviewed")
+    assert (entry.actor_id, entry.target_id) == (cast.erin.id, kept["id"])
+    assert published("access.reviewed") == [
+        {"org_id": str(cast.org.id), "review_id": kept["id"], "next_due": kept["next_due"]}
+    ]
+    Api(cast.alice).post(path(cast, "/reviews"), {"next_due": (now().date() + timedelta(days=30)).isoformat()})
+    assert [row["reviewer"] for row in Api(cast.erin).get(path(cast, "/reviews")).json()["data"]] == ["Alice", "Erin"]
+    assert access.review_due(cast.org.id) == now().date() + timedelta(days=30)
+
+
+@pytest.mark.parametrize("days", [-1, 0, 367])
+def test_a_next_review_is_due_within_a_year(cast, days) -> None:
+    due = (now().date() + timedelta(days=days)).isoformat()
+    answer = Api(cast.erin).post(path(cast, "/reviews"), {"next_due": due})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "/next_due")
+    assert access.last_reviews(cast.org.id) == []
+
+
+def test_a_review_outlives_its_reviewer(cast) -> None:
+    services.confirm_access_review(org_id=cast.org.id, by_user_id=cast.erin.id)
+    with system_scope("the test erases a person"):
+        User.objects.filter(pk=cast.erin.id).delete()
+    [kept] = access.last_reviews(cast.org.id)
+    assert (kept.reviewer_id, kept.reviewer) == (None, "somebody who is gone")
