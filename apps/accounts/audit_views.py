@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from apps.accounts.web import org_page
+from apps.accounts.web import can, org_page
 from apps.audit import registry
 from apps.audit import selectors as audit
 from apps.audit import services as audit_services
@@ -94,6 +94,7 @@ def audit_page(request: HttpRequest) -> HttpResponse:
         "filter": {name: request.GET.get(name, "") for name in FilterForm.base_fields},
         "families": _families(known),
         "chain": audit.chain_status(org.id),
+        "may_manage": can(request, "audit.manage"),
         "exports": _exports(request),
         "is_first": not request.GET.get("cursor"),
     }

@@ -79,6 +79,14 @@ def _chain_broken(envelope: Envelope) -> Iterable[Draft]:
     )  # fmt: skip
 
 
+def _stream_dead(envelope: Envelope) -> Iterable[Draft]:
+    yield Draft(
+        title=f"{envelope.data['name']} gets the audit log no more",
+        body=f"It failed for three days: {envelope.data['error']}. Nothing is lost; resume it once it works again.",
+        link="settings/audit/streams", capability="audit.manage", tone="danger",
+    )  # fmt: skip
+
+
 def register() -> None:
     """Make the kinds known."""
     register_kind(Kind("member_joined", ("member.added",), "users", _joined))
@@ -86,3 +94,4 @@ def register() -> None:
     register_kind(Kind("member_role", ("member.role_changed",), "user", _role))
     register_kind(Kind("org_status", ("org.updated",), "building", _status))
     register_kind(Kind("audit_broken", ("audit.chain_broken",), "alert-triangle", _chain_broken))
+    register_kind(Kind("audit_stream", ("audit.stream_dead",), "alert-triangle", _stream_dead))

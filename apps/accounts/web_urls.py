@@ -5,6 +5,7 @@ from django.urls import path
 from apps.accounts import (
     access_views,
     account_views,
+    audit_stream_views,
     audit_views,
     danger_views,
     roles_views,
@@ -43,6 +44,12 @@ urlpatterns = [
     path("o/<slug:slug>/settings/audit", audit_views.audit_page, name="audit"),
     path("o/<slug:slug>/settings/audit/export", audit_views.audit_export, name="audit_export"),
     path("o/<slug:slug>/settings/audit/verify", audit_views.audit_verify, name="audit_verify"),
+    path("o/<slug:slug>/settings/audit/streams", audit_stream_views.audit_streams, name="audit_streams"),
+    path(
+        "o/<slug:slug>/settings/audit/streams/<uuid:stream_id>/<slug:act>",
+        audit_stream_views.audit_stream_act,
+        name="audit_stream_act",
+    ),
     path("o/<slug:slug>/settings/audit/<uuid:entry_id>", audit_views.audit_entry, name="audit_entry"),
     path("o/<slug:slug>/keyboard", shell_views.keyboard_page, name="keyboard"),
     path("o/<slug:slug>/notifications", shell_views.notifications_page, name="notifications"),

@@ -7,12 +7,12 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import DropdownFilter, RangeDateTimeFilter
 
-from apps.audit.models import AuditEntry, Chain, Checkpoint, DataKey, SealingKey
+from apps.audit.models import AuditEntry, AuditStream, Chain, Checkpoint, DataKey, SealingKey
 from apps.audit.registry import actions
 from apps.core.admin import ReadOnlyAdmin
 from apps.core.admin_search import IdSearchMixin
 
-__all__ = ["AuditEntryAdmin", "ChainAdmin", "CheckpointAdmin", "DataKeyAdmin", "SealingKeyAdmin"]
+__all__ = ["AuditEntryAdmin", "AuditStreamAdmin", "ChainAdmin", "CheckpointAdmin", "DataKeyAdmin", "SealingKeyAdmin"]
 
 
 class ActionFilter(DropdownFilter):
@@ -81,4 +81,18 @@ class SealingKeyAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[SealingKey]:
         """Without the private keys: to show a list is no reason to decrypt them."""
         rows: QuerySet[SealingKey] = super().get_queryset(request).defer("private_pem")
+        return rows
+
+
+@admin.register(AuditStream)
+class AuditStreamAdmin(IdSearchMixin, ReadOnlyAdmin):
+    list_display = ("name", "org_id", "url", "format", "state", "position", "sent_at", "retry_at", "last_error")
+    search_fields = ("org_id", "id")
+    search_help_text = "A whole id of an organisation or a stream"
+    exclude = ("secret", "former_secret")
+    ordering = ("-id",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AuditStream]:
+        """Without the secrets: to show a list is no reason to decrypt them."""
+        rows: QuerySet[AuditStream] = super().get_queryset(request).defer("secret", "former_secret")
         return rows

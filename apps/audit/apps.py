@@ -6,7 +6,18 @@ class AuditConfig(AppConfig):
     label = "audit"
 
     def ready(self) -> None:
-        from apps.audit import chain, events, keys, metrics, peppered, refusals, registry, services, signing
+        from apps.audit import (
+            chain,
+            events,
+            keys,
+            metrics,
+            peppered,
+            refusals,
+            registry,
+            services,
+            signing,
+            streams,
+        )
         from apps.audit.staff import audit_panel
         from apps.core import ports as core_ports
         from apps.core.registry import StaffOrgPanel, staff_org_panels
@@ -21,12 +32,16 @@ class AuditConfig(AppConfig):
         register_rotation("audit_key.sealed_key", keys.rotate_keys)
         register_rotation("audit_signing_key.private_pem", signing.rotate_private_keys)
         register_chore("audit.seal", chain.seal_all)
+        register_chore("audit.deliver_streams", streams.deliver_due)
         register_chore("audit.tell_repeated", refusals.tell_repeated)
         core_ports.refusals.set(refusals.note_refusal)
         registry.register_actions(
             {
                 "audit.person_forgotten": "What the trail says of a person was made unreadable",
                 "audit.org_forgotten": "What the trail says of an organisation's affairs was made unreadable",
+                "audit.stream_created": "The audit log is sent to a receiver",
+                "audit.stream_changed": "How the audit log is sent to a receiver changed",
+                "audit.stream_removed": "The audit log is no longer sent to a receiver",
                 "audit.exported": "Entries of the audit log were taken away as a file",
                 "data.read": "Something sensitive was read (told once an hour)",
                 "access.refused": "Something was refused for want of a right",

@@ -25,3 +25,14 @@ def register() -> None:
             },
         )
     )
+    register_type(
+        EventType(
+            name="audit.stream_dead",
+            topic="audit.log",
+            description="A receiver of the audit log failed for three days and gets nothing more",
+            schema={
+                "properties": {"stream_id": {**_TEXT, "format": "uuid"}, "name": _TEXT, "error": _TEXT},
+                "required": ["stream_id", "name", "error"],
+            },
+        )
+    )

@@ -4,12 +4,12 @@ from typing import Any
 
 from django.db import models
 
-from apps.core.basemodels import UUIDModel
+from apps.core.basemodels import TimestampedModel, UUIDModel
 from apps.core.clock import now
 from apps.core.crypto import EncryptedTextField
 from apps.core.tenancy import OrgScopedManager, OrgScopedModel, OrgScopedQuerySet
 
-__all__ = ["AuditEntry", "Chain", "Checkpoint", "DataKey", "SealingKey"]
+__all__ = ["AuditEntry", "AuditStream", "Chain", "Checkpoint", "DataKey", "SealingKey"]
 
 
 class EntryQuerySet(OrgScopedQuerySet["AuditEntry"]):
@@ -159,3 +159,41 @@ class SealingKey(UUIDModel):
 
     def __str__(self) -> str:
         return str(self.pk)
+
+
+class AuditStream(TimestampedModel, OrgScopedModel):
+    """Where an organisation has its sealed entries sent: a webhook, or a syslog receiver.
+
+    ``position`` is the last place of the chain that the receiver has confirmed (over UDP: that was sent).
+    """
+
+    class State(models.TextChoices):
+        ACTIVE = "active"
+        PAUSED = "paused"
+        DEAD = "dead"  # it failed for days; somebody has to look, and resume it
+
+    class Format(models.TextChoices):
+        JSON = "json"
+        CEF = "cef"
+
+    org_id = models.UUIDField(db_index=True)
+    name = models.CharField(max_length=120)
+    url = models.CharField(max_length=500)
+    format = models.CharField(max_length=8, choices=Format.choices, default=Format.JSON)
+    secret = EncryptedTextField()
+    former_secret = EncryptedTextField(null=True)
+    former_until = models.DateTimeField(null=True)
+    ca_pem = models.TextField(blank=True, default="")
+    state = models.CharField(max_length=8, choices=State.choices, default=State.ACTIVE)
+    position = models.BigIntegerField(default=0)
+    attempts = models.PositiveIntegerField(default=0)
+    failing_since = models.DateTimeField(null=True)
+    retry_at = models.DateTimeField(null=True)
+    last_error = models.CharField(max_length=500, blank=True, default="")
+    sent_at = models.DateTimeField(null=True)
+
+    class Meta(OrgScopedModel.Meta):
+        ordering = ("name", "id")
+
+    def __str__(self) -> str:
+        return self.name

@@ -7,9 +7,9 @@ from django.db.models import QuerySet
 
 from apps.audit.chain import chain_of
 from apps.audit.contracts import AuditFilter
-from apps.audit.models import AuditEntry, Chain
+from apps.audit.models import AuditEntry, AuditStream, Chain
 
-__all__ = ["audit_get", "audit_list", "chain_status", "place_of"]
+__all__ = ["audit_get", "audit_list", "chain_status", "place_of", "stream_get", "stream_list"]
 
 
 def audit_list(wanted: AuditFilter) -> QuerySet[AuditEntry]:
@@ -52,3 +52,14 @@ def place_of(entry: AuditEntry) -> tuple[int, str] | None:
         )
         row = cursor.fetchone()
     return None if row is None else (row[0], bytes(row[1]).hex())
+
+
+def stream_list() -> QuerySet[AuditStream]:
+    """Where the scope's organisation has its log sent."""
+    streams: QuerySet[AuditStream] = AuditStream.objects.all()
+    return streams
+
+
+def stream_get(stream_id: UUID) -> AuditStream | None:
+    """A stream of the scope's organisation."""
+    return stream_list().filter(pk=stream_id).first()

@@ -18,6 +18,13 @@ from apps.audit.models import AuditEntry, SealingKey
 from apps.audit.refusals import record_read, record_refusal
 from apps.audit.sealed import seal_entry
 from apps.audit.signing import make_signing_key
+from apps.audit.stream_services import (
+    create_stream,
+    delete_stream,
+    rotate_stream_secret,
+    test_stream,
+    update_stream,
+)
 from apps.audit.verify import chains, verify_chain
 from apps.core.clock import now
 from apps.core.context import current
@@ -26,6 +33,8 @@ from apps.core.tenancy import TenancyError, current_org_id, system_scope
 
 __all__ = [
     "AuditError",
+    "create_stream",
+    "delete_stream",
     "forget_org",
     "forget_person",
     "maintain",
@@ -35,6 +44,9 @@ __all__ = [
     "record_read",
     "record_refusal",
     "rotate_sealing_key",
+    "rotate_stream_secret",
+    "test_stream",
+    "update_stream",
     "verify_all",
     "verify_org",
 ]

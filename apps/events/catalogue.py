@@ -61,6 +61,7 @@ CATALOGUE: Final[Mapping[str, tuple[str, ...]]] = {
         "policy.deleted",
         "policy.denied",
         "audit.chain_broken",
+        "audit.stream_dead",
         "quota.level_reached",
         "quota.exceeded",
     ),

@@ -1,7 +1,7 @@
 """Small work that apps below the scheduler have done again and again, by whichever process runs the bus.
 
-A chore is called about once a second, in a thread of its own, so that nothing of it delays an event. Several buses may
-run: a chore that only one may do takes a lock itself.
+A chore is called about once a second, in a thread of its own, so that it delays no event and no other chore. Several
+buses may run: a chore that only one may do takes a lock itself.
 """
 
 import logging
@@ -14,7 +14,7 @@ from apps.core.context import bind
 from apps.core.contracts import system_actor
 from apps.core.tenancy import system_scope
 
-__all__ = ["chores", "register_chore", "run_chores"]
+__all__ = ["chores", "register_chore", "run_chore"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,15 +32,15 @@ def chores() -> dict[str, Callable[[], object]]:
     return dict(_chores)
 
 
-def run_chores(stopping: threading.Event) -> None:
-    """Do them in turn until stopped. One that fails is logged, and tried again at the next turn."""
+def run_chore(name: str, stopping: threading.Event) -> None:
+    """Do one again and again until stopped. Where it fails, that is logged, and it is tried again."""
+    work = _chores[name]
     while not stopping.is_set():
-        for name, work in chores().items():
-            try:
-                with bind(actor=system_actor(f"bus:{name}")), system_scope(f"chore {name}"):
-                    work()
-            except Exception:
-                logger.exception("chore %s failed; it is tried again", name)
-                connection.close()
+        try:
+            with bind(actor=system_actor(f"bus:{name}")), system_scope(f"chore {name}"):
+                work()
+        except Exception:
+            logger.exception("chore %s failed; it is tried again", name)
+            connection.close()
         stopping.wait(EVERY_SECONDS)
     connection.close()

@@ -14,7 +14,7 @@ import time
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from apps.events.chores import run_chores
+from apps.events.chores import chores, run_chore
 from apps.events.delivery import drain
 from apps.events.queues import sync_subscriptions, with_work
 from apps.events.relay import BATCH, relay
@@ -43,7 +43,10 @@ class Dispatcher:
         self._busy: set[str] = set()
         self._busy_lock = threading.Lock()
         self._threads = [threading.Thread(target=self._deliver, name=f"bus-{n}", daemon=True) for n in range(threads)]
-        self._chores = threading.Thread(target=run_chores, args=(self._stopping,), name="bus-chores", daemon=True)
+        self._chores = [
+            threading.Thread(target=run_chore, args=(name, self._stopping), name=f"chore-{name}", daemon=True)
+            for name in chores()
+        ]
 
     def stop(self) -> None:
         """Ask it to end after the events in hand; safe in a signal handler."""
@@ -53,7 +56,7 @@ class Dispatcher:
     def run(self) -> None:
         """Work until stopped. A database that goes away is waited for."""
         listener = get_transport().listen()
-        for thread in (*self._threads, self._chores):
+        for thread in (*self._threads, *self._chores):
             thread.start()
         started, maintained = False, 0.0
         try:
@@ -113,7 +116,7 @@ class Dispatcher:
     def _end(self) -> None:
         for _ in self._threads:
             self._work.put(None)
-        for thread in (*self._threads, self._chores):
+        for thread in (*self._threads, *self._chores):
             thread.join()
         connection.close()
         os.close(self._wake_read)

@@ -29,6 +29,7 @@ EXEMPT = {
     "apps.identity.services.valid_second_factor": "uses a code up; what it is shown for has its entry",
     "apps.audit.services.maintain": "retention by the clock; the run of its job is kept",
     "apps.audit.services.verify_all": "looks; what it finds is kept with the chain",
+    "apps.audit.services.test_stream": "sends a test and changes nothing",
     "apps.audit.services.verify_org": "looks; what it finds is kept with the chain",
     "apps.audit.services.note_verification": "what was found of the trail is kept with its chain",
     "apps.events.services.publish": "the event is the record, kept in the outbox",

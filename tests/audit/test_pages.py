@@ -71,3 +71,22 @@ def test_the_chain_is_verified_by_a_button() -> None:
     text = response.content.decode()
     assert "are as they were sealed" in text
     assert "Verified up to entry" in text
+
+
+def test_a_stream_is_made_tested_paused_and_deleted(cast: Cast) -> None:
+    client = Api(cast.alice).client
+    base = f"/o/{cast.org.slug}/settings/audit/streams"
+    assert "sent nowhere" in client.get(base).content.decode()
+    refused = client.post(base, {"name": "SIEM", "url": "ftp://siem.test", "format": "json"})
+    assert refused.status_code == 400
+    assert "an https:// address" in refused.content.decode()
+    made = client.post(base, {"name": "SIEM", "url": "https://127.0.0.1/in", "format": "json"}).content.decode()
+    assert "whsec_" in made
+    assert "whsec_" not in client.get(base).content.decode()
+    (entry,) = trail("audit.stream_created", org_id=cast.org.id)
+    act = f"{base}/{entry.target_id}"
+    assert "not on the public internet" in client.post(f"{act}/test", follow=True).content.decode()
+    assert "Paused" in client.post(f"{act}/pause", follow=True).content.decode()
+    assert "Sends" in client.post(f"{act}/resume", follow=True).content.decode()
+    assert "sent nowhere" in client.post(f"{act}/delete", follow=True).content.decode()
+    assert client.post(f"{act}/pause").status_code == 404

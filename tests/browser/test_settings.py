@@ -14,7 +14,8 @@ pytestmark = [pytest.mark.chromium, pytest.mark.processes]
 
 PAGES = [
     "settings", "settings/security", "settings/members", "settings/roles", "settings/roles/new", "settings/access",
-    "settings/teams", "settings/keys", "settings/tags", "settings/prices", "connect",
+    "settings/teams", "settings/keys", "settings/tags", "settings/prices", "settings/audit",
+    "settings/audit/streams", "connect",
 ]  # fmt: skip
 LOOKS = [("light", 1440), ("dark", 1024), ("light", 375)]
 

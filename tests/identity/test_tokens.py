@@ -93,6 +93,19 @@ def test_a_forged_access_token_is_refused(pair) -> None:
         assert answer.headers["WWW-Authenticate"] == 'Bearer realm="mindweave"'
 
 
+def test_a_token_of_our_own_key_for_another_issuer_or_audience_is_refused(pair) -> None:
+    header, claims = _parts(pair["access_token"])
+    _, private = jwt._load().signing
+    for change in ({"iss": "https://elsewhere.example"}, {"aud": "mindweave/mfa"}, {"aud": "elsewhere"}, {"sub": "x"}):
+        token = pyjwt.encode({**claims, **change}, private, algorithm="EdDSA", headers={"kid": header["kid"]})
+        assert me(token) == 401, change
+    for missing in ("iss", "aud", "exp", "iat", "sub", "sid"):
+        kept = {name: value for name, value in claims.items() if name != missing}
+        assert me(pyjwt.encode(kept, private, algorithm="EdDSA", headers={"kid": header["kid"]})) == 401, missing
+    same = pyjwt.encode(claims, private, algorithm="EdDSA", headers={"kid": header["kid"]})
+    assert me(same) == 200
+
+
 def test_an_access_token_lives_five_minutes(alice) -> None:
     with clock.freeze(now() - timedelta(minutes=5, seconds=1)):
         old = login()["access_token"]

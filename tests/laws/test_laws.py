@@ -21,6 +21,7 @@ CROSSING = {
     "apps/accounts/slugs.py",  # a short name is one organisation's of all
     "apps/accounts/factors.py",  # a person's factors protect every organisation of theirs
     "apps/accounts/impersonation.py",  # staff in a member's place
+    "apps/audit/streams.py",  # every organisation's streams are served
     "apps/audit/refusals.py",  # the same, of what was refused
     "apps/audit/services.py",  # an entry says itself whose it is
     "apps/core/management/commands/rotate_peppers.py",  # peppers are of the whole installation
