@@ -14,6 +14,7 @@ from apps.accounts import access, services
 from apps.accounts.access_api import CSV_HEADER, csv_rows, read_filter
 from apps.accounts.access_forms import ReviewForm
 from apps.accounts.web import org_page
+from apps.audit.services import record_read
 from apps.core.clock import now
 from apps.core.errors import MindWeaveError
 from apps.core.pagination import decode_cursor, encode_cursor
@@ -42,6 +43,7 @@ def access_page(request: HttpRequest) -> HttpResponse:
         else:
             messages.success(request, "The review is on record.")
             return redirect("access_review", org.slug)
+    record_read(what="access review", org_id=org.id)
     context = {**_list(request), "tab": "access", "form": form, **_reviews(org.id)}
     return render(request, "accounts/access.html", context, status=400 if form.errors else 200)
 
@@ -85,4 +87,5 @@ def access_csv_page(request: HttpRequest) -> Any:
     kinds = [request.GET["kind"]] if request.GET.get("kind") else [source.key for source in access.sources()]
     for kind in kinds:
         access.source_of(kind)
+    record_read(what="access review", org_id=org.id, key="csv")
     return stream_csv(f"access-{org.slug}", CSV_HEADER, csv_rows(org.id, kinds, read_filter(request.GET)))

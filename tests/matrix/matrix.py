@@ -563,7 +563,7 @@ ROWS = (
     Row("POST", "team_delete", GRANTED_ADMINS, page=True, path=page_team, ok=-1),
     Row("POST", "team_member_add", GRANTED_ADMINS, page=True, path=page_team, ok=-1),
     Row(
-        "POST", "team_member_primary", ADMINS, page=True, ok=-1,
+        "POST", "team_member_primary", GRANTED_ADMINS, page=True, ok=-1,
         path=lambda c, m: {"slug": c.org.slug, "team_slug": c.team.slug, "user_id": c.bob.id},
     ),
     Row(
