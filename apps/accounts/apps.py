@@ -6,7 +6,7 @@ class AccountsConfig(AppConfig):
     label = "accounts"
 
     def ready(self) -> None:
-        from apps.accounts import events, notifications, orgdata, subscribers  # noqa: F401 - some register themselves
+        from apps.accounts import events, notifications, orgdata, personal, subscribers  # noqa: F401 - some register themselves
         from apps.accounts.access import member_entries
         from apps.accounts.factors import OrgFactorPolicy
         from apps.accounts.permissions import RolePermissions
@@ -19,6 +19,7 @@ class AccountsConfig(AppConfig):
         ports.permissions.set(RolePermissions())
         notifications.register()
         orgdata.register()
+        personal.register()
         place = NavItem(
             "settings", "Settings", "settings", "settings", "Records", order=900, capability="org.read", shortcut="t"
         )

@@ -6,12 +6,13 @@ class AnalyticsConfig(AppConfig):
     label = "analytics"
 
     def ready(self) -> None:
-        from apps.analytics import audit_actions, subscribers  # noqa: F401 - register themselves
+        from apps.analytics import audit_actions, personal, subscribers  # noqa: F401 - register themselves
         from apps.analytics.key_usage import LastDays
         from apps.analytics.saved import default_queries
         from apps.core.registry import NavItem, nav, nav_queries
         from apps.projects.ports import usage_reader
 
+        personal.register()
         usage_reader.set(LastDays())
         nav_queries.append(default_queries)
         nav.register(NavItem("usage", "Usage", "usage", "chart-bar", order=20, capability="usage.read", shortcut="u"))

@@ -12,6 +12,7 @@ class AuditConfig(AppConfig):
             keys,
             metrics,
             peppered,
+            personal,
             refusals,
             registry,
             services,
@@ -29,6 +30,7 @@ class AuditConfig(AppConfig):
         events.register()
         metrics.register()
         peppered.register()
+        personal.register()
         register_rotation("audit_key.sealed_key", keys.rotate_keys)
         register_rotation("audit_signing_key.private_pem", signing.rotate_private_keys)
         register_chore("audit.seal", chain.seal_all)

@@ -32,6 +32,7 @@ CATALOGUE: Final[Mapping[str, tuple[str, ...]]] = {
         "user.mfa.enabled",
         "user.mfa.disabled",
         "user.session.invalid",
+        "user.erased",
         "org.created",
         "org.updated",
         "org.deleted",

@@ -19,6 +19,7 @@ __all__ = [
     "Login",
     "Logout",
     "Me",
+    "MeExport",
     "Public",
     "Refresh",
     "Register",
@@ -71,6 +72,18 @@ class MeChangeSerializer(StrictSerializer):
     name = serializers.CharField(max_length=150, required=False)
     timezone = serializers.CharField(max_length=64, required=False, allow_blank=True)
     default_org_id = serializers.UUIDField(required=False, allow_null=True)
+
+
+class PersonalPartSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    key = serializers.CharField(help_text="Which part of MindWeave keeps it.")
+    title = serializers.CharField()
+    data = serializers.JSONField()  # type: ignore[assignment]
+
+
+class PersonalDataSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    user_id = serializers.UUIDField()
+    exported_at = serializers.DateTimeField()
+    parts = PersonalPartSerializer(many=True)
 
 
 def own_id(view: ApiView) -> UUID:
@@ -136,7 +149,8 @@ class Logout(ApiView):
 
 
 class Me(ApiView):
-    capabilities = {"GET": None, "PATCH": None}
+    capabilities = {"GET": None, "PATCH": None, "DELETE": None}
+    step_up = frozenset({"DELETE"})
     org_required = False
 
     @extend_schema(tags=["Auth"], responses={200: MeSerializer})
@@ -150,8 +164,31 @@ class Me(ApiView):
         changed = services.update_profile(user_id=self._user_id(), changes=self.valid(MeChangeSerializer))
         return Response(MeSerializer(changed).data)
 
+    @extend_schema(
+        tags=["Auth"], request=None, responses={204: OpenApiResponse(description="They are erased")},
+        description="For good. 409 `last_owner` where an organisation would be left without an owner; nothing is done "
+        "then.",
+    )  # fmt: skip
+    def delete(self, request: Request) -> HttpResponseBase:
+        """Erase yourself: sign-ins, memberships and keys end, and what is left of you has no name."""
+        services.erase_person(user_id=self._user_id(), reason="asked by the person")
+        return Response(status=204)
+
     def _user_id(self) -> UUID:
         return own_id(self)
+
+
+class MeExport(ApiView):
+    capabilities = {"POST": None}
+    step_up = frozenset({"POST"})
+    org_required = False
+    idempotent = False
+
+    @extend_schema(tags=["Auth"], request=None, responses={200: PersonalDataSerializer})
+    def post(self, request: Request) -> Response:
+        """Everything that is kept of you, as a file; that you took it is in the audit trail."""
+        found = services.export_person(user_id=own_id(self))
+        return Response(found, headers={"Content-Disposition": 'attachment; filename="mindweave-personal-data.json"'})
 
 
 class UserDetail(ApiView):

@@ -28,6 +28,7 @@ urlpatterns = [
     path("auth/sessions/<uuid:session_id>", account_api.SessionDetail.as_view(), name="auth-session"),
     path("auth/logout", api.Logout.as_view(), name="auth-logout"),
     path("auth/me", api.Me.as_view(), name="auth-me"),
+    path("auth/me/export", api.MeExport.as_view(), name="auth-me-export"),
     path("users/<uuid:user_id>", api.UserDetail.as_view(), name="user-detail"),
     path(".well-known/jwks.json", api.Jwks.as_view(), name="jwks"),
 ]

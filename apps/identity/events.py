@@ -21,6 +21,7 @@ for _name, _data, _description in (
     ("user.mfa.enabled", _schema({"user_id": _ID, "type": {"type": "string"}}), "enrolled a second factor"),
     ("user.mfa.disabled", _schema({"user_id": _ID, "type": {"type": "string"}}), "had a second factor removed"),
     ("user.session.invalid", _schema({"user_id": _ID, "reason": {"type": "string"}}), "had a sign-in ended"),
+    ("user.erased", _schema({"user_id": _ID}), "was erased; their id goes on meaning them, under a pseudonym"),
 ):
     register_type(EventType(name=_name, topic="audit.log", schema=_data, description=f"A person {_description}."))
 
@@ -41,6 +42,8 @@ register_actions(
         "user.mfa.renamed": "A second factor was renamed",
         "user.mfa.recovery_codes": "New recovery codes were made",
         "user.session.invalid": "A sign-in was ended",
+        "user.data_exported": "What is kept of a person was handed out",
+        "user.erased": "A person was erased",
         "user.confirmed": "A person showed a credential again",
         "signing_key.created": "A key that signs access tokens was made",
         "signing_key.retired": "A key that signs access tokens was retired",

@@ -10,6 +10,7 @@ __all__ = [
     "CodeForm",
     "ConfirmCodeForm",
     "ConfirmPasswordForm",
+    "EraseForm",
     "FactorNameForm",
     "ForgotForm",
     "KeyForm",
@@ -179,3 +180,22 @@ class AddressForm(forms.Form):
     """Another address."""
 
     email = _email()
+
+
+class EraseForm(forms.Form):
+    """The words that say that somebody means it: their own address."""
+
+    confirm = forms.CharField(
+        max_length=254, widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"})
+    )
+
+    def __init__(self, *args: Any, email: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.email = email
+        self.fields["confirm"].label = f"Type {email} to confirm"
+
+    def clean_confirm(self) -> str:
+        typed: str = self.cleaned_data["confirm"]
+        if typed.strip().lower() != self.email:
+            raise forms.ValidationError("This is not your address.")
+        return typed

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.identity import account_views, oauth_views, recovery_views, security_views, stepup_views, views
+from apps.identity import account_views, oauth_views, privacy_views, recovery_views, security_views, stepup_views, views
 
 urlpatterns = [
     path("login", views.login, name="login"),
@@ -21,6 +21,9 @@ urlpatterns = [
     path("account/sessions", account_views.sessions, name="account_sessions"),
     path("account/sessions/end", account_views.end_others, name="account_sessions_end"),
     path("account/sessions/<uuid:session_id>/end", account_views.end_session, name="account_session_end"),
+    path("account/privacy", privacy_views.privacy, name="account_privacy"),
+    path("account/privacy/export", privacy_views.export, name="account_privacy_export"),
+    path("account/erased", privacy_views.erased, name="account_erased"),
     path("account/confirm", stepup_views.confirm, name="account_confirm"),
     path("account/security", security_views.security, name="account_security"),
     path("account/security/app", security_views.add_app, name="account_app"),

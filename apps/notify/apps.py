@@ -6,4 +6,6 @@ class NotifyConfig(AppConfig):
     label = "notify"
 
     def ready(self) -> None:
-        from apps.notify import checks, subscribers  # noqa: F401  (they register themselves)
+        from apps.notify import checks, personal, subscribers  # noqa: F401  (they register themselves)
+
+        personal.register()

@@ -9,7 +9,7 @@ class ProjectsConfig(AppConfig):
         from apps.accounts.ports import keys_of_members
         from apps.core.access import AccessSource, access_facts, register_source
         from apps.core.registry import NavItem, StaffOrgPanel, nav, project_tabs, settings_tabs, staff_org_panels
-        from apps.projects import events, notifications, peppered  # noqa: F401 - events registers what this app publishes
+        from apps.projects import events, notifications, peppered, personal  # noqa: F401 - events registers what this app publishes
         from apps.projects.access_facts import key_entries, project_facts, service_account_entries
         from apps.projects.departures import DepartingKeys
         from apps.projects.permissions import check_place
@@ -18,6 +18,7 @@ class ProjectsConfig(AppConfig):
 
         notifications.register()
         peppered.register()
+        personal.register()
         keys_of_members.set(DepartingKeys())
         item = NavItem(
             "projects", "Projects and keys", "projects", "folder", order=40, capability="project.read", shortcut="p"

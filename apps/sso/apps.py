@@ -10,7 +10,7 @@ class SsoConfig(AppConfig):
         from apps.core.access import AccessSource, register_source
         from apps.core.registry import NavItem, settings_tabs
         from apps.identity.ports import login_policy
-        from apps.sso import events, notifications, peppered, roles, subscribers  # noqa: F401 - events registers types
+        from apps.sso import events, notifications, peppered, personal, roles, subscribers  # noqa: F401 - events registers types
         from apps.sso.access_facts import token_entries
         from apps.sso.policy import SsoLoginPolicy
 
@@ -22,5 +22,6 @@ class SsoConfig(AppConfig):
         settings_tabs.register(tab)
         notifications.register()
         peppered.register()
+        personal.register()
         roles.register()
         subscribers.register()

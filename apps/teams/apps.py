@@ -9,7 +9,7 @@ class TeamsConfig(AppConfig):
         from apps.accounts.ports import RoleUse, promised_seats, register_role_use
         from apps.core.access import access_facts
         from apps.core.registry import NavItem, StaffOrgPanel, settings_tabs, staff_org_panels
-        from apps.teams import events, peppered  # noqa: F401 - events registers what this app publishes and records
+        from apps.teams import events, peppered, personal  # noqa: F401 - events registers what this app publishes and records
         from apps.teams.access_facts import team_facts
         from apps.teams.invitation_selectors import InvitedSeats
         from apps.teams.invitations import count_of_role, replace_role
@@ -17,6 +17,7 @@ class TeamsConfig(AppConfig):
 
         access_facts.append(team_facts)
         peppered.register()
+        personal.register()
         promised_seats.set(InvitedSeats())
         register_role_use(RoleUse("invitations", count_of_role, replace_role))
 

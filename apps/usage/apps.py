@@ -10,7 +10,7 @@ class UsageConfig(AppConfig):
         from apps.core.health import register_check
         from apps.core.metrics import register_collector
         from apps.core.registry import NavItem, StaffOrgPanel, settings_tabs, staff_org_panels
-        from apps.usage import audit_actions, events, notifications, orgdata, subscriptions
+        from apps.usage import audit_actions, events, notifications, orgdata, personal, subscriptions
         from apps.usage.api import describe, describe_otlp
         from apps.usage.staff import usage_panel, work_panel
         from apps.usage.telemetry import collect_engine
@@ -21,6 +21,7 @@ class UsageConfig(AppConfig):
         notifications.register()
         audit_actions.register()
         orgdata.register()
+        personal.register()
         describe.register()
         describe_otlp.register()
         register_collector("usage.engine", collect_engine)

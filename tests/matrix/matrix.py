@@ -192,6 +192,9 @@ ROWS = (
     Row("PATCH", "auth-me", ALL, org=False, body={}),
     Row("POST", "auth-logout", ALL, 204, org=False),
     Row("GET", "auth-me", ALL, org=False),
+    # --- a person's data: the owner of the cast's organisation is its last
+    Row("POST", "auth-me-export", ALL, org=False),
+    Row("DELETE", "auth-me", ALL, org=False, ok=-1),
     Row("GET", "jwks", public=True),
     # --- second factors, passkeys and step-up: everybody's own
     Row("POST", "auth-mfa-verify-begin", public=True, ok=400, body={}),
@@ -438,6 +441,11 @@ ROWS = (
     Row("GET", "account_sessions", ALL, page=True, org=False),
     Row("POST", "account_sessions_end", ALL, 302, page=True, org=False),
     Row("POST", "account_session_end", ALL, 302, page=True, org=False, path=nothing("session_id")),
+    # --- a person's data
+    Row("GET", "account_privacy", ALL, page=True, org=False),
+    Row("POST", "account_privacy", ALL, 400, page=True, org=False, body={"confirm": "x"}),
+    Row("POST", "account_privacy_export", ALL, page=True, org=False),
+    Row("GET", "account_erased", public=True, page=True),
     Row("GET", "account_security", ALL, page=True, org=False),
     Row("GET", "account_app", ALL, page=True, org=False),
     Row("GET", "account_key", ALL, page=True, org=False, path=lambda c, m: {"kind": "passkey"}),

@@ -17,6 +17,7 @@ from apps.identity.services.passwords import (
     send_reset,
 )
 from apps.identity.services.people import register, registration_problems, sign_up, update_profile
+from apps.identity.services.privacy import erase_person, export_person
 from apps.identity.services.signing_in import (
     MfaRequired,
     login,
@@ -37,6 +38,8 @@ __all__ = [
     "check_password",
     "end_all_sessions",
     "end_session",
+    "erase_person",
+    "export_person",
     "login",
     "login_web",
     "logout",

@@ -1,0 +1,225 @@
+"""A person's data: handed out to them, and erased, on request."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from apps.accounts import services as accounts
+from apps.accounts.models import Membership
+from apps.analytics.people import person_names
+from apps.analytics.services import create_view
+from apps.audit.chain import seal_all
+from apps.audit.models import AuditEntry
+from apps.audit.sealed import ERASED
+from apps.audit.services import verify_all
+from apps.core.errors import Conflict
+from apps.core.personal import all_parts, pseudonym
+from apps.core.tenancy import system_scope
+from apps.identity.contracts import UserInfo
+from apps.identity.models import OAuthIdentity, SignIn, User
+from apps.identity.services import erase_person, export_person, register
+from apps.notify.models import EmailMessage
+from apps.notify.services import send_email
+from apps.projects.models import ApiKey
+from apps.teams.models import Invitation, TeamMembership
+from apps.teams.services import invite_member
+from apps.usage.models import Person
+from tests.cast import PASSWORD, Api, Cast, make_key, published, sign_in, trail
+from tests.usage.engine.conftest import _fresh_caches, committed, drain, event  # noqa: F401 - fixtures
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PARTS = {"accounts", "teams", "projects", "sso", "usage", "analytics", "notify", "identity", "audit"}
+
+
+def parts_of(document: dict[str, Any]) -> dict[str, Any]:
+    return {part["key"]: part["data"] for part in document["parts"]}
+
+
+def said_of(person: UserInfo, *actions: str) -> list[AuditEntry]:
+    """The entries about one person: the trail is never emptied, not even between tests."""
+    return [entry for action in actions for entry in trail(action, target_id=str(person.id))]
+
+
+def furnish(cast: Cast) -> str:
+    """Give Bob a line in each part that a test can make; returns his key's token."""
+    _, token = make_key(cast, name="bobs", owner_id=cast.bob.id)
+    OAuthIdentity.objects.create(
+        user_id=cast.bob.id, provider="google", subject="bob-at-google", email="bob@gmail.test"
+    )
+    invite_member(org_id=cast.elsewhere.id, email="bob@gmail.test", role="viewer")
+    send_email(to="bob@example.com", template="password_changed", context={}, org_id=None)
+    create_view(org_id=cast.org.id, user_id=cast.bob.id, page="usage", name="Bobs own", query="")
+    return token
+
+
+# ---------------------------------------------------------------- handing out
+def test_the_export_has_every_part_and_nothing_of_others(cast: Cast) -> None:
+    furnish(cast)
+    api = Api(cast.bob)
+    api.patch("/auth/me", {"name": "Robert"})
+    answer = api.post("/auth/me/export")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Disposition"].startswith("attachment;")
+    found = parts_of(answer.json())
+    assert set(found) == PARTS == {part.key for part in all_parts()}
+    assert found["identity"]["profile"]["name"] == "Robert"
+    assert found["identity"]["sign_ins"][0]["kind"] == "web"
+    assert [each["email"] for each in found["identity"]["sign_in_providers"]] == ["bob@gmail.test"]
+    assert [each["org__name"] for each in found["accounts"]["memberships"]] == ["Wonder Looms"]
+    assert [each["team__name"] for each in found["teams"]["teams"]] == ["Loom"]
+    assert [each["email"] for each in found["teams"]["invitations"]] == ["bob@gmail.test"]
+    assert [each["name"] for each in found["projects"]] == ["bobs"]
+    assert {each["to"] for each in found["notify"]["mails"]} == {"bob@example.com", "bob@gmail.test"}
+    assert [each["name"] for each in found["analytics"]["views"]] == ["Bobs own"]
+    assert "user.updated" in {each["action"] for each in found["audit"]}
+    text = answer.content.decode()
+    assert not [name for name in ("alice", "erin", "charlie", "argon2", "digest") if name in text.lower()]
+    [entry] = trail("user.data_exported", target_id=str(cast.bob.id))
+    assert entry.actor_id == cast.bob.id
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/auth/me/export"), ("DELETE", "/auth/me")])
+def test_it_needs_a_person_who_confirmed_a_short_while_ago(method: str, path: str, cast: Cast) -> None:
+    old = Api()
+    sign_in(old.client, User.objects.get(pk=cast.bob.id), age=timedelta(minutes=16))
+    assert old(method, path).json()["code"] == "step_up_required"
+    assert Api(token=make_key(cast, owner_id=cast.bob.id)[1])(method, path).status_code == 403
+    assert Api()(method, path).status_code == 401
+    assert User.objects.get(pk=cast.bob.id).is_active
+    assert said_of(cast.bob, "user.data_exported", "user.erased") == []
+
+
+# ---------------------------------------------------------------- erasing
+def test_an_erased_person_has_no_name_left_and_no_way_in(cast: Cast) -> None:
+    token = furnish(cast)
+    pair = Api().post("/auth/login", {"email": "bob@example.com", "password": PASSWORD}).json()
+    web, jwt, key = Api(cast.bob), Api(token=pair["access_token"]), Api(token=token)
+    assert (web.get("/auth/me").status_code, jwt.get("/auth/me").status_code) == (200, 200)
+    assert key.get(f"/orgs/{cast.org.id}/projects").status_code == 200
+    others = list(User.objects.exclude(pk=cast.bob.id).order_by("pk").values())
+
+    assert web.delete("/auth/me").status_code == 204
+
+    user = User.objects.get(pk=cast.bob.id)
+    assert (user.email, user.name) == (f"erased-{user.pk}@erased.invalid", pseudonym(user.pk))
+    assert (user.is_active, user.has_usable_password(), user.email_verified_at) == (False, False, None)
+    assert (web.get("/auth/me").status_code, jwt.get("/auth/me").status_code) == (401, 401)
+    assert Api().post("/auth/refresh", {"refresh_token": pair["refresh_token"]}).status_code == 401
+    assert key.get(f"/orgs/{cast.org.id}/projects").status_code == 401
+    assert set(SignIn.objects.filter(user=user).values_list("ip", "device", "end_reason")) == {(None, "", "erased")}
+    with system_scope("the test looks at all"):
+        assert not Membership.objects.filter(user=user).exists()
+        assert not TeamMembership.objects.filter(user=user).exists()
+        assert not Invitation.objects.filter(email="bob@gmail.test").exists()
+        assert not EmailMessage.objects.filter(to__in=["bob@example.com", "bob@gmail.test"]).exists()
+        assert all(ApiKey.objects.filter(owner=user).values_list("revoked_at", flat=True))
+    assert not OAuthIdentity.objects.filter(user=user).exists()
+    assert list(User.objects.exclude(pk=user.pk).order_by("pk").values()) == others
+    assert Api(cast.dora).get("/auth/me").status_code == 200
+    assert published("user.erased") == [{"user_id": str(user.pk)}]
+    assert str(user.pk) in {each["user_id"] for each in published("member.removed")}
+
+
+def test_the_trail_forgets_who_they_were_and_still_verifies(cast: Cast) -> None:
+    Api(cast.bob).patch("/auth/me", {"name": "Robert"})
+    [before] = trail("user.updated", actor_id=cast.bob.id)
+    assert before.actor_label == "bob@example.com"
+    erase_person(user_id=cast.bob.id, reason="asked by letter", by_staff=True)
+    seal_all()
+    assert verify_all()["broken"] == {}
+    [entry] = trail("user.updated", actor_id=cast.bob.id)
+    assert (entry.actor_label, entry.target_label, entry.ip) == (ERASED, ERASED, None)
+    [left] = trail("member.removed", target_id=str(cast.bob.id))
+    assert left.target_label == ERASED
+    [erased] = said_of(cast.bob, "user.erased")
+    assert erased.reason == "asked by letter"
+    assert erased.changes["by_staff"] == [None, True]
+
+
+def test_the_last_owner_stays_until_there_is_another(cast: Cast) -> None:
+    make_key(cast, owner_id=cast.alice.id)
+    answer = Api(cast.alice).delete("/auth/me")
+    assert (answer.status_code, answer.json()["code"]) == (409, "last_owner")
+    assert "Wonder Looms" in answer.json()["detail"]
+    assert answer.json()["organisations"] == ["Wonder Looms"]
+    assert User.objects.get(pk=cast.alice.id).email == "alice@example.com"
+    assert not SignIn.objects.exclude(ended_at=None).exists()
+    with system_scope("the test looks at all"):
+        assert not ApiKey.objects.exclude(revoked_at=None).exists()
+        assert Membership.objects.filter(user_id=cast.alice.id).count() == 1
+    assert said_of(cast.alice, "user.erased", "audit.person_forgotten") == published("user.erased") == []
+
+    accounts.change_member_role(org_id=cast.org.id, user_id=cast.erin.id, role="owner")
+    assert Api(cast.alice).delete("/auth/me").status_code == 204
+
+
+def test_nobody_is_erased_twice(cast: Cast) -> None:
+    erase_person(user_id=cast.bob.id, reason="once")
+    with pytest.raises(Conflict) as refused:
+        erase_person(user_id=cast.bob.id, reason="twice")
+    assert refused.value.code == "already_erased"
+    assert len(said_of(cast.bob, "user.erased")) == 1
+
+
+@pytest.mark.usefixtures("committed")
+def test_what_they_used_stays_counted_under_a_pseudonym(cast: Cast, drain: Callable[[], None]) -> None:  # noqa: F811
+    _, token = make_key(cast, owner_id=cast.bob.id)
+    events = [event(model="claude-opus-5", input_tokens=1000, output_tokens=10)]
+    assert Api(token=token).post("/v1/events", {"events": events}).json()["accepted"] == 1
+    drain()
+    with system_scope("telemetry named them by an address that they had"):
+        first = Person.objects.create(
+            id=cast.project.id,
+            org_id=cast.org.id,
+            email="bob@example.com",
+            name="Bob",
+            first_seen_at="2026-01-01T00:00Z",
+        )
+
+    def rows() -> list[dict[str, Any]]:
+        query = {"granularity": "none", "group_by": "user"}
+        answer = Api(cast.erin).get("/analytics/usage", query)
+        assert answer.status_code == 200, answer.content
+        return answer.json()["data"]
+
+    people = {cast.bob.id, first.pk}
+    before = rows()
+    assert {UUID(row["group"]["user"]) for row in before} == {cast.bob.id}
+    assert set(person_names(cast.org.id, people).values()) == {"Bob", "bob@example.com"}
+    erase_person(user_id=cast.bob.id, reason="asked by the person")
+    assert rows() == before
+    assert set(person_names(cast.org.id, people).values()) == {pseudonym(cast.bob.id)}
+
+
+def test_somebody_who_comes_back_is_somebody_new(cast: Cast) -> None:
+    erase_person(user_id=cast.bob.id, reason="asked by the person")
+    again = register(email="bob@example.com", password=PASSWORD, name="Bob")
+    assert again.id != cast.bob.id
+    assert parts_of(export_person(user_id=again.id))["accounts"]["memberships"] == []
+
+
+# ---------------------------------------------------------------- the page
+def test_the_page_hands_out_a_file_and_erases_who_types_their_address(cast: Cast) -> None:
+    api = Api(cast.bob)
+    page = api.client.get("/account/privacy").content.decode()
+    assert "Type bob@example.com to confirm" in page
+    assert "API keys" in page
+    file = api.client.post("/account/privacy/export")
+    assert set(parts_of(file.json())) == PARTS
+    assert api.client.post("/account/privacy", {"confirm": "erin@example.com"}).status_code == 400
+    assert User.objects.get(pk=cast.bob.id).is_active
+    answer = api.client.post("/account/privacy", {"confirm": "Bob@example.com"}, follow=True)
+    assert answer.redirect_chain[-1][0] == "/account/erased"
+    assert "Your account is deleted" in answer.content.decode()
+    assert not User.objects.get(pk=cast.bob.id).is_active
+    assert api.client.get("/account").status_code == 302
+
+
+def test_the_page_tells_the_last_owner_why_not(cast: Cast) -> None:
+    answer = Api(cast.alice).client.post("/account/privacy", {"confirm": "alice@example.com"})
+    assert answer.status_code == 409
+    assert "Nobody else owns Wonder Looms" in answer.content.decode()
+    assert User.objects.get(pk=cast.alice.id).is_active
