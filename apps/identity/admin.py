@@ -1,11 +1,28 @@
-from django.contrib import admin
+from uuid import UUID
+
+from django import forms
+from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
+from unfold.decorators import action
+from unfold.widgets import UnfoldAdminTextareaWidget
 
 from apps.core.admin import ReadOnlyAdmin, StaffModelAdmin
+from apps.core.errors import MindWeaveError, NotFound
 from apps.identity import mfa, services
 from apps.identity.models import Challenge, FactorDevice, OAuthIdentity, RefreshToken, SignIn, SigningKey, User
+
+
+class EraseReasonForm(forms.Form):
+    """Why staff erase somebody."""
+
+    reason = forms.CharField(
+        max_length=300, widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}), error_messages={"required": "Say why."},
+        help_text="It stays readable in the audit trail: do not name them in it.",
+    )  # fmt: skip
 
 
 @admin.register(User)
@@ -16,6 +33,28 @@ class UserAdmin(StaffModelAdmin):
     ordering = ("email",)
     exclude = ("password",)
     actions = ("end_sessions", "remove_second_factor")
+    actions_detail = ("erase",)
+
+    @action(description="Erase…", url_path="erase")
+    def erase(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
+        """A page that says what it means and asks for a reason; then they are erased, or nothing happened."""
+        user = User.objects.filter(pk=object_id).first()
+        if user is None:
+            raise NotFound()
+        form, problem = EraseReasonForm(request.POST or None), ""
+        if request.method == "POST" and form.is_valid():
+            try:
+                services.erase_person(user_id=user.pk, by_staff=True, **form.cleaned_data)
+            except MindWeaveError as error:
+                problem = error.detail or error.title
+            else:
+                self.message_user(request, "They are erased.", messages.SUCCESS)
+                return redirect("admin:identity_user_changelist")
+        context = {
+            **self.admin_site.each_context(request), "title": f"Erase {user.email}", "opts": self.opts, "form": form,
+            "problem": problem, "person": user, "back": reverse("admin:identity_user_change", args=[user.pk]),
+        }  # fmt: skip
+        return render(request, "staff/erase.html", context, status=400 if form.errors or problem else 200)
 
     @admin.action(description="End all their sign-ins")
     def end_sessions(self, request: HttpRequest, queryset: QuerySet[User]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.urls import reverse
 
 from apps.accounts import services as accounts
 from apps.accounts.models import Membership
@@ -27,6 +28,7 @@ from apps.projects.models import ApiKey
 from apps.teams.models import Invitation, TeamMembership
 from apps.teams.services import invite_member
 from apps.usage.models import Person
+from mindweave.admin_site import StaffSite
 from tests.cast import PASSWORD, Api, Cast, make_key, published, sign_in, trail
 from tests.usage.engine.conftest import _fresh_caches, committed, drain, event  # noqa: F401 - fixtures
 
@@ -223,3 +225,20 @@ def test_the_page_tells_the_last_owner_why_not(cast: Cast) -> None:
     assert answer.status_code == 409
     assert "Nobody else owns Wonder Looms" in answer.content.decode()
     assert User.objects.get(pk=cast.alice.id).is_active
+
+
+def test_staff_erase_somebody_for_a_reason(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    # That the second factor was proved; that itself is tested elsewhere.
+    monkeypatch.setattr(StaffSite, "has_permission", lambda self, request: request.user.is_staff)
+    User.objects.filter(pk=cast.charlie.id).update(is_staff=True, is_superuser=True)
+    client = Api(cast.charlie).client
+    path = reverse("admin:identity_user_erase", args=[cast.bob.id])
+    assert "bob@example.com" in client.get(path).content.decode()
+    assert client.post(path, {"reason": ""}).status_code == 400
+    owner = client.post(reverse("admin:identity_user_erase", args=[cast.alice.id]), {"reason": "asked by letter"})
+    assert "Nobody else owns Wonder Looms" in owner.content.decode()
+    assert User.objects.filter(pk__in=[cast.alice.id, cast.bob.id], is_active=True).count() == 2
+    assert client.post(path, {"reason": "asked by letter"}).status_code == 302
+    assert not User.objects.get(pk=cast.bob.id).is_active
+    [entry] = said_of(cast.bob, "user.erased")
+    assert (entry.actor_id, entry.changes["by_staff"]) == (cast.charlie.id, [None, True])
