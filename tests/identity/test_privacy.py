@@ -103,7 +103,7 @@ def test_an_erased_person_has_no_name_left_and_no_way_in(cast: Cast) -> None:
     assert key.get(f"/orgs/{cast.org.id}/projects").status_code == 200
     others = list(User.objects.exclude(pk=cast.bob.id).order_by("pk").values())
 
-    assert web.delete("/auth/me").status_code == 204
+    assert web.delete("/auth/me", Idempotency_Key="once").status_code == 204
 
     user = User.objects.get(pk=cast.bob.id)
     assert (user.email, user.name) == (f"erased-{user.pk}@erased.invalid", pseudonym(user.pk))
@@ -152,7 +152,8 @@ def test_the_last_owner_stays_until_there_is_another(cast: Cast) -> None:
     with system_scope("the test looks at all"):
         assert not ApiKey.objects.exclude(revoked_at=None).exists()
         assert Membership.objects.filter(user_id=cast.alice.id).count() == 1
-    assert said_of(cast.alice, "user.erased", "audit.person_forgotten") == published("user.erased") == []
+    assert said_of(cast.alice, "user.erased", "audit.person_forgotten") == []
+    assert published("user.erased") == []
 
     accounts.change_member_role(org_id=cast.org.id, user_id=cast.erin.id, role="owner")
     assert Api(cast.alice).delete("/auth/me").status_code == 204
@@ -185,7 +186,8 @@ def test_what_they_used_stays_counted_under_a_pseudonym(cast: Cast, drain: Calla
         query = {"granularity": "none", "group_by": "user"}
         answer = Api(cast.erin).get("/analytics/usage", query)
         assert answer.status_code == 200, answer.content
-        return answer.json()["data"]
+        found: list[dict[str, Any]] = answer.json()["data"]
+        return found
 
     people = {cast.bob.id, first.pk}
     before = rows()
