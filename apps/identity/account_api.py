@@ -56,7 +56,7 @@ class SessionSerializer(serializers.Serializer):  # type: ignore[type-arg]
 
 
 class SessionsSerializer(serializers.Serializer):  # type: ignore[type-arg]
-    data = SessionSerializer(many=True)
+    data = SessionSerializer(many=True)  # type: ignore[assignment]
 
 
 class EndedSerializer(serializers.Serializer):  # type: ignore[type-arg]

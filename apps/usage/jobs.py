@@ -9,6 +9,7 @@ from apps.usage.drain.dedupe import drop_segments
 from apps.usage.drain.filter import stripe_at
 from apps.usage.drain.fold import compact_days, compact_quarters, keep_partitions
 from apps.usage.imports import job as _imports  # noqa: F401 - declares the job usage.imports
+from apps.usage.ingest.attribution import forget_directory_changes
 from apps.usage.repricing import reprice_step
 from apps.usage.selectors.engine import stray_counts
 from apps.usage.sessions import tell_sessions
@@ -24,7 +25,9 @@ def partitions() -> dict[str, object]:
     strays = stray_counts()
     for table in (name for name, count in strays.items() if count):
         logger.warning("%s holds rows that no partition was made for", table)
-    return {**kept, "strays": strays, "segments": drop_segments(stripe_at(clock.now().timestamp()))}
+    heard = forget_directory_changes(clock.now() - timedelta(hours=1))
+    segments = drop_segments(stripe_at(clock.now().timestamp()))
+    return {**kept, "strays": strays, "segments": segments, "directory_changes": heard}
 
 
 @job(name="usage.compact", every=timedelta(hours=1))

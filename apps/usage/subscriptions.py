@@ -5,14 +5,23 @@ from uuid import UUID
 
 import structlog
 
+from apps.accounts.selectors import orgs_for_user
 from apps.core.errors import Conflict
 from apps.events.contracts import Envelope
 from apps.events.registry import subscribe
 from apps.projects.selectors import ENVIRONMENT_TAG, key_list
+from apps.usage.ingest.attribution import directory_changed
 from apps.usage.repricing import reprice_start
 from apps.usage.services import register_tag_key
 
-__all__ = ["on_key_changed", "on_price_changed", "on_settings_changed", "register"]
+__all__ = [
+    "on_key_changed",
+    "on_people_changed",
+    "on_person_changed",
+    "on_price_changed",
+    "on_settings_changed",
+    "register",
+]
 
 log = structlog.get_logger(__name__)
 
@@ -21,6 +30,8 @@ def register() -> None:
     """Make the subscriptions known."""
     subscribe(name="usage.price_unpriced", types=["usage.price_changed"], handler=on_price_changed)
     subscribe(name="usage.default_tags", types=["project.settings_changed"], handler=on_settings_changed)
+    subscribe(name="usage.people", types=["member.*", "team.*"], handler=on_people_changed)
+    subscribe(name="usage.addresses", types=["user.created", "user.updated"], handler=on_person_changed)
     subscribe(name="usage.environments", types=["key.created", "key.updated"], handler=on_key_changed)
 
 
@@ -42,6 +53,18 @@ def on_settings_changed(envelope: Envelope) -> None:
     if envelope.org_id is not None and "default_tags" in envelope.data["changed"]:
         for key in envelope.data["tag_keys"]:
             _count_by(envelope.org_id, key)
+
+
+def on_people_changed(envelope: Envelope) -> None:
+    """``member.*``, ``team.*``: who belongs to an organisation and to its teams is read anew for attribution."""
+    if envelope.org_id is not None:
+        directory_changed(UUID(str(envelope.org_id)))
+
+
+def on_person_changed(envelope: Envelope) -> None:
+    """``user.created``, ``user.updated``: a verified address counts for its person wherever they belong."""
+    for org in orgs_for_user(UUID(envelope.data["user_id"])):
+        directory_changed(org.id)
 
 
 def on_key_changed(envelope: Envelope) -> None:

@@ -43,6 +43,7 @@ CROSSING = {
     "apps/sso/services/tokens.py",  # a token of provisioning says which organisation it is of
     "apps/teams/invitation_selectors.py",  # a mail's token says which invitation it is of
     "apps/teams/selectors.py",  # a path says which organisation it is of
+    "apps/usage/ingest/attribution.py",  # what every process has heard of is forgotten
     "apps/usage/drain/dims.py",  # the drain
     "apps/usage/management/commands/_arguments.py",  # a command names its organisation
     "apps/usage/repricing.py",  # a list price is of all organisations

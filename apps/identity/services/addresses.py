@@ -93,7 +93,7 @@ def ask_new_address(*, user_id: UUID, email: str) -> None:
 def verify_address(*, token: str) -> UserInfo:
     """Take an address for its person's, by the token of its mail; :class:`NotFound` for one that is used or too old."""
     begun = challenges.finish(purpose=VERIFY, token=token) or challenges.finish(purpose=CHANGE, token=token)
-    if begun is None:
+    if begun is None or begun.user_id is None:
         raise NotFound("This link has been used, or is too old", code="token_invalid")
     user = User.objects.select_for_update().filter(pk=begun.user_id, is_active=True).first()
     if user is None:

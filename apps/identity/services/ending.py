@@ -67,7 +67,8 @@ def end_session(*, user_id: UUID, session_id: UUID, reason: str = "ended_by_pers
 def end_all_sessions(*, user_id: UUID, reason: str, keep: UUID | None = None) -> int:
     """End every sign-in of a person, in browsers and over the API, except ``keep``; returns how many ended."""
     user = User.objects.select_for_update().get(pk=user_id)
-    rows = list(SignIn.objects.filter(user=user, ended_at=None).exclude(pk=keep).select_for_update().order_by("pk"))
+    found = SignIn.objects.filter(user=user, ended_at=None).select_for_update().order_by("pk")
+    rows = [row for row in found if row.pk != keep]
     end_rows(rows, user=user, reason=reason)
     return len(rows)
 

@@ -172,7 +172,7 @@ def reset_password(*, token: str, password: str) -> None:
     """
     gone = NotFound("This link has been used, or is too old", code="token_invalid")
     begun = challenges.finish(purpose=RESET, token=token)
-    if begun is None:
+    if begun is None or begun.user_id is None:
         raise gone
     user = User.objects.select_for_update().filter(pk=begun.user_id, is_active=True).first()
     if user is None or user.email != begun.data["email"]:

@@ -51,6 +51,12 @@ class ShardAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "staff/engine.html", context)
 
 
+@admin.register(models.DirectoryChange)
+class DirectoryChangeAdmin(ReadOnlyAdmin):
+    list_display = ("id", "org_id", "at")
+    ordering = ("-id",)
+
+
 @admin.register(models.Stall)
 class StallAdmin(ReadOnlyAdmin):
     list_display = ("shard", "slots", "seen_at", "told_at")

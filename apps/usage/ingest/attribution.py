@@ -8,20 +8,26 @@
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID, uuid5
 
+from django.db import connection
+
 from apps.accounts import selectors as accounts
-from apps.core.tenancy import org_scope
+from apps.core.tenancy import org_scope, system_scope
 from apps.projects.contracts import KeyContext
 from apps.teams import selectors as teams
 from apps.usage.contracts import PersonRef
-from apps.usage.models import TagKey
+from apps.usage.models import DirectoryChange, TagKey
 
-__all__ = ["Directory", "directory_of", "forget_directories"]
+__all__ = ["Directory", "directory_changed", "directory_of", "forget_directories", "forget_directory_changes"]
 
-# How old an organisation's people, teams and tags may be here. Attribution is fixed at ingest, so this bounds how
-# long after a change events may still be counted under the former state. With many organisations it grows, so that
-# no process reads more than some 25 of them a second.
+# An organisation's people, teams and tags are kept here as a copy, which the bus refreshes: what changes them is told
+# there, a row of `usage_directory_change` says so to every process, and each looks for such rows this often.
+LOOK_SECONDS = 0.4
+# How old the copy may grow where nothing is told. Attribution is fixed at ingest, so this bounds how long after a
+# change events may still be counted under the former state. With many organisations it grows, so that no process reads
+# more than some 25 of them a second.
 MIN_AGE_SECONDS = 5.0
 MAX_AGE_SECONDS = 120.0
 LOADS_A_SECOND = 25
@@ -67,11 +73,15 @@ class Directory:
 
 
 _lock = threading.Lock()
+_looking = threading.Lock()
+_looked_at = 0.0
+_heard: int | None = None
 _directories: dict[UUID, Directory] = {}
 
 
 def directory_of(org_id: UUID) -> Directory:
-    """The organisation's directory, 5 seconds old at most while there are few organisations."""
+    """The organisation's directory: a second old at most, or 5 where the bus is behind and organisations are few."""
+    _hear(time.monotonic())
     found = _directories.get(org_id)
     if found is not None:
         age = min(MAX_AGE_SECONDS, max(MIN_AGE_SECONDS, len(_directories) / LOADS_A_SECOND))
@@ -83,6 +93,38 @@ def directory_of(org_id: UUID) -> Directory:
             _directories.clear()
         _directories[org_id] = fresh
     return fresh
+
+
+def _hear(moment: float) -> None:
+    """Drop the copies of organisations that changed since the last look; one look at a time."""
+    global _looked_at, _heard
+    if moment - _looked_at < LOOK_SECONDS or not _looking.acquire(blocking=False):
+        return
+    try:
+        _looked_at = moment
+        with connection.cursor() as cursor:
+            if _heard is None:
+                cursor.execute("SELECT coalesce(max(id), 0), NULL FROM usage_directory_change")
+            else:
+                cursor.execute("SELECT id, org_id FROM usage_directory_change WHERE id > %s ORDER BY id", [_heard])
+            for number, org_id in cursor.fetchall():
+                _heard = number
+                _directories.pop(org_id, None)
+    finally:
+        _looking.release()
+
+
+def directory_changed(org_id: UUID) -> None:
+    """Have every process read an organisation's people and teams anew within a second, once this is committed."""
+    with org_scope(org_id):
+        DirectoryChange.objects.create(org_id=org_id)
+
+
+def forget_directory_changes(before: datetime) -> int:
+    """Delete what was told before a moment: copies are not that old. Returns how many rows went."""
+    with system_scope("what every process has heard of is forgotten"):
+        deleted: int = DirectoryChange.objects.filter(at__lt=before).delete()[0]
+    return deleted
 
 
 def forget_directories() -> None:

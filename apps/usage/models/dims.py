@@ -2,10 +2,11 @@
 
 from django.db import models
 
+from apps.core.clock import now
 from apps.core.tenancy import OrgScopedModel
 from apps.usage.models.base import OrgSurrogateManager
 
-__all__ = ["Org", "Person", "TagKey", "TagSet", "TagValue", "What", "Who"]
+__all__ = ["DirectoryChange", "Org", "Person", "TagKey", "TagSet", "TagValue", "What", "Who"]
 
 
 class Org(OrgScopedModel):
@@ -29,6 +30,25 @@ class Org(OrgScopedModel):
 
     def __str__(self) -> str:
         return str(self.org_id)
+
+
+class DirectoryChange(OrgScopedModel):
+    """The people or teams of an organisation changed: whoever keeps a copy of them reads it anew.
+
+    Written by the bus, read by every process that takes events in, forgotten within hours.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    org_id = models.UUIDField()
+    at = models.DateTimeField(default=now)
+
+    class Meta(OrgScopedModel.Meta):
+        db_table = "usage_directory_change"
+        verbose_name = "change of people"
+        verbose_name_plural = "changes of people"
+
+    def __str__(self) -> str:
+        return f"{self.org_id} at {self.at:%Y-%m-%d %H:%M:%S}"
 
 
 class TagSet(models.Model):
