@@ -25,7 +25,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class PersonalData:
-    """One app's share. ``export`` gives JSON values and nothing of other people.
+    """One app's share. ``export`` gives JSON values, without secrets and without what names other people.
 
     ``erase`` works in the caller's transaction and tells how many rows it took or changed; it may be repeated. It may
     refuse by a ``MindWeaveError``, and then nothing of anybody's share is done. Parts go in ``order``.
