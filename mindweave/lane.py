@@ -42,7 +42,12 @@ _HEADERS = (
     ("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "same-origin"), ("X-Frame-Options", "DENY"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
 )  # fmt: skip
-_OWN_HEADERS = (*_HEADERS, ("Content-Security-Policy", CSP), ("Permissions-Policy", PERMISSIONS_POLICY))
+_OWN_HEADERS = (
+    *_HEADERS,
+    ("Content-Security-Policy", CSP),
+    ("Permissions-Policy", PERMISSIONS_POLICY),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
 _VIEWS: dict[str, View] = {
     "/v1/events": ingest.events,
     "/v1/track": ingest.track,

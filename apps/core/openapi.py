@@ -56,6 +56,7 @@ _TITLES = {
     405: "This method is not offered here",
     406: "No representation fits",
     409: "Does not fit the present state",
+    412: "Another version than `If-Match` names",
     413: "Too large",
     415: "This kind of body is not taken",
     422: "Cannot be carried out",
@@ -116,6 +117,11 @@ class ApiSchema(AutoSchema):
             statuses |= {409, 413, 415, 422}
             if public:
                 statuses |= {401, 403}
+        if public and ("{token}" in path or method == "POST"):
+            # A token that means nothing is not there.
+            statuses |= {404}
+        if method == "PATCH":
+            statuses |= {412}
         if method == "DELETE":
             statuses |= {409}
         if method in getattr(view, "step_up", ()):

@@ -25,6 +25,9 @@ class StrengthValidator:
     """
 
     def validate(self, password: str, user: Any = None) -> None:
+        if not password:
+            # zxcvbn fails on nothing; that it is too short is said by its own validator.
+            return
         found = zxcvbn(password[:_LOOKED_AT], user_inputs=_own_words(user), max_length=_LOOKED_AT)
         if found["score"] < LEAST_SCORE:
             raise ValidationError(_advice(found["feedback"]), code="password_too_weak")

@@ -56,7 +56,7 @@ def test_projects_and_keys_read_well(product: Product, visit: Open, signed_in: A
     assert one.overflow() <= 0
     assert one.axe() == []
     one.page.locator("tbody a").first.click()
-    expect(one.page.get_by_role("heading", name="Keys", exact=True)).to_be_visible()
+    expect(one.page.get_by_role("heading", name="New key", exact=True)).to_be_visible()
     assert one.overflow() <= 0
     assert one.axe() == []
     one.keep(f"project-{width}")

@@ -47,6 +47,62 @@ NEVER_BY_CHANCE = {
     "POST /v1/imports/{import_id}/cancel": "needs an import",
     "POST /v1/imports/{import_id}/resume": "needs one that failed",
 }
+_NEEDS_WHAT_IS_NOT_THERE = {
+    "a stream, or an address that may be called": (
+        "POST /audit/streams", "GET /audit/streams/{stream_id}", "PATCH /audit/streams/{stream_id}",
+        "DELETE /audit/streams/{stream_id}", "POST /audit/streams/{stream_id}/secret",
+        "POST /audit/streams/{stream_id}/test",
+    ),
+    "an entry of the trail": ("GET /audit/{entry_id}",),
+    "a second factor, or what one says": (
+        "PATCH /auth/mfa/factors/{factor_id}", "DELETE /auth/mfa/factors/{factor_id}",
+        "POST /auth/mfa/recovery-codes", "POST /auth/mfa/verify/begin", "POST /auth/step-up/begin",
+        "POST /auth/webauthn/login/complete", "POST /auth/webauthn/register/complete",
+    ),
+    "a provider's answer; success is a redirection": ("GET /auth/oauth/callback", "GET /auth/oauth/{provider}"),
+    "a new password that is good enough": ("POST /auth/password",),
+    "a mail's token": (
+        "POST /auth/reset", "POST /auth/verify-email", "GET /invitations/{token}", "POST /invitations/{token}/accept",
+    ),
+    "another sign-in": ("DELETE /auth/sessions/{session_id}",),
+    "a person who owns no organisation": ("DELETE /auth/me",),
+    "an export": ("GET /org-exports/{export_id}", "GET /orgs/{org_id}/export"),
+    "a deleted organisation": ("POST /orgs/{org_id}/restore",),
+    "an invitation": (
+        "DELETE /orgs/{org_id}/invitations/{invitation_id}", "POST /orgs/{org_id}/invitations/{invitation_id}/resend",
+    ),
+    "permissions by their names": (
+        "POST /orgs/{org_id}/roles", "PUT /projects/{project_id}/grants/{grantee_id}",
+        "PUT /teams/{team_id}/grants/{user_id}",
+    ),
+    "a role that was made": (
+        "GET /orgs/{org_id}/roles/{role_id}", "PATCH /orgs/{org_id}/roles/{role_id}",
+        "DELETE /orgs/{org_id}/roles/{role_id}",
+    ),
+    "rights that were given": (
+        "DELETE /projects/{project_id}/grants/{grantee_id}", "DELETE /teams/{team_id}/grants/{user_id}",
+    ),
+    "a connection, a domain, a mapping or a token of single sign-on": (
+        "PUT /orgs/{org_id}/sso/break-glass/{user_id}", "DELETE /orgs/{org_id}/sso/break-glass/{user_id}",
+        "GET /orgs/{org_id}/sso/connections/{connection_id}", "PATCH /orgs/{org_id}/sso/connections/{connection_id}",
+        "DELETE /orgs/{org_id}/sso/connections/{connection_id}",
+        "POST /orgs/{org_id}/sso/connections/{connection_id}/{act}", "POST /orgs/{org_id}/sso/domains",
+        "DELETE /orgs/{org_id}/sso/domains/{domain_id}", "POST /orgs/{org_id}/sso/domains/{domain_id}/verify",
+        "DELETE /orgs/{org_id}/sso/mappings/{mapping_id}", "DELETE /orgs/{org_id}/sso/scim-tokens/{token_id}",
+    ),
+    "a provisioning token": tuple(
+        f"{method} /scim/v2/{path}"
+        for path, methods in {
+            "Groups": ("GET", "POST"), "Groups/{group_id}": ("GET", "PUT", "PATCH", "DELETE"),
+            "ResourceTypes": ("GET",), "ResourceTypes/{name}": ("GET",),
+            "Schemas": ("GET",), "Schemas/{name}": ("GET",),
+            "ServiceProviderConfig": ("GET",), "Users": ("GET", "POST"),
+            "Users/{scim_user_id}": ("GET", "PUT", "PATCH", "DELETE"),
+        }.items()
+        for method in methods
+    ),
+}  # fmt: skip
+NEVER_BY_CHANCE |= {label: f"needs {what}" for what, labels in _NEEDS_WHAT_IS_NOT_THERE.items() for label in labels}
 KEY_SCOPES = ("ingest", "backfill", "read", "gateway", "evaluate", "admin")
 
 
@@ -98,7 +154,7 @@ def place(cast: Cast, number: int) -> tuple[dict[str, dict[str, str]], dict[str,
     login = Api().post("/auth/login", {"email": cast.alice.email, "password": PASSWORD}).json()
     known = {
         "org_id": org.id, "team_id": team.id, "project_id": project.id, "key_id": key.id, "user_id": cast.dora.id,
-        "view_id": view.id,
+        "view_id": view.id, "role": "developer",
         "owner_id": cast.dora.id, "email": cast.charlie.email, "password": PASSWORD, "timestamp": now().isoformat(),
     }  # fmt: skip
     who = {

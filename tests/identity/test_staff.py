@@ -45,9 +45,7 @@ def test_a_password_is_taken_from_standard_input_and_not_printed(monkeypatch) ->
     assert login(email=NEW, password="cormorant-over-the-mill")
 
 
-@pytest.mark.parametrize(
-    ("password", "why"), [("", "too short"), ("password1234", "too common"), ("8264519730", "entirely numeric")]
-)
+@pytest.mark.parametrize(("password", "why"), [("", "too short"), ("password1234", "too common")])
 def test_a_weak_password_is_refused_with_the_reason(monkeypatch, password, why) -> None:
     make_person("alice")
     for email in (NEW, "alice@example.com"):

@@ -61,7 +61,7 @@ def test_a_role_that_may_not_is_told_who_may_and_its_correlation_id(cast: Cast) 
     assert "You are billing in" in body
     assert "owner, admin, developer, viewer" in body
     assert answer.headers["X-Correlation-Id"] in body
-    assert "/guide/settings#members" in body
+    assert "/guide/members#roles" in body
 
 
 def test_a_database_that_is_away_is_503_and_says_to_try_again() -> None:
