@@ -163,6 +163,18 @@ def routes(rest: list[str]) -> int:
     return 0
 
 
+def signin(rest: list[str]) -> int:
+    """What signing in costs without the hashing, twenty in flight."""
+    instance = Instance()
+    instance.start()
+    try:
+        command = [sys.executable, "-m", "benchmarks.signin", "--data-dir", str(instance.data_dir)]
+        return subprocess.run(command, cwd=ROOT, check=False).returncode
+    finally:
+        instance.stop()
+        instance.remove()
+
+
 def permissions(rest: list[str]) -> int:
     """What a permission check costs, by role, by an own role and by a right on one project, twenty in flight."""
     instance = Instance()
@@ -179,6 +191,7 @@ def permissions(rest: list[str]) -> int:
 BENCHMARKS: dict[str, Callable[[list[str]], int]] = {
     "startup": startup,
     "routes": routes,
+    "signin": signin,
     "keys": keys,
     "permissions": permissions,
     "ingest": ingest,
