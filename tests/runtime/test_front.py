@@ -110,6 +110,17 @@ def test_a_large_body_arrives_whole(front: Front) -> None:
     assert front.fetch("/v1/events", method="POST", body=b"x" * (10 * 2**20))["size"] == 10 * 2**20
 
 
+def test_a_body_beyond_all_limits_is_refused_before_it_fills_the_disk(front: Front) -> None:
+    connection = front.connection()
+    connection.putrequest("POST", "/v1/events")
+    connection.putheader("Content-Length", str(2**40))
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert (answer.status, answer.headers["Content-Type"]) == (413, "application/problem+json")
+    assert json.loads(answer.read())["code"] == "payload_too_large"
+    assert front.fetch("/v1/imports", method="POST", body=b"x" * (24 * 2**20))["size"] == 24 * 2**20
+
+
 def test_events_are_flushed_at_once_and_a_client_that_goes_is_noticed(front: Front) -> None:
     connection = front.connection()
     connection.request("GET", "/gateway/stream")

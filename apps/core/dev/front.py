@@ -45,7 +45,7 @@ http {{
     fastcgi_temp_path {run}/unused;
     uwsgi_temp_path {run}/unused;
     scgi_temp_path {run}/unused;
-    client_max_body_size 0;
+    client_max_body_size {most};
     client_body_buffer_size {buffered};
     large_client_header_buffers 8 32k;
     keepalive_requests 1000000;
@@ -81,8 +81,15 @@ http {{
 
     server {{
         listen {listen};
+        error_page 413 = @large;
         error_page 502 504 =503 @away;
 {locations}
+        location @large {{
+            internal;
+            default_type application/problem+json;
+            add_header Cache-Control no-store always;
+            return 413 '{large}';
+        }}
         location @away {{
             internal;
             default_type application/problem+json;
@@ -93,10 +100,22 @@ http {{
     }}
 }}
 """
+_LARGE = (
+    '{"type": "about:blank", "title": "Payload too large", "status": 413, "code": "payload_too_large", '
+    '"detail": "The body is larger than any that is taken; send smaller batches"}'
+)
 _AWAY = (
     '{"type": "about:blank", "title": "Service unavailable", "status": 503, "code": "unavailable", '
     '"detail": "MindWeave is starting or has stopped; try again in a moment"}'
 )
+
+
+def _most() -> int:
+    """The largest body that is kept, in bytes: twice what web takes, so that web itself names its limit to most.
+
+    Without it an endless body would fill the disk before web sees its beginning.
+    """
+    return 2 * int(os.environ.get("MAX_BODY_BYTES") or 10 * 2**20)
 
 
 def nginx_binary() -> str:
@@ -126,7 +145,10 @@ def _locations(upstream: str, *paths: str, options: str = "") -> list[str]:
     """What answers these paths: the upstream, and it again after each pause where no connection to it was made."""
     passing = f"proxy_pass http://{upstream}; {options}".strip()
     pauses = _PAUSES if _can_wait() else ()
-    then = [f"error_page 502 504 = @{upstream}_wait{number};" for number in range(len(pauses))] + [""]
+    # A location that names error pages of its own inherits none.
+    then = [
+        f"error_page 413 = @large; error_page 502 504 = @{upstream}_wait{number};" for number in range(len(pauses))
+    ] + [""]
     made = [f"location {path} {{ {passing} {then[0]} }}" for path in paths]
     for number, seconds in enumerate(pauses):
         made += [
@@ -152,16 +174,20 @@ def front_config(host: str, port: int, *, web: Path | str, realtime: Path | str,
 
     locations = [
         *_locations("web", "/"),
-        *(f"location {path} {{ proxy_pass http://web; proxy_request_buffering off; }}" for path in _UNBUFFERED_PATHS),
+        *(
+            f"location {path} {{ proxy_pass http://web; proxy_request_buffering off; client_max_body_size 0; }}"
+            for path in _UNBUFFERED_PATHS
+        ),
         # Expressions: of a plain prefix nginx would take "/ws" for a slip and send the caller elsewhere.
         *_locations(
             "realtime",
             *(f"~ ^{path}" for path in REALTIME_PATHS),
-            options="proxy_buffering off; proxy_request_buffering off;",
+            options="proxy_buffering off; proxy_request_buffering off; client_max_body_size 0;",
         ),
     ]
     return _HTTP.format(
         run=run, buffered=_BUFFERED, web=server(web), realtime=server(realtime), away=_AWAY,
+        large=_LARGE, most=_most(),
         listen=f"{f'[{host}]' if ':' in host else host}:{port}",
         locations="\n".join(f"        {line}" for line in locations),
     )  # fmt: skip
