@@ -401,6 +401,7 @@ ROWS = (
     # --- signing in by a provider
     Row("GET", "sso_login", public=True, page=True),
     Row("GET", "sso_start", public=True, page=True, ok=404, path=lambda cast, made: {"name": "nobody"}),
+    Row("GET", "sso_confirm", ALL, page=True, org=False, ok=302),
     Row("GET", "sso_callback", public=True, page=True, ok=403),
     Row("GET", "sso_saml_metadata", public=True, page=True, ok=404, path=nothing("connection_id")),
     Row("POST", "sso_saml_acs", public=True, page=True, ok=404, path=nothing("connection_id")),
