@@ -53,7 +53,6 @@ EXEMPT = {
     "apps.sso.services.prune_scim_requests": "retention by the clock; the run of its job is kept",
     "apps.sso.services.forget_assertions": "retention by the clock; the run of its job is kept",
     "apps.sso.services.forget_told_sign_ins": "retention by the clock; the run of its job is kept",
-    "apps.sso.services.forget_told_sign_ins": "retention by the clock; the run of its job is kept",
     "apps.teams.services.prune_invitations": "retention by the clock; the run of its job is kept",
     "apps.usage.services.ingest": "the events are the record, kept in the inbox and then raw",
 }

@@ -346,6 +346,12 @@ ROWS = (
         Row(method, "scim-unknown", scim=True, page=True, ok=501, path=lambda cast, made: {"rest": "Me"}, body={})
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
     ),
+    # --- several members at once
+    Row(
+        "POST", "members-bulk", ADMINS, path=org,
+        body={"action": "remove", "user_ids": ["00000000-0000-7000-8000-000000000000"]},
+    ),
+    Row("POST", "members_bulk", ADMINS, page=True, path=slug, ok=302),
     # --- single sign-on over the API
     Row("GET", "sso-domains", ADMINS, path=org),
     Row("POST", "sso-domains", ADMINS, 201, path=org, body={"name": "looms.example"}),
