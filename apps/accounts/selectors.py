@@ -71,6 +71,7 @@ def org_info(org: Organization) -> OrgInfo:
         updated_at=org.updated_at,
         plan=org.plan,
         requires_mfa=org.requires_mfa,
+        access_review_every=org.access_review_every,
     )
 
 
