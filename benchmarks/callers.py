@@ -89,7 +89,8 @@ class _Caller:
 
 
 def _call(host: str, port: int, status: bytes, requests: list[bytes], seconds: float) -> list[float]:
-    selector, times = selectors.DefaultSelector(), []
+    selector = selectors.DefaultSelector()
+    times: list[float] = []
     callers = [_Caller(host, port, request) for request in requests]
     for caller in callers:
         selector.register(caller.socket, selectors.EVENT_READ, caller)
