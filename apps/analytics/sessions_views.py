@@ -18,6 +18,7 @@ from apps.analytics.explorer import value_names
 from apps.analytics.export import csv_response
 from apps.analytics.period import PERIODS, Period, period_of
 from apps.analytics.waterfall import Step, waterfall
+from apps.audit.services import record_read
 from apps.core.errors import NotFound
 from apps.projects.selectors import project_names
 from apps.usage.granted import given_usage, narrowed, require_given
@@ -210,6 +211,7 @@ def session_page(request: HttpRequest) -> HttpResponse:
         "by_model": _by_model(seen) if not more and not place else [],
         "kept": bool(rows), **_beside(drawn.steps, chosen_id),
     }  # fmt: skip
+    record_read(what="raw events", org_id=org.id)
     return render(request, "analytics/session.html", context)
 
 
@@ -312,6 +314,7 @@ def events_page(request: HttpRequest) -> HttpResponse:
         "filtered": bool(filters), "socket": "" if request.given_usage is not None  # type: ignore[attr-defined]
         else f"/ws/usage/events?{urlencode({'org': org.slug, **filters})}",
     }  # fmt: skip
+    record_read(what="raw events", org_id=org.id)
     return render(request, "analytics/events.html", context)
 
 
@@ -326,6 +329,7 @@ def events_csv(request: HttpRequest) -> HttpResponse:
         "cache_read_input_tokens", "cache_creation_input_tokens", "latency_ms", "cost_usd", "cost_source", "error_type",
     ]  # fmt: skip
     rows = [[body[name] for name in header] for body in bodies]
+    record_read(what="raw events", org_id=request.org.id, key="csv")  # type: ignore[attr-defined]
     return csv_response(f"{request.org.slug}-events", header, rows)  # type: ignore[attr-defined]
 
 
@@ -338,6 +342,7 @@ def event_page(request: HttpRequest, event_id: UUID) -> HttpResponse:
     if found is None:
         raise NotFound(_GONE)
     require_given(found["project_id"], request.given_usage, _GONE)  # type: ignore[attr-defined]
+    record_read(what="raw events", org_id=org.id)
     return render(request, "analytics/event.html", {"chosen": _dress_event(org.id, found)})
 
 

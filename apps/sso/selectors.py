@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.db import connection as database
 from django.db.models import F, Q, QuerySet
 
 from apps.accounts import selectors as accounts
@@ -66,6 +67,7 @@ _SAML = (
 METADATA_EVERY = timedelta(hours=6) - timedelta(minutes=5)
 METADATA_RETRY = timedelta(minutes=55)
 _MOST_DUE = 200
+_IS_SOMEBODYS = "SELECT 1 FROM sso_domain WHERE name = %s AND verified_at IS NOT NULL LIMIT 1"
 
 
 # ---------------------------------------------------------------- domains
@@ -211,6 +213,11 @@ def _is_open(org_id: UUID) -> bool:
 
 def enforced_connection(email: str) -> Connection | None:
     """The connection that people of this address's domain must sign in by; None where they are free."""
+    # Asked with every password, and most domains are nobody's: that much costs a fifth of the whole question.
+    with database.cursor() as cursor:
+        cursor.execute(_IS_SOMEBODYS, [domain_of(email)])
+        if cursor.fetchone() is None:
+            return None
     found = connection_for_domain(email)
     return found if found is not None and found.is_enforced else None
 

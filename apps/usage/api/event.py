@@ -9,6 +9,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from apps.audit.services import record_read
 from apps.core.api import ApiView
 from apps.core.api.fields import page_of
 from apps.core.api.serializers import StrictSerializer
@@ -66,6 +67,7 @@ class EventDetail(OfUsage):
         if body is None:
             raise NotFound(_GONE)
         require_given(body["project_id"], self.given, _GONE)
+        record_read(what="raw events", org_id=self.org_id)
         return Response(body)
 
 

@@ -13,6 +13,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from apps.audit.services import record_read
 from apps.core.api.fields import page_of
 from apps.core.errors import NotFound, ValidationFailed
 from apps.core.metrics import CONTENT_TYPE, exposition
@@ -149,6 +150,7 @@ class Events(OfUsage):
             start=search.start, end=search.end,
             after=after(params, self.order, UUID),
         )  # fmt: skip
+        record_read(what="raw events", org_id=self.org_id)
         return page(
             [row.body for row in rows],
             search.limit,
@@ -224,6 +226,7 @@ class SessionDetail(OfUsage):
             cursor = encode_cursor(
                 [last.at.isoformat(), last.event_id, data[-1]["turn"] if data else turn], order=self.order
             )
+        record_read(what="raw events", org_id=self.org_id)
         return Response({**found.body, "timeline": {"data": data, "next_cursor": cursor}})
 
     def _behind(self, raw: str | None) -> tuple[tuple[datetime, UUID] | None, int]:
