@@ -24,7 +24,7 @@ from apps.analytics.explorer import (
 )
 from apps.analytics.export import csv_response
 from apps.analytics.period import PERIODS
-from apps.usage.granted import given_usage, narrowed
+from apps.usage.granted import given_to, given_usage, narrowed
 from apps.usage.store import as_of
 
 __all__ = ["usage_csv", "usage_page"]
@@ -67,14 +67,14 @@ def usage_page(request: HttpRequest) -> HttpResponse:
 def _values(request: HttpRequest, query: Query, name: str) -> list[Value]:
     """What can be chosen for a filter; of projects those whose usage the reader may see."""
     values = values_of(org_id=request.org.id, query=query, name=name)  # type: ignore[attr-defined]
-    given = request.given_usage  # type: ignore[attr-defined]
+    given = given_to(request)
     return values if given is None or name != "project" else [one for one in values if one.key in given]
 
 
 def _query(request: HttpRequest, dimensions: dict[str, str]) -> Query:
     tags = [name.removeprefix("tag:") for name in dimensions if name.startswith("tag:")]
     query = query_of(request.GET, timezone=request.org.timezone, tags=tags)  # type: ignore[attr-defined]
-    given = request.given_usage  # type: ignore[attr-defined]
+    given = given_to(request)
     if given is None:
         return query
     filters = {name: tuple(values) for name, values in narrowed(query.filters, given).items()}

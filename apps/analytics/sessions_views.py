@@ -21,7 +21,7 @@ from apps.analytics.waterfall import Step, waterfall
 from apps.audit.services import record_read
 from apps.core.errors import NotFound
 from apps.projects.selectors import project_names
-from apps.usage.granted import given_usage, narrowed, require_given
+from apps.usage.granted import given_to, given_usage, narrowed, require_given
 from apps.usage.selectors import event_search, session_get, session_list
 from apps.usage.selectors.event import event_explained
 from apps.usage.selectors.timeline import session_events
@@ -69,7 +69,7 @@ def _address(**said: str) -> str:
 def _who(request: HttpRequest) -> dict[str, Any]:
     """The choices of the filter form."""
     org = request.org  # type: ignore[attr-defined]
-    given = request.given_usage  # type: ignore[attr-defined]
+    given = given_to(request)
     members = member_infos(org.id) if given is None or can(request, "member.read") else []
     people = sorted(((str(m.user_id), m.name or m.email) for m in members), key=lambda p: p[1].casefold())
     named = {str(key): name for key, name in project_names(org.id).items()}
@@ -89,7 +89,7 @@ def _names(org_id: UUID, bodies: list[dict[str, Any]]) -> dict[str, dict[str, st
 
 
 def _narrowed(request: HttpRequest, filters: dict[str, list[str]]) -> dict[str, list[str]]:
-    return narrowed(filters, request.given_usage)  # type: ignore[attr-defined]
+    return narrowed(filters, given_to(request))
 
 
 # ---------------------------------------------------------------- sessions
@@ -183,7 +183,7 @@ def session_page(request: HttpRequest) -> HttpResponse:
     found = session_get(org_id=org.id, session_id=session_id, idle=idle_limit()) if session_id else None
     if found is None:
         raise NotFound("There is no such session")
-    given = request.given_usage  # type: ignore[attr-defined]
+    given = given_to(request)
     require_given(found.body["project_id"], given, "There is no such session")
     _dress_session(found.body, _names(org.id, [found.body]))
     place = _after(request)
@@ -311,7 +311,7 @@ def events_page(request: HttpRequest) -> HttpResponse:
     context = _who(request) | {
         "rows": bodies, "said": said, "period": _period(request), "older": older, "types": _TYPES,
         "statuses": _STATUSES, "later": bool(_after(request)), "address": _address(**said), "wanted": wanted,
-        "filtered": bool(filters), "socket": "" if request.given_usage is not None  # type: ignore[attr-defined]
+        "filtered": bool(filters), "socket": "" if given_to(request) is not None
         else f"/ws/usage/events?{urlencode({'org': org.slug, **filters})}",
     }  # fmt: skip
     record_read(what="raw events", org_id=org.id)
@@ -341,7 +341,7 @@ def event_page(request: HttpRequest, event_id: UUID) -> HttpResponse:
     found = event_explained(org_id=org.id, event_id=event_id)
     if found is None:
         raise NotFound(_GONE)
-    require_given(found["project_id"], request.given_usage, _GONE)  # type: ignore[attr-defined]
+    require_given(found["project_id"], given_to(request), _GONE)
     record_read(what="raw events", org_id=org.id)
     return render(request, "analytics/event.html", {"chosen": _dress_event(org.id, found)})
 

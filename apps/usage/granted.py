@@ -13,7 +13,7 @@ from apps.core.errors import NotFound, PermissionDenied
 from apps.identity.web import user_id_of
 from apps.projects.permissions import projects_granted
 
-__all__ = ["OfUsage", "given_usage", "narrowed", "require_given"]
+__all__ = ["OfUsage", "given_to", "given_usage", "narrowed", "require_given"]
 
 _CAPABILITY = "usage.read"
 
@@ -58,15 +58,19 @@ class OfUsage(ApiView):
 
 
 def given_usage(request: HttpRequest, **rest: Any) -> frozenset[str]:
-    """For pages of usage: ``usage.read`` where the reader was given it for any project.
-
-    ``request.given_usage`` are the ids of these; None for whoever may see all.
-    """
-    request.given_usage = None  # type: ignore[attr-defined]
+    """For pages of usage: ``usage.read`` where the reader was given it for any project (:func:`given_to`)."""
     if _CAPABILITY in request.membership.capabilities:  # type: ignore[attr-defined]
         return frozenset()
     request.given_usage = _given(request.org.id, user_id_of(request))  # type: ignore[attr-defined]
     return frozenset({_CAPABILITY}) if request.given_usage else frozenset()  # type: ignore[attr-defined]
+
+
+def given_to(request: HttpRequest) -> frozenset[str] | None:
+    """The ids of the projects whose usage the reader of a page may see; None for whoever may see all by their role."""
+    if _CAPABILITY in request.membership.capabilities:  # type: ignore[attr-defined]
+        return None
+    found: frozenset[str] = request.given_usage  # type: ignore[attr-defined]
+    return found
 
 
 def _given(org_id: Any, user_id: Any) -> frozenset[str]:
