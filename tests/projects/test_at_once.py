@@ -44,7 +44,7 @@ def test_of_two_who_replace_a_key_at_once_one_does() -> None:
     rotate = lambda: services.rotate_api_key(org_id=cast.org.id, project_id=cast.project.id, key_id=key.id)  # noqa: E731
     results = at_once(rotate, rotate)
     assert [one.code for one in results if isinstance(one, MindWeaveError)] == ["key_replaced"]
-    assert len(trail("key.rotated")) == 1
+    assert len(trail("key.rotated", org_id=cast.org.id)) == 1
     # Nor is a key of an archived project.
     services.archive_project(org_id=cast.org.id, project_id=cast.project.id)
     with system_scope("the test"):
@@ -52,7 +52,7 @@ def test_of_two_who_replace_a_key_at_once_one_does() -> None:
     with pytest.raises(Conflict) as refused:
         services.rotate_api_key(org_id=cast.org.id, project_id=cast.project.id, key_id=newest.pk)
     assert refused.value.code == "project_archived"
-    assert len(trail("key.rotated")) == 1
+    assert len(trail("key.rotated", org_id=cast.org.id)) == 1
 
 
 def test_whoever_is_erased_while_they_join_is_no_member_with_a_closed_account() -> None:

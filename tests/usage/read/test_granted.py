@@ -42,7 +42,7 @@ def world(cast: Cast, drain: Callable[[], Any]) -> dict[str, Any]:
         )
         send(token, made[whose])
         made[f"shared-{whose}"] = event(
-            model=f"model-of-{whose}", session_id="shared", timestamp=moment(minutes=10 + number)
+            model=f"model-of-{whose}", session_id="shared", timestamp=moment(minutes=12 - number)
         )
         send(token, made[f"shared-{whose}"])
     drain()
