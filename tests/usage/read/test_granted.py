@@ -42,7 +42,7 @@ def world(cast: Cast, drain: Callable[[], Any]) -> dict[str, Any]:
         )
         send(token, made[whose])
         made[f"shared-{whose}"] = event(
-            model=f"model-of-{whose}", session_id="shared", timestamp=moment(minutes=12 - number)
+            model="model-of-both", session_id="shared", timestamp=moment(minutes=12 - number)
         )
         send(token, made[f"shared-{whose}"])
     drain()
@@ -75,10 +75,14 @@ def test_whoever_was_given_the_usage_of_one_project_sees_that_and_nothing_of_oth
     sessions = api.get("/v1/sessions").json()["data"]
     assert {one["session_id"] for one in sessions} == {"session-of-mine", "shared"}
     answer = api.get("/analytics/usage", {"group_by": "project,model"}).json()
-    assert {(row["group"]["project"], row["group"]["model"]) for row in answer["data"]} == {(mine, "model-of-mine")}
+    assert {(row["group"]["project"], row["group"]["model"]) for row in answer["data"]} == {
+        (mine, "model-of-mine"), (mine, "model-of-both"),
+    }  # fmt: skip
     assert answer["totals"]["events"] == 2
-    shared = api.get("/v1/sessions/shared").json()["timeline"]["data"]
-    assert [one["event"]["event_id"] for one in shared] == [world["shared-mine"]["event_id"]]
+    shared = api.get("/v1/sessions/shared").json()
+    assert [one["event"]["event_id"] for one in shared["timeline"]["data"]] == [world["shared-mine"]["event_id"]]
+    # A session is of the project in which it began, and its sums are the session's.
+    assert shared["metrics"]["events"] == 2
     assert api.get(f"/v1/events/{world['mine']['event_id']}").status_code == 200
     assert api.get(f"/v1/events/{world['theirs']['event_id']}").status_code == 404
     assert api.get("/v1/sessions/session-of-theirs").status_code == 404
