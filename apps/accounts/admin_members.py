@@ -93,6 +93,9 @@ class MembershipAdmin(ReadOnlyAdmin):
     actions_detail = ("enter", "make_owner")
     actions_row = ("enter",)
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Membership]:
+        return super().get_queryset(request).select_related("user", "org")
+
     @action(description="Enter in their place", url_path="enter")
     def enter(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
         """A page that asks for a reason, and then the organisation as this member sees it."""
