@@ -119,7 +119,6 @@ SHOTS: dict[str, Shot] = {
     "account-sign-ins": Shot("/account/sessions", 520),
     "account-privacy": Shot("/account/privacy", 760),
     "leave-and-delete": Shot("settings/danger", 940),
-    "login": Shot("/login", 620),
 }
 
 
@@ -149,7 +148,7 @@ def _prepare(product: Product) -> None:
     call("POST", f"{org}/sso/mappings", group="security-review", role=role["role"])
     call("POST", f"{org}/sso/mappings", group="ml-platform", role="developer", team_id=teams[0]["id"])
     call("POST", f"{org}/sso/scim-tokens", name="Okta")
-    call("POST", f"{org}/views", page="usage", name="Cost by person", query="by=user&grain=week")
+    call("POST", f"{org}/views", page="usage", name="People by week", query="by=user&grain=week")
     call("POST", f"{org}/views", page="sessions", name="Going on now", query="state=active", is_shared=True)
     call("POST", "/audit/streams", name="SIEM", url="https://siem.harborfreight.example/in", format="json")
 
@@ -169,7 +168,7 @@ def _take(browser: Browser, product: Product, names: list[str]) -> None:
         shot = SHOTS[name]
         context = browser.new_context(
             viewport={"width": 1280, "height": shot.height}, color_scheme=shot.theme,  # type: ignore[arg-type]
-            storage_state=None if name == "login" else signed_in, reduced_motion="reduce",
+            storage_state=signed_in, reduced_motion="reduce",
         )  # fmt: skip
         page = context.new_page()
         page.goto(f"{product.url}/")
