@@ -94,7 +94,8 @@ class MembershipAdmin(ReadOnlyAdmin):
     actions_row = ("enter",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Membership]:
-        return super().get_queryset(request).select_related("user", "org")
+        rows: QuerySet[Membership] = super().get_queryset(request).select_related("user", "org")
+        return rows
 
     @action(description="Enter in their place", url_path="enter")
     def enter(self, request: HttpRequest, object_id: UUID) -> HttpResponse:

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from django import forms
 
-from apps.accounts.contracts import GrantInfo, MemberInfo
-from apps.accounts.grants import Grantable
+from apps.accounts.contracts import MemberInfo
+from apps.accounts.grants import Grantable, GrantInfo
 from apps.accounts.permissions import PERMISSIONS
 
 __all__ = ["GrantForm", "in_words"]

@@ -214,8 +214,9 @@ def code_words(text: str) -> SafeString:
 
 @register.filter
 def mail(text: Any) -> SafeString:
-    """An e-mail or web address that a narrow column breaks behind its ``@`` or before a dot rather than in a word."""
-    return mark_safe(conditional_escape(text).replace("@", "@<wbr>").replace(".", "<wbr>."))  # noqa: S308
+    """An e-mail or web address that a narrow column breaks behind its ``@``, or before a dot, rather than in a word."""
+    said = str(conditional_escape(text))
+    return mark_safe(said.replace("@", "@<wbr>") if "@" in said else said.replace(".", "<wbr>."))  # noqa: S308
 
 
 @register.simple_tag

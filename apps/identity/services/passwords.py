@@ -37,22 +37,29 @@ _PER_NETWORK = Limit("login-network", 300, 300)
 # Guesses for one account from many networks. Where its owner has signed in before they still can; from anywhere else
 # they have the way of a forgotten password, which opens this again.
 _PER_ACCOUNT = Limit("login-account", 100, 3600)
+# A browser that the person signed in with before is counted by itself: no stranger's guesses keep it out.
+_PER_DEVICE = Limit("login-device", 10, 300)
 _KNOWN_FOR = timedelta(days=90)
 _WRONG = "The e-mail address or the password is not right"
 
 
 # ---------------------------------------------------------------- whether it is right
-def check_password(*, email: str, password: str, ip: str | None) -> User:
+def check_password(*, email: str, password: str, ip: str | None, device: str | None = None) -> User:
     """The person whose password this is; the same refusal and the same work whether the address exists or not.
+
+    ``device`` names a browser that they signed in with before (:mod:`apps.identity.known_devices`).
 
     Where addresses must be verified, somebody whose address is not is refused alike, and mailed the link again. Raises
     :class:`NotAuthenticated`, :class:`RateLimited`, or what the login policy says.
     """
     email = normalise_email(email)
     network, identity = ip or "local", f"{email}\x00{ip}"
-    enforce(_PER_IDENTITY, identity, detail="Too many wrong passwords for this address from your network")
-    enforce(_PER_NETWORK, network, detail="Too many wrong passwords from your network")
-    _slow_down_strangers(email, ip)
+    if device is not None:
+        enforce(_PER_DEVICE, device, detail="Too many wrong passwords from this browser")
+    else:
+        enforce(_PER_IDENTITY, identity, detail="Too many wrong passwords for this address from your network")
+        enforce(_PER_NETWORK, network, detail="Too many wrong passwords from your network")
+        _slow_down_strangers(email, ip)
     user = User.objects.filter(email=email).first()
     if user is None:
         make_password(password)  # as slow as a real check, so that the time tells nothing
@@ -66,9 +73,12 @@ def check_password(*, email: str, password: str, ip: str | None) -> User:
             target_id=user.pk if user else "unknown", target_label=email, key=email,
         )  # fmt: skip
         raise NotAuthenticated(_WRONG, code="invalid_credentials")
-    give_back(_PER_IDENTITY, identity)
-    give_back(_PER_NETWORK, network)
-    give_back(_PER_ACCOUNT, email)
+    if device is not None:
+        give_back(_PER_DEVICE, device)
+    else:
+        give_back(_PER_IDENTITY, identity)
+        give_back(_PER_NETWORK, network)
+        give_back(_PER_ACCOUNT, email)
     if refusal := login_policy.get().refusal(email, "password"):
         raise refusal
     return user

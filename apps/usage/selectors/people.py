@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -31,7 +32,7 @@ def active_people(
         params = {"org": org.number, "start": first.astimezone(zone).date(), "end": last.astimezone(zone).date()}
         if past:
             key = f"usage:people:{org.number}:{org.past}:{params['start']}:{params['end']}"
-            found |= remember(key, lambda asked=params: _active(asked), seconds=PAST_SECONDS)
+            found |= remember(key, partial(_active, params), seconds=PAST_SECONDS)
         else:
             found |= _active(params)
     return found
