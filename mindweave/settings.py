@@ -114,7 +114,7 @@ DATABASES: dict[str, Any] = {"default": environ.Env.db_url_config(DATABASE_URL)}
 DATABASES["default"] |= {
     # A socket directory comes percent-encoded in the place of the host.
     "HOST": unquote(DATABASES["default"].get("HOST") or ""),
-    "ENGINE": "django.db.backends.postgresql",
+    "ENGINE": "apps.core.postgresql",
     "CONN_MAX_AGE": env_int("DATABASE_CONN_MAX_AGE", 600),
     "CONN_HEALTH_CHECKS": True,
     "ATOMIC_REQUESTS": False,

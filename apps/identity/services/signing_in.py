@@ -14,6 +14,7 @@ from apps.core.authentication import client_ip, user_actor
 from apps.core.clock import now
 from apps.core.context import bind, current, set_actor
 from apps.core.contracts import Actor
+from apps.core.database import later
 from apps.core.errors import NotAuthenticated
 from apps.core.ratelimit import Limit, enforce, give_back
 from apps.events.services import publish
@@ -82,7 +83,7 @@ def valid_second_factor(user: User, code: str) -> bool:
 def start_sign_in(user: User, *, method: str, ip: str | None, user_agent: str) -> TokenPair:
     """Begin a sign-in over the API of a person whose credentials were checked; ``method`` as in ``password+mfa``."""
     row = open_sign_in(user, kind=SignIn.Kind.API, methods=method.split("+"), ip=ip, user_agent=user_agent)
-    User.objects.filter(pk=user.pk).update(last_login=row.created_at)
+    later("UPDATE identity_user SET last_login = %s WHERE id = %s", [row.created_at, user.pk])
     _signed_in(user, method)
     return issue_pair(row)
 
