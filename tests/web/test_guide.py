@@ -20,7 +20,10 @@ HELP = {
     "projects": "projects-and-keys", "projects/fleet-api": "projects-and-keys", "connect": "connect",
     "settings": "settings", "settings/members": "members", "settings/members/invitations": "members#invitations",
     "settings/members/invite": "members#invitations", "settings/teams": "members#teams",
-    "settings/tags": "settings#tags", "settings/prices": "settings#prices",
+    "settings/tags": "settings#tags", "settings/prices": "settings#prices", "settings/roles": "roles",
+    "settings/access": "roles#access-review", "settings/keys": "projects-and-keys#all-keys",
+    "settings/sso": "single-sign-on", "settings/audit": "audit#read-it", "views": "views",
+    "notifications": "notifications", "keyboard": "keyboard",
 }  # fmt: skip
 
 
@@ -69,7 +72,7 @@ def test_every_page_opens_for_anybody_and_leads_nowhere_wrong(anybody: Client, s
     for image in seen.images:
         got = anybody.get(str(image["src"]))
         assert got.status_code == 200
-        assert got.headers["Content-Type"] == "image/png"
+        assert got.headers["Content-Type"] == "image/webp"
         assert "immutable" in got.headers["Cache-Control"]
         assert image["alt"]
         assert int(str(image["width"])) > 300
