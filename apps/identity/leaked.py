@@ -35,7 +35,7 @@ def is_leaked(password: str) -> bool:
 def packed(passwords: Iterable[str]) -> bytes:
     """The file for a list; passwords of another length are left out.
 
-    Raises ValueError for a list so short that two neighbours lie further apart than 16 bits tell (under 400,000).
+    Raises ValueError for a list so short that two neighbours lie further apart than 16 bits tell (under a million).
     """
     digests = (_number(each) for each in passwords if len(each) == CHARACTERS)
     numbers = np.unique(np.fromiter(digests, dtype=np.uint32))
