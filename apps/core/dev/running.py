@@ -123,11 +123,11 @@ def programs(here: Place) -> list[Program]:
     workers = min(4, max(1, (os.cpu_count() or 1) // 2))
     command, env = front_command(here.run_dir, settings.HOST, settings.PORT, web=web, realtime=realtime)
     return [
-        _granian("web", "wsgi", web, ["--workers", str(workers), "--blocking-threads", "6", "--backlog", "2048"]),
+        _granian("web", "wsgi", web, ["--workers", str(workers), "--blocking-threads", "8", "--backlog", "2048"]),
         _granian("realtime", "asginl", realtime, ["--workers", "1", "--loop", "uvloop" if _has("uvloop") else "auto"]),
-        Program("drain", function=lambda: call_command("drain"), grace=1.6),
+        Program("drain", function=lambda: call_command("drain"), grace=1.6, nice=5),
         Program("bus", function=lambda: call_command("bus")),
-        Program("worker", function=_worker, grace=1.6),
+        Program("worker", function=_worker, grace=1.6, nice=10),
         Program("beat", function=_beat, grace=1.0),
         Program("front", command=command, env=env, grace=1.0, stop_signal=signal.SIGINT),
     ]

@@ -40,7 +40,6 @@ def test_what_gathers_during_a_commit_goes_into_the_next_one() -> None:
     go_on.set()
     for thread in threads:
         thread.join(5)
-    committer.stop()
     assert [len(rows) for rows in commits] == [1, 2]
     assert sorted(b"".join(r.frames for r in commits[1])) == list(range(10))
     assert sorted(r.events for r in commits[1]) == [5, 5]
@@ -58,7 +57,6 @@ def test_a_commit_that_fails_is_told_to_all_that_waited_for_it_and_to_no_other()
         committer.commit(row(uuid4(), b""))
     fail = False
     committer.commit(row(uuid4(), b""))
-    committer.stop()
 
 
 def test_many_single_events_at_once_are_each_committed(committed: None) -> None:

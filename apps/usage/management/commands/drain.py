@@ -28,7 +28,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--shards", type=int, default=min(2, os.cpu_count() or 1), choices=range(1, SLOTS + 1),
+            "--shards", type=int, default=1, choices=range(1, SLOTS + 1),
             metavar="N",
             help="how many processes share the work (default: 2, or 1 on a single core)",
         )  # fmt: skip
