@@ -125,7 +125,7 @@ def programs(here: Place) -> list[Program]:
     return [
         _granian("web", "wsgi", web, ["--workers", str(workers), "--blocking-threads", "8", "--backlog", "2048"]),
         _granian("realtime", "asginl", realtime, ["--workers", "1", "--loop", "uvloop" if _has("uvloop") else "auto"]),
-        Program("drain", function=lambda: call_command("drain"), grace=1.6, nice=5),
+        Program("drain", function=lambda: call_command("drain"), grace=1.6, nice=15),
         Program("bus", function=lambda: call_command("bus")),
         Program("worker", function=_worker, grace=1.6, nice=10),
         Program("beat", function=_beat, grace=1.0),
