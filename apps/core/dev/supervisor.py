@@ -6,6 +6,7 @@ Every child dies with the parent (PR_SET_PDEATHSIG), so ``kill -9`` of the super
 """
 
 import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -64,6 +65,8 @@ def _fork(function: Callable[[], object], log: Path, name: str = "once", nice: i
     parent = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
+    # What is here already, the child's collector need not look through: that would write to, and so copy, each page of it.
+    gc.freeze()
     pid = os.fork()
     if pid:
         return pid
