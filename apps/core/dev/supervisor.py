@@ -65,7 +65,7 @@ def _fork(function: Callable[[], object], log: Path, name: str = "once", nice: i
     parent = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
-    # What is here already, the child's collector need not look through: that would write to, and so copy, each page of it.
+    # The child's collector need not look through what is here already: it would write to, and so copy, each page of it.
     gc.freeze()
     pid = os.fork()
     if pid:

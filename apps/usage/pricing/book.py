@@ -43,6 +43,8 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 Ints = npt.NDArray[np.int64]
+# Models with a class each.
+Pairs = tuple[tuple[str, "PriceClass"], ...]
 
 TOKEN_KINDS = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h", "web_search")
 _PER_TOKEN = Fraction(1_000)  # USD per million tokens → nano-USD per token: 10^9 / 10^6
@@ -187,6 +189,7 @@ class PriceBook:
     _by_model: dict[tuple[UUID | None, str], list[PriceRow]] = field(default_factory=dict)
     _rates: dict[tuple[int, PriceClass], tuple[Fraction, ...]] = field(default_factory=dict)
     _tables: dict[tuple[int, ...], "_Table"] = field(default_factory=dict)
+    _settled: dict[tuple[UUID | None, Pairs], "_Settled"] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for row in sorted(self.rows, key=lambda row: row.from_us):
@@ -290,6 +293,57 @@ class PriceBook:
         columns = [np.asarray(tokens[kind], dtype=np.int64) for kind in TOKEN_KINDS]
         return _dot(self._table(rates), rates, where, columns), priced
 
+    def price_pairs(
+        self, org_id: UUID | None, pairs: Pairs, code: Ints, ts_us: Ints, tokens: Mapping[str, Ints]
+    ) -> tuple[Ints, npt.NDArray[np.bool_]]:
+        """:meth:`price_columns` for events of which ``pairs[code[i]]`` is the model and class of event ``i``.
+
+        Where each pair has one price for all of them, which is remembered from batch to batch, that is a sum of
+        products and nothing else.
+        """
+        settled = self._settle(org_id, pairs, int(ts_us.min()), int(ts_us.max())) if len(ts_us) else None
+        if settled is None or settled.columns is None:
+            classes = [price_class for _, price_class in pairs]
+            return self.price_columns(org_id, [model for model, _ in pairs], code, classes, code, ts_us, tokens)
+        total: Ints | None = None
+        bound = 0
+        for kind, numerators, largest in zip(TOKEN_KINDS, settled.columns, settled.table.largest, strict=True):
+            column = tokens[kind]
+            most = int(column.max())
+            if most:
+                bound += most * largest
+                part = column * numerators[code]
+                total = part if total is None else total + part
+        priced = settled.priced[code]
+        if bound >= _INT64_SAFE:
+            return _dot_slowly(list(settled.table.rates), settled.places[code], [tokens[k] for k in TOKEN_KINDS]), priced
+        if total is None:
+            return np.zeros(len(code), dtype=np.int64), priced
+        return _rounded(total, settled.table.denominator), priced
+
+    def _settle(self, org_id: UUID | None, pairs: Pairs, first: int, last: int) -> "_Settled | None":
+        """The one price of each pair in ``[first, last]``; None where one changes in between."""
+        found = self._settled.get((org_id, pairs))
+        if found is not None and found.from_us <= first and last < found.to_us:
+            return found
+        rates: list[tuple[Fraction, ...]] = []
+        places: list[int] = []
+        from_us, to_us = 0, _FOREVER
+        for model, price_class in pairs:
+            row = self.find(model, first, org_id)
+            if row is None and not self._candidates(org_id, model):
+                places.append(-1)
+                continue
+            if row is None or last >= row.to_us or (row.org_id != org_id and self._own(org_id, model)):
+                return None
+            places.append(len(rates))
+            rates.append(self.rates_of(row, price_class))
+            from_us, to_us = max(from_us, row.from_us), min(to_us, row.to_us)
+        if len(self._settled) > 10_000:
+            self._settled.clear()
+        settled = self._settled[org_id, pairs] = _Settled.of(self._table(rates), np.array(places), from_us, to_us)
+        return settled
+
     def _price_few(
         self,
         org_id: UUID | None,
@@ -362,6 +416,27 @@ class _Table:
     largest: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """Prices of pairs that hold in ``[from_us, to_us)``: a pair's place in the table (-1: no price), and the table's
+    numerators by kind and pair; without the latter where int64 does not hold them."""
+
+    table: _Table
+    places: Ints
+    priced: npt.NDArray[np.bool_]
+    columns: tuple[Ints, ...] | None
+    from_us: int
+    to_us: int
+
+    @classmethod
+    def of(cls, table: _Table, places: Ints, from_us: int, to_us: int) -> "_Settled":
+        numerators = table.numerators
+        columns = None
+        if numerators is not None:
+            columns = tuple(np.ascontiguousarray(numerators[places, kind]) for kind in range(len(TOKEN_KINDS)))
+        return cls(table, places, places >= 0, columns, from_us, to_us)
+
+
 def _table_of(rates: list[tuple[Fraction, ...]]) -> _Table:
     denominator = math.lcm(*(rate.denominator for row in rates for rate in row))
     rows = [[rate.numerator * (denominator // rate.denominator) for rate in row] for row in rates]
@@ -380,9 +455,14 @@ def _dot(table: _Table, rates: list[tuple[Fraction, ...]], where: Ints, columns:
     for kind, column in enumerate(columns):
         if most[kind]:
             total += column * table.numerators[where, kind]
-    quotient, rest = np.divmod(total, table.denominator)
+    return _rounded(total, table.denominator)
+
+
+def _rounded(total: Ints, denominator: int) -> Ints:
+    """``total / denominator``, half to even."""
+    quotient, rest = np.divmod(total, denominator)
     twice = rest * 2
-    up = (twice > table.denominator) | ((twice == table.denominator) & (quotient & 1 == 1))
+    up = (twice > denominator) | ((twice == denominator) & (quotient & 1 == 1))
     rounded: Ints = quotient + up
     return rounded
 
