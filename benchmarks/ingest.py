@@ -275,7 +275,8 @@ def show(figures: dict[str, object]) -> None:
         f"{figures['orgs']} orgs, {figures['seconds']} s | ack p50/p95/p99 {figures['ack_ms']} ms | "
         f"visible {figures['visible_ms']} ms | {figures['cpu_us_total']} µs CPU an event "
         f"{figures['cpu_us_per_event']}, "
-        f"{figures['cores_busy']} cores (others {figures['cores_others']}) | {figures['memory_mb']} MB | left {figures['left_seconds']} s | "
+        f"{figures['cores_busy']} cores (others {figures['cores_others']}) | {figures['memory_mb']} MB | "
+        f"left {figures['left_seconds']} s | "
         f"refused {figures['refused_requests']}, failed {figures['failed_requests']} | "
         f"{'sums exact' if not figures['wrong'] else figures['wrong']}\n"
         f"          slowest ack of each second, ms: {figures['ack_ms_by_second']}",
