@@ -14,6 +14,7 @@ from django.views.decorators.gzip import gzip_page
 
 from apps.accounts import selectors
 from apps.accounts.permissions import ROLE_CAPABILITIES
+from apps.audit.services import record_read
 from apps.core.context import current
 from apps.core.errors import PermissionDenied
 from apps.core.problems import tell_refusal
@@ -68,13 +69,27 @@ def org_page(
                 return _refused(request, capability, title)
             if personal and request.method not in _SAFE and hasattr(request, "impersonation"):
                 raise PermissionDenied("Nobody may do this in another's name", code="impersonation_personal")
-            return view(request, *args, **kwargs)
+            response = view(request, *args, **kwargs)
+            if hasattr(request, "impersonation"):
+                _tell_staff_looked(request, title)
+            return response
 
         inner.capability = capability  # type: ignore[attr-defined]
         # Django pads compressed answers at random, so that their length tells nothing of the tokens in them.
         return gzip_page(inner)
 
     return wrap
+
+
+def _tell_staff_looked(request: HttpRequest, title: str) -> None:
+    """What staff sees in a member's place is on record: each page once an hour and stay, and how often it was seen.
+
+    What they send there is recorded by what it does.
+    """
+    if request.method in _SAFE:
+        stay, match = request.impersonation, request.resolver_match  # type: ignore[attr-defined]
+        route = f"/{match.route}" if match else ""
+        record_read(what=f"{title} (page)", org_id=request.org.id, target_id=route, key=str(stay.pk))  # type: ignore[attr-defined]
 
 
 def _refused(request: HttpRequest, capability: str, title: str) -> HttpResponse:

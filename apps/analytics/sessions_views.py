@@ -17,7 +17,8 @@ from apps.accounts.web import org_page
 from apps.analytics.explorer import value_names
 from apps.analytics.export import csv_response
 from apps.analytics.period import PERIODS, Period, period_of
-from apps.analytics.waterfall import Step, waterfall
+from apps.analytics.waterfall import Step, first_token_ms, waterfall
+from apps.audit.services import record_read
 from apps.core.errors import NotFound
 from apps.projects.selectors import project_names
 from apps.usage.selectors import event_search, session_get, session_list
@@ -193,6 +194,7 @@ def session_page(request: HttpRequest) -> HttpResponse:
         "by_model": _by_model(rows[:_STEPS]) if not more and not place else [],
         "kept": bool(rows), **_beside(drawn.steps, chosen_id),
     }  # fmt: skip
+    record_read(what="raw events", org_id=org.id)
     return render(request, "analytics/session.html", context)
 
 
@@ -292,6 +294,7 @@ def events_page(request: HttpRequest) -> HttpResponse:
         "statuses": _STATUSES, "later": bool(_after(request)), "address": _address(**said), "wanted": wanted,
         "filtered": bool(filters), "socket": f"/ws/usage/events?{urlencode({'org': org.slug, **filters})}",
     }  # fmt: skip
+    record_read(what="raw events", org_id=org.id)
     return render(request, "analytics/events.html", context)
 
 
@@ -306,6 +309,7 @@ def events_csv(request: HttpRequest) -> HttpResponse:
         "cache_read_input_tokens", "cache_creation_input_tokens", "latency_ms", "cost_usd", "cost_source", "error_type",
     ]  # fmt: skip
     rows = [[body[name] for name in header] for body in bodies]
+    record_read(what="raw events", org_id=request.org.id, key="csv")  # type: ignore[attr-defined]
     return csv_response(f"{request.org.slug}-events", header, rows)  # type: ignore[attr-defined]
 
 
@@ -317,7 +321,16 @@ def event_page(request: HttpRequest, event_id: UUID) -> HttpResponse:
     found = event_explained(org_id=org.id, event_id=event_id)
     if found is None:
         raise NotFound("There is no such event, or it is not kept any more")
+    record_read(what="raw events", org_id=org.id)
     return render(request, "analytics/event.html", {"chosen": _dress_event(org.id, found)})
+
+
+def _pace(body: Mapping[str, Any]) -> dict[str, Any]:
+    """When a call's first token came, and how fast the others did from there on, where its sender told it."""
+    first = first_token_ms(body)
+    after = body["latency_ms"] - first if first else 0
+    speed = round(body["output_tokens"] / after * 1000) if after and body["output_tokens"] else 0
+    return {"first_ms": first, "speed_words": f"{speed} tokens/s" if speed else ""}
 
 
 def _dress_event(org_id: UUID, body: dict[str, Any]) -> dict[str, Any]:
@@ -336,4 +349,5 @@ def _dress_event(org_id: UUID, body: dict[str, Any]) -> dict[str, Any]:
         "lines": [line | {"words": line["kind"].replace("_", " ").capitalize()} for line in explanation["lines"]],
         "price": explanation["price"],
         "note": explanation["note"],
+        **_pace(body),
     }

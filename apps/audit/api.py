@@ -151,6 +151,7 @@ class AuditDetail(ApiView):
         entry = selectors.audit_get(entry_id)
         if entry is None:
             raise NotFound
+        record_read(what="audit log", org_id=self.org_id)
         return Response(_entry(entry))
 
 

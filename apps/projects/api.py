@@ -9,6 +9,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from apps.audit.services import record_read
 from apps.core.api import StrictSerializer
 from apps.core.api.fields import name_field, page_of
 from apps.core.etags import etag
@@ -200,6 +201,7 @@ class KeyList(OfProject):
         """The keys of a project, revoked ones too."""
         rows = selectors.key_list(org_id=require_org_id(), project_id=project_id)
         page = paginate(rows, request.query_params)
+        record_read(what="API keys", org_id=self.org_id)
         return Response(page.body(lambda row: KeySerializer(selectors.key_info(row)).data))
 
     @extend_schema(tags=["Keys"], request=NewKeySerializer, responses={201: NewKeyAnswerSerializer})

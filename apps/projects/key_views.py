@@ -11,6 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from apps.accounts.web import can, org_page
+from apps.audit.services import record_read
 from apps.core.clock import now
 from apps.core.errors import Conflict, MindWeaveError, PermissionDenied
 from apps.core.etags import etag
@@ -183,6 +184,7 @@ def keys_page(request: HttpRequest) -> HttpResponse:
         "form": form,
         "may_manage": can(request, "settings.manage"),
     }
+    record_read(what="API keys", org_id=org.id)
     return render(request, "projects/keys.html", context, status=400 if form.errors else 200)
 
 
@@ -197,6 +199,7 @@ def keys_csv(request: HttpRequest) -> HttpResponse:
         "name", "prefix", "project", "environment", "state", "owner", "scopes", "created_at", "expires_at",
         "revoked_at", "last_used_at", "last_used_ip", "allowed_ips", "refused", "id",
     ]  # fmt: skip
+    record_read(what="API keys", org_id=org.id, key="csv")
     return csv_response(f"{org.slug}-keys-{now():%Y-%m-%d}", header, map(_line, rows))
 
 

@@ -10,6 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from apps.accounts.web import can, org_page
+from apps.audit.services import record_read
 from apps.core.errors import MindWeaveError, PermissionDenied
 from apps.core.web.forms import add_problem, new_once
 from apps.identity.selectors import users_by_ids
@@ -133,6 +134,8 @@ def show_project(
     may_see = can(request, "key.read") or can(request, "key.manage")
     found = selectors.key_list(org_id=org.id, project_id=project.id) if may_see else ()
     keys = [selectors.key_info(key) for key in found]
+    if keys:
+        record_read(what="API keys", org_id=org.id)
     people = users_by_ids({key.owner_id for key in keys if key.owner_id})
     refused = selectors.key_rejections(org.id, ids=[key.id for key in keys])
     rows = [_key_row(key, people, refused) for key in keys]

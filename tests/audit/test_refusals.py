@@ -8,10 +8,12 @@ from apps.audit import refusals
 from apps.audit.models import AuditEntry
 from apps.audit.refusals import tell_repeated
 from apps.audit.services import record_refusal
+from apps.core.clock import now
 from apps.core.context import bind
 from apps.core.contracts import Actor
 from apps.core.ids import uuid7
 from apps.projects import services as projects
+from apps.usage.drain.shard import drain_now
 from tests.cast import PASSWORD, Api, Cast, make_key, trail
 
 LATER = 10_000.0
@@ -126,3 +128,43 @@ def test_reading_the_trail_is_told_once_an_hour(cast: Cast) -> None:
     (entry,) = trail("data.read")
     assert (entry.org_id, entry.actor_id, entry.target_label) == (cast.org.id, cast.alice.id, "audit log")
     assert AuditEntry  # the trail itself tells who looked
+
+
+def test_reads_of_raw_events_and_lists_of_keys_are_told_once_an_hour(cast: Cast) -> None:
+    _, token = make_key(cast)
+    event = {
+        "event_id": str(uuid7()), "timestamp": now().isoformat(), "event_type": "api_call", "model": "claude-opus-4-5",
+        "session_id": "s",
+    }  # fmt: skip
+    assert Api(token=token).post("/v1/events", {"events": [event]}).status_code == 202
+    drain_now()
+    here = f"/o/{cast.org.slug}"
+    reads = {
+        "raw events": [
+            "/v1/events", f"/v1/events/{event['event_id']}", "/v1/sessions/s", f"{here}/events",
+            f"{here}/events/{event['event_id']}", f"{here}/session?id=s",
+        ],
+        "API keys": [
+            f"/projects/{cast.project.id}/keys", f"{here}/settings/keys", f"{here}/projects/{cast.project.slug}",
+        ],
+    }  # fmt: skip
+    alice = Api(cast.alice)
+    for what, paths in reads.items():
+        for path in paths:
+            assert alice.get(path).status_code == 200, path
+        (entry,) = [each for each in trail("data.read") if each.target_label == what]
+        assert (entry.org_id, entry.actor_id) == (cast.org.id, cast.alice.id)
+        assert alice.get(f"{here}/{'events' if what == 'raw events' else 'settings/keys'}.csv").status_code == 200
+        assert len(trail("data.read", target_id=what)) == 2, "a file is told for itself"
+    tell_repeated(at=time.time() + LATER)
+    assert [each.changes for each in trail("data.read", target_id="raw events")][2:] == [{"repeated": [None, 5]}]
+
+
+def test_a_key_that_reads_events_is_told_as_itself_and_a_refused_read_is_none(cast: Cast) -> None:
+    key, token = make_key(cast)
+    assert Api(token=token).get("/v1/events").status_code == 200
+    (entry,) = trail("data.read")
+    assert (entry.actor_kind, entry.actor_id, entry.target_label) == ("key", key.id, "raw events")
+    assert Api(cast.alice).get(f"/v1/events/{uuid7()}").status_code == 404
+    assert Api(cast.charlie).get(f"/projects/{cast.project.id}/keys").status_code == 404
+    assert len(trail("data.read")) == 1

@@ -80,6 +80,20 @@ def test_staff_see_what_the_member_sees_and_every_page_says_so(cast: Cast, staff
     assert "in the place of" not in cast.owner.get(cast.url()).content.decode()
 
 
+def test_the_pages_staff_looked_at_stand_in_the_organisations_trail_once_a_stay(cast: Cast, staff: Client) -> None:
+    cast.owner.get(cast.url("settings/members"))
+    enter(staff, cast)
+    for path in ("settings/members", "settings/members", "settings/roles"):
+        assert staff.get(cast.url(path)).status_code == 200
+    told = trail("data.read")
+    assert [entry.target_label for entry in told] == ["Members (page)", "Roles (page)"]
+    assert {(entry.org_id, entry.actor_id) for entry in told} == {(cast.org.id, cast.olive.id)}
+    assert {entry.impersonator_id for entry in told} == {User.objects.get(email="sam@mindweave.test").pk}
+    enter(staff, cast)
+    staff.get(cast.url("settings/members"))
+    assert len(trail("data.read")) == 3, "another stay is another matter"
+
+
 def test_it_stands_in_the_organisations_own_trail_from_beginning_to_end(cast: Cast, staff: Client) -> None:
     enter(staff, cast)
     answer = staff.post("/impersonation/end")

@@ -9,6 +9,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from apps.audit.services import record_read
 from apps.core.api import ApiView
 from apps.core.api.fields import page_of
 from apps.core.api.serializers import StrictSerializer
@@ -62,6 +63,7 @@ class EventDetail(ApiView):
         body = event_explained(org_id=require_org_id(), event_id=event_id)
         if body is None:
             raise NotFound("There is no such event, or it is past its retention")
+        record_read(what="raw events", org_id=self.org_id)
         return Response(body)
 
 

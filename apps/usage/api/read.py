@@ -13,6 +13,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from apps.audit.services import record_read
 from apps.core.api import ApiView
 from apps.core.api.fields import page_of
 from apps.core.errors import NotFound, ValidationFailed
@@ -145,6 +146,7 @@ class Events(ApiView):
             org_id=require_org_id(), filters=search.filters, limit=search.limit + 1, start=search.start, end=search.end,
             after=after(params, self.order, UUID),
         )  # fmt: skip
+        record_read(what="raw events", org_id=self.org_id)
         return page(
             [row.body for row in rows],
             search.limit,
@@ -211,6 +213,7 @@ class SessionDetail(ApiView):
         if len(rows) > limit:
             last = rows[limit - 1]
             cursor = encode_cursor([last.at.isoformat(), last.event_id, data[-1]["turn"]], order=self.order)
+        record_read(what="raw events", org_id=self.org_id)
         return Response({**found.body, "timeline": {"data": data, "next_cursor": cursor}})
 
     def _behind(self, raw: str | None) -> tuple[tuple[datetime, UUID] | None, int]:
