@@ -5,14 +5,11 @@ once the key was taken. In process it is ``key_authenticate`` itself, against th
 """
 
 import argparse
-import asyncio
 import os
 import statistics
 import time
 
-import httpx
-
-IN_FLIGHT = 20
+from benchmarks.callers import IN_FLIGHT, in_flight, request_of
 
 
 def in_process(rounds: int) -> None:
@@ -49,30 +46,15 @@ def _timed(before: object, token: str) -> float:
     return (time.perf_counter() - began) * 1e6
 
 
-async def over_http(url: str, key: str, seconds: float) -> None:
-    """Milliseconds of requests that a key authenticates, 20 in flight, and of ones that it does not."""
-    limits = httpx.Limits(max_connections=IN_FLIGHT)
-    async with httpx.AsyncClient(base_url=url, limits=limits, timeout=30) as client:
-        for name, token, wanted in (
-            ("a key that works", key, 400),
-            ("a key that means nothing", "mw_" + "0" * 38, 401),
-        ):
-            took: list[float] = []
-            end = time.perf_counter() + seconds
-
-            async def work(token: str, wanted: int, end: float, took: list[float]) -> None:
-                headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-                while time.perf_counter() < end:
-                    began = time.perf_counter()
-                    answer = await client.post("/v1/events", content=b'{"events": []}', headers=headers)
-                    took.append((time.perf_counter() - began) * 1e3)
-                    assert answer.status_code == wanted, answer.text
-
-            await asyncio.gather(*(work(token, wanted, end, took) for _ in range(IN_FLIGHT)))
-            print(
-                f"{name}: p50 {_at(took, 50):.1f} ms, p95 {_at(took, 95):.1f} ms, {len(took) / seconds:,.0f} a second"
-                f" ({IN_FLIGHT} in flight)", flush=True,
-            )  # fmt: skip
+def over_http(url: str, key: str, seconds: float) -> None:
+    """Milliseconds of requests that a key authenticates, alone and 20 in flight, and of ones that it does not."""
+    for name, token, wanted in (("a key that works", key, 400), ("a key that means nothing", "mw_" + "0" * 38, 401)):
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        asked = request_of(url, "POST", "/v1/events", headers, b'{"events": []}')
+        for words, requests in (("alone", [asked]), (f"{IN_FLIGHT} in flight", [asked] * IN_FLIGHT)):
+            found = in_flight(url, requests, status=wanted, seconds=seconds)
+            took = f"p50 {found.at(50):.1f} ms, p95 {found.at(95):.1f} ms, {found.a_second:,.0f} a second"
+            print(f"{name}, {words}: {took}", flush=True)
 
 
 def _at(values: list[float], percent: int) -> float:
@@ -84,10 +66,10 @@ def main() -> None:
     parser.add_argument("--url", required=True)
     parser.add_argument("--data-dir", required=True, help="data directory of the running instance")
     parser.add_argument("--key", required=True, help="one without a rate limit")
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=100_000)
     options = parser.parse_args()
-    asyncio.run(over_http(options.url, options.key, options.seconds))
+    over_http(options.url, options.key, options.seconds)
     os.environ["MINDWEAVE_DATA_DIR"] = options.data_dir
     from apps.core.dev.environment import enter
 

@@ -1,23 +1,23 @@
 """What a permission check costs: a request that reads one project, by whoever may in three ways, and the check alone.
 
-Through the front, one caller after the other, then twenty requests in flight, on keep-alive connections; and in one
-process without HTTP. The specification's budget for who somebody is and what they may do is 50 ms at p95 (section 2.1).
+Through the front, one request after the other, then twenty in flight (:mod:`benchmarks.callers`); and in one process
+without HTTP. The specification's budget for who somebody is and what they may do is 50 ms at p95 (section 2.1).
 """
 
 import argparse
 import json
 import os
-import threading
 import time
 from collections.abc import Callable
 from uuid import UUID
 
+from benchmarks.callers import IN_FLIGHT, in_flight, request_of
 from benchmarks.routes import Caller
 
 __all__: list[str] = []
 
 PASSWORD = "only for measuring 4711"
-ALONE, AT_ONCE, IN_FLIGHT, CHECKS = 200, 40, 20, 2000
+CHECKS = 2000
 
 
 def _people(org_id: UUID, project_id: UUID) -> list[tuple[str, str, UUID]]:
@@ -45,30 +45,6 @@ def _signed_in(url: str, email: str) -> dict[str, str]:
     status, answer, _ = Caller(url, {"Content-Type": "application/json"})("POST", "/auth/login", body)
     assert status == 200, answer
     return {"Authorization": f"Bearer {json.loads(answer)['access_token']}"}
-
-
-def _times(url: str, path: str, headers: dict[str, str], count: int) -> list[float]:
-    caller, found = Caller(url, headers), []
-    for number in range(count + 3):
-        began = time.perf_counter()
-        status, answer, _ = caller("GET", path)
-        if number >= 3:  # the first are the connection's and the caches'
-            found.append((time.perf_counter() - began) * 1000)
-        if status != 200:
-            raise RuntimeError(f"{path}: {status} {answer[:300]!r}")
-    return found
-
-
-def _together(url: str, path: str, headers: dict[str, str]) -> list[float]:
-    found: list[float] = []
-    threads = [
-        threading.Thread(target=lambda: found.extend(_times(url, path, headers, AT_ONCE))) for _ in range(IN_FLIGHT)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return found
 
 
 def _alone(check: Callable[[], object]) -> list[float]:
@@ -105,13 +81,13 @@ def main() -> None:
     print(f"{'GET /projects/{project} by':28} {'alone p50':>9} {'p95':>7} {'20 at once p50':>15} {'p95':>7}", end="")
     print(f" {'check p50':>10} {'p95':>7}  ms")
     for way, email, user_id in _people(org_id, project_id):
-        path, headers = f"/projects/{project_id}", _signed_in(options.url, email)
-        alone, together = _times(options.url, path, headers, ALONE), _together(options.url, path, headers)
+        asked = request_of(options.url, "GET", f"/projects/{project_id}", _signed_in(options.url, email))
+        alone, together = in_flight(options.url, [asked]), in_flight(options.url, [asked] * IN_FLIGHT)
         bare = _alone(
             lambda who=user_id: may(org_id=org_id, user_id=who, capability="project.read", project_id=project_id)  # type: ignore[misc]
         )
         print(
-            f"{way:28} {_at(alone, 50):9.1f} {_at(alone, 95):7.1f} {_at(together, 50):15.1f} {_at(together, 95):7.1f}"
+            f"{way:28} {alone.at(50):9.1f} {alone.at(95):7.1f} {together.at(50):15.1f} {together.at(95):7.1f}"
             f" {_at(bare, 50):10.2f} {_at(bare, 95):7.2f}"
         )
 

@@ -154,7 +154,7 @@ def routes(rest: list[str]) -> int:
     """What each route costs through the front, on the demo's data."""
     instance = Instance()
     # One caller asks more in a minute than a person would.
-    _, facts = instance.start(API_REQUESTS_PER_MINUTE="0")
+    _, facts = instance.start(API_REQUESTS_PER_MINUTE="1000000")
     try:
         measure(instance.url, facts)
     finally:
@@ -178,7 +178,7 @@ def signin(rest: list[str]) -> int:
 def permissions(rest: list[str]) -> int:
     """What a permission check costs, by role, by an own role and by a right on one project, twenty in flight."""
     instance = Instance()
-    _, facts = instance.start(API_REQUESTS_PER_MINUTE="0")
+    _, facts = instance.start(API_REQUESTS_PER_MINUTE="1000000")
     try:
         command = [sys.executable, "-m", "benchmarks.permissions", "--url", instance.url]
         command += ["--data-dir", str(instance.data_dir), "--org", facts["org_id"], "--project", facts["project_id"]]

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, cast
 
-from django.conf import settings
 from django.core.handlers.exception import convert_exception_to_response, response_for_exception
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.http import HttpRequest, HttpResponse
@@ -30,8 +29,9 @@ from apps.core.problems import API_PREFIXES
 from apps.core.telemetry import is_configured as traced
 from apps.usage.api import ingest, otlp
 from apps.usage.api.ingest import Answer
+from mindweave.handlers import ApiHandler
 
-__all__ = ["API_MIDDLEWARE", "ApiHandler", "Lane", "LaneRequest"]
+__all__ = ["Lane", "LaneRequest"]
 
 View = Callable[[HttpRequest], HttpResponse]
 Handler = Callable[[Any], Answer]
@@ -88,31 +88,14 @@ class LaneRequest:
         self.headers = _Headers(environ)
 
 
-# What of the middleware a call of the API needs that names its caller by a header.
-API_MIDDLEWARE = [
-    "apps.core.middleware.RequestContextMiddleware",
-    "apps.core.middleware.SecurityHeadersMiddleware",
-    "django.middleware.security.SecurityMiddleware",
-    "django.middleware.common.CommonMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "apps.core.middleware.ProblemMiddleware",
-]
-
-
-class ApiHandler(WSGIHandler):
-    """Django's handler with :data:`API_MIDDLEWARE`."""
-
-    def load_middleware(self, is_async: bool = False) -> None:
-        whole = settings.MIDDLEWARE
-        settings.MIDDLEWARE = API_MIDDLEWARE
-        try:
-            super().load_middleware(is_async)
-        finally:
-            settings.MIDDLEWARE = whole
+# Calls of the API that anybody may make, their credential in the body: no cookie means anything to them.
+_OPEN = {"/auth/login", "/auth/refresh"}
 
 
 def _named_by_header(environ: dict[str, Any]) -> bool:
     """Whether it is a call of the API whose caller a header names; one that names nobody is refused all the same."""
+    if environ["PATH_INFO"] in _OPEN:
+        return True
     named = environ.get("HTTP_X_API_KEY") or environ.get("HTTP_AUTHORIZATION", "")[:7].lower() == "bearer "
     return bool(named) and environ["PATH_INFO"].startswith(API_PREFIXES)
 

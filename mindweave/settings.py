@@ -114,7 +114,7 @@ DATABASES: dict[str, Any] = {"default": environ.Env.db_url_config(DATABASE_URL)}
 DATABASES["default"] |= {
     # A socket directory comes percent-encoded in the place of the host.
     "HOST": unquote(DATABASES["default"].get("HOST") or ""),
-    "ENGINE": "django.db.backends.postgresql",
+    "ENGINE": "apps.core.postgresql",
     "CONN_MAX_AGE": env_int("DATABASE_CONN_MAX_AGE", 600),
     "CONN_HEALTH_CHECKS": True,
     "ATOMIC_REQUESTS": False,
@@ -180,6 +180,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "apps.identity.strength.LeakedPasswordValidator"},
     {"NAME": "apps.identity.strength.StrengthValidator"},
 ]
 LOGIN_URL = "/login"
@@ -386,6 +387,7 @@ LANGUAGE_CODE = "en"
 USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "UTC"
+FORMAT_MODULE_PATH = "mindweave.formats"
 
 # ------------------------------------------------------------------ the staff admin's looks
 UNFOLD: dict[str, Any] = {
@@ -394,6 +396,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_ICON": lambda request: static("img/mark.svg"),
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("img/mark.svg")}],
     "SHOW_VIEW_ON_SITE": False,
+    "STYLES": [lambda request: static("css/staff.css")],
     "SIDEBAR": {
         "navigation": "mindweave.admin_navigation.navigation", "show_all_applications": True, "show_search": True,
     },

@@ -2,16 +2,17 @@
 
 import os
 
-from django.core.wsgi import get_wsgi_application
+import django
 
 from mindweave.process import begin
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mindweave.settings")
 begin()
 
-_django = get_wsgi_application()
+django.setup(set_prefix=False)
 
 # Views import models, so they come after the applications are loaded.
+from mindweave.handlers import PageHandler  # noqa: E402
 from mindweave.lane import Lane  # noqa: E402
 
-application = Lane(_django)
+application = Lane(PageHandler())

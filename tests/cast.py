@@ -113,7 +113,9 @@ def sign_in(
 
 def enter(client: Client, user: User) -> None:
     """Enter a client's session in the book of sign-ins, as every way in does; Django's own way does not."""
-    _hold(client, open_sign_in(user, kind="web", methods=[], ip="192.0.2.10", user_agent="", shown=False))
+    with transaction.atomic():
+        row = open_sign_in(user, kind="web", methods=[], ip="192.0.2.10", user_agent="", shown=False)
+    _hold(client, row)
 
 
 def _hold(client: Client, row: SignIn) -> None:

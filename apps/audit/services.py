@@ -29,6 +29,7 @@ from apps.audit.stream_services import (
 from apps.audit.verify import chains, verify_chain
 from apps.core.clock import now
 from apps.core.context import current
+from apps.core.database import insert_later
 from apps.core.partitions import ensure_partitions, list_partitions
 from apps.core.tenancy import TenancyError, current_org_id, system_scope
 
@@ -113,9 +114,7 @@ def record(
         reason=clean({"": reason})[""],
     )
     seal_entry(entry, people or {})
-    # Some acts belong to no organisation (a sign-in): the scope of the moment must not lend them one.
-    with system_scope("an entry of the trail says itself whose it is"):
-        entry.save(force_insert=True)
+    insert_later(entry)
     return entry.pk
 
 

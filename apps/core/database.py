@@ -1,11 +1,14 @@
-"""Connections to the database outside Django's care."""
+"""The database outside Django's care: connections of one's own, and statements that wait for others."""
 
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
 from uuid import UUID
 
 import psycopg
-from django.db import connection
+from django.db import connection, models
 
-__all__ = ["connect", "lock_org"]
+__all__ = ["connect", "insert_later", "later", "lock_org", "tell"]
 
 
 def connect() -> psycopg.Connection:
@@ -28,3 +31,36 @@ def lock_org(what: str, org_id: UUID) -> None:
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"{what}:{org_id}"])
+
+
+def tell(channel: str) -> None:
+    """Wake whoever listens to ``channel``, once the transaction, if there is one, commits."""
+    connection.tell(channel)  # type: ignore[attr-defined]
+
+
+# ---------------------------------------------------------------- statements that wait
+def later(statement: str, values: Sequence[Any]) -> None:
+    """Execute a statement with the next one of this transaction, or with its commit: one round trip for all of them.
+
+    For writes whose result nobody needs. An error is raised where the statement is executed; whoever wants to catch one
+    here executes it at once. Raises ``TransactionManagementError`` outside a transaction.
+    """
+    connection.later(statement, values)  # type: ignore[attr-defined]
+
+
+def insert_later(row: models.Model) -> None:
+    """Insert a new row as :func:`later` does. Its key must be known already, and no default be the database's own.
+
+    Not checked is what ``save`` would: whose organisation it is, and whether the row is there.
+    """
+    statement, fields = _insertion(type(row))
+    later(statement, [field.get_db_prep_save(field.pre_save(row, True), connection) for field in fields])
+    row._state.adding, row._state.db = False, connection.alias
+
+
+@cache
+def _insertion(model: type[models.Model]) -> tuple[str, tuple[Any, ...]]:
+    fields = model._meta.concrete_fields
+    names = ", ".join(f'"{field.column}"' for field in fields)
+    values = ", ".join("%s" for _ in fields)
+    return f'INSERT INTO "{model._meta.db_table}" ({names}) VALUES ({values})', tuple(fields)  # noqa: S608 - names

@@ -1,4 +1,4 @@
-"""Rate limits: GCRA in Redis, one round trip, decided by Redis's own clock.
+"""Rate limits: GCRA in Redis, one round trip for all that a request counts against, decided by Redis's own clock.
 
 The generic cell rate algorithm keeps one number a limit: the time at which the bucket would be empty again. A limit of
 ``n`` in ``window`` seconds lets a burst of ``n`` pass and refills evenly.
@@ -10,10 +10,12 @@ alone for a second, so that an outage costs requests nothing.
 import hashlib
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import redis
+import redis.exceptions
 import structlog
 from django.conf import settings
 from prometheus_client import Counter
@@ -22,7 +24,7 @@ from redis.retry import Retry
 
 from apps.core.errors import RateLimited
 
-__all__ = ["Limit", "RateResult", "check", "enforce", "give_back"]
+__all__ = ["Limit", "RateResult", "Use", "check", "check_all", "enforce", "give_back", "refusal_of"]
 
 log = structlog.get_logger(__name__)
 
@@ -31,22 +33,29 @@ UNLIMITED = Counter("mindweave_ratelimit_unlimited", "Uses that were let through
 _TIMEOUT = 0.1
 _REST_AFTER_FAILURE = 1.0
 
-# KEYS[1] the bucket; ARGV: limit, window in ms, cost. Returns {allowed, remaining, ms to a full bucket, ms to wait}.
+# KEYS the buckets; ARGV of each: limit, window in ms, cost. Returns for each {allowed, remaining, ms to a full bucket,
+# ms to wait}; the first that refuses is the last.
 _GCRA = """
 local now = redis.call('TIME')
 now = now[1] * 1000 + math.floor(now[2] / 1000)
-local limit, window, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local interval = window / limit
-local tat = tonumber(redis.call('GET', KEYS[1]) or now)
-if tat < now then tat = now end
-local new = math.max(now, tat + interval * cost)
-local room = now + window - new
-if room < -0.5 then
-  return {0, math.max(0, math.floor((now + window - tat) / interval)), math.ceil(tat - now), math.ceil(-room)}
+local found = {}
+for i = 1, #KEYS do
+  local limit, window, cost = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])
+  local interval = window / limit
+  local tat = tonumber(redis.call('GET', KEYS[i]) or now)
+  if tat < now then tat = now end
+  local new = math.max(now, tat + interval * cost)
+  local room = now + window - new
+  if room < -0.5 then
+    found[i] = {0, math.max(0, math.floor((now + window - tat) / interval)), math.ceil(tat - now), math.ceil(-room)}
+    return found
+  end
+  redis.call('SET', KEYS[i], string.format('%.3f', new), 'PX', math.ceil(new - now) + 1000)
+  found[i] = {1, math.floor(room / interval), math.ceil(new - now), 0}
 end
-redis.call('SET', KEYS[1], string.format('%.3f', new), 'PX', math.ceil(new - now) + 1000)
-return {1, math.floor(room / interval), math.ceil(new - now), 0}
+return found
 """
+_DIGEST = hashlib.sha1(_GCRA.encode(), usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,50 +90,89 @@ class RateResult:
 _state = threading.local()
 _rest_until = 0.0
 
+# A limit, whose use counts against it, and how much.
+Use = tuple[Limit, str, int]
 
-def _script() -> "redis.commands.core.Script":
-    script = getattr(_state, "script", None)
-    if script is None or _state.url != settings.RATE_LIMIT_REDIS_URL:
-        client = redis.Redis.from_url(
+
+def _connection() -> Any:
+    """This thread's connection. Not the client: what it does around a command costs several times the command."""
+    connection = getattr(_state, "connection", None)
+    if connection is None or _state.url != settings.RATE_LIMIT_REDIS_URL:
+        pool = redis.ConnectionPool.from_url(
             settings.RATE_LIMIT_REDIS_URL,
             socket_timeout=_TIMEOUT,
             socket_connect_timeout=_TIMEOUT,
             retry=Retry(NoBackoff(), 0),
         )
         _state.url = settings.RATE_LIMIT_REDIS_URL
-        _state.script = script = client.register_script(_GCRA)
-    return script
+        _state.connection = connection = pool.make_connection()
+    return connection
+
+
+def _bucket(limit: Limit, identity: str) -> str:
+    # Identities can be addresses or e-mails: Redis holds only their digests.
+    digest = hashlib.blake2b(f"{limit.name}\x00{identity}".encode(), digest_size=16).hexdigest()
+    return f"mw:rl:{digest}"
+
+
+def _run(keys: list[str], arguments: list[int]) -> list[list[int]]:
+    connection = _connection()
+    try:
+        try:
+            connection.send_command("EVALSHA", _DIGEST, len(keys), *keys, *arguments)
+            found: list[list[int]] = connection.read_response()
+        except redis.exceptions.NoScriptError:
+            connection.send_command("EVAL", _GCRA, len(keys), *keys, *arguments)
+            found = connection.read_response()
+    except redis.ConnectionError:
+        # Redis was started again since the last use, most likely: a new connection tells.
+        connection.disconnect()
+        connection.send_command("EVAL", _GCRA, len(keys), *keys, *arguments)
+        found = connection.read_response()
+    return found
+
+
+def check_all(uses: Sequence[Use]) -> list[RateResult]:
+    """:func:`check` of several, in one round trip; those after the first that refuses are neither used nor told of."""
+    global _rest_until
+    if time.monotonic() >= _rest_until:
+        arguments = [number for limit, _, cost in uses for number in (limit.limit, limit.window * 1000, cost)]
+        try:
+            found = _run([_bucket(limit, identity) for limit, identity, _ in uses], arguments)
+        except (redis.RedisError, OSError) as error:
+            _connection().disconnect()
+            _rest_until = time.monotonic() + _REST_AFTER_FAILURE
+            log.warning("ratelimit.open", reason=str(error))
+        else:
+            return [
+                RateResult(use[0], bool(allowed), int(remaining), -(-int(reset) // 1000), -(-int(wait) // 1000))
+                for use, (allowed, remaining, reset, wait) in zip(uses, found, strict=False)
+            ]
+    UNLIMITED.inc(len(uses))
+    return [RateResult(limit, True, limit.limit, 0, 0, unknown=True) for limit, _, _ in uses]
 
 
 def check(limit: Limit, identity: str, *, cost: int = 1) -> RateResult:
     """Use ``cost`` of the limit of ``identity``; allowed where Redis is away."""
-    global _rest_until
-    if time.monotonic() >= _rest_until:
-        # Identities can be addresses or e-mails: Redis holds only their digests.
-        bucket = hashlib.blake2b(f"{limit.name}\x00{identity}".encode(), digest_size=16).hexdigest()
-        try:
-            allowed, remaining, reset, wait = _script()(
-                keys=[f"mw:rl:{bucket}"], args=[limit.limit, limit.window * 1000, cost]
-            )
-        except redis.RedisError as error:
-            _rest_until = time.monotonic() + _REST_AFTER_FAILURE
-            log.warning("ratelimit.open", reason=str(error))
-        else:
-            return RateResult(limit, bool(allowed), int(remaining), -(-int(reset) // 1000), -(-int(wait) // 1000))
-    UNLIMITED.inc()
-    return RateResult(limit, True, limit.limit, 0, 0, unknown=True)
+    return check_all([(limit, identity, cost)])[0]
 
 
 def enforce(limit: Limit, identity: str, *, detail: str = "", cost: int = 1) -> RateResult:
     """:func:`check`, raising :class:`RateLimited` with the headers where it is used up."""
     result = check(limit, identity, cost=cost)
     if not result.allowed:
-        raise RateLimited(
-            detail or f"More than {limit.limit} in {limit.window} seconds; try again in {result.retry_after}",
-            retry_after=result.retry_after,
-            headers=result.headers(),
-        )
+        raise refusal_of(result, detail)
     return result
+
+
+def refusal_of(result: RateResult, detail: str = "") -> RateLimited:
+    """The error that says a limit is used up, with its headers."""
+    limit = result.limit
+    return RateLimited(
+        detail or f"More than {limit.limit} in {limit.window} seconds; try again in {result.retry_after}",
+        retry_after=result.retry_after,
+        headers=result.headers(),
+    )
 
 
 def give_back(limit: Limit, identity: str) -> None:

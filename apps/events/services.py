@@ -10,6 +10,7 @@ from django.db import connection, transaction
 
 from apps.core.clock import now
 from apps.core.context import current
+from apps.core.database import later
 from apps.core.errors import Conflict, NotFound
 from apps.core.ids import uuid7
 from apps.core.partitions import drop_partitions, ensure_partitions
@@ -63,13 +64,12 @@ def publish_many(events: Sequence[NewEvent]) -> list[UUID]:
         return []
     rows = [_row(event) for event in events]
     columns = zip(*rows, strict=True)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO events_outbox (event_id, topic, type, key, org_id, envelope, published_at)"
-            " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::uuid[], %s::jsonb[],"
-            " %s::timestamptz[])",
-            [list(column) for column in columns],
-        )
+    later(
+        "INSERT INTO events_outbox (event_id, topic, type, key, org_id, envelope, published_at)"
+        " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::uuid[], %s::jsonb[],"
+        " %s::timestamptz[])",
+        [list(column) for column in columns],
+    )
     for row in rows:
         PUBLISHED.labels(row[1]).inc()
     _wake_on_commit()

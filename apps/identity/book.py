@@ -15,6 +15,7 @@ from django.contrib.auth import SESSION_KEY
 from django.db.models import Q, QuerySet
 
 from apps.core.clock import now
+from apps.core.database import insert_later
 from apps.identity.devices import country_of, device_of_agent
 from apps.identity.models import SignIn, User
 
@@ -109,10 +110,10 @@ def live_ones(user_id: UUID) -> QuerySet[SignIn]:
 def open_sign_in(
     user: User, *, kind: str, methods: list[str], ip: str | None, user_agent: str, shown: bool = True
 ) -> SignIn:
-    """Enter a sign-in in the book; ``shown`` whether a credential was shown for it just now."""
+    """Enter a sign-in in the book with the caller's transaction; ``shown`` whether a credential was shown just now."""
     moment = now()
     longest = settings.SESSION_LONGEST if kind == SignIn.Kind.WEB else settings.JWT_REFRESH_LIFETIME
-    return SignIn.objects.create(
+    row = SignIn(
         user=user,
         kind=kind,
         methods=methods,
@@ -123,6 +124,8 @@ def open_sign_in(
         user_agent=user_agent[:300],
         device=device_of_agent(user_agent),
     )
+    insert_later(row)
+    return row
 
 
 def hold(session: Any, row: SignIn) -> None:

@@ -57,6 +57,9 @@ class User(AbstractBaseUser, PermissionsMixin, UUIDModel):  # type: ignore[djang
 
     objects = UserManager()
 
+    # Of a row that was read to sign in: whether there is a second factor, as of then.
+    has_second_factor: bool | None = None
+
     USERNAME_FIELD = "email"
     EMAIL_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []

@@ -1,10 +1,12 @@
 """Reads of people and of how they are signed in."""
 
 from collections.abc import Iterable
+from functools import cache
 from uuid import UUID
 
 from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import AnonymousUser
+from django.db import connection
 
 from apps.core.errors import Conflict, NotFound
 from apps.identity.book import live_ones
@@ -15,6 +17,7 @@ __all__ = [
     "factor_kind",
     "factor_list",
     "normal_email",
+    "person_by_email",
     "recovery_codes_left",
     "session_list",
     "user_by_email",
@@ -27,6 +30,30 @@ __all__ = [
     "users_by_ids",
     "users_without_factor",
 ]
+
+_SECOND_FACTORS = (Authenticator.Type.TOTP.value, Authenticator.Type.WEBAUTHN.value)
+
+
+@cache
+def _person_query() -> tuple[str, list[str]]:
+    fields = User._meta.concrete_fields
+    names = ", ".join(f'"{field.column}"' for field in fields)
+    # Only names of columns and tables are put in.
+    second = f"SELECT 1 FROM {Authenticator._meta.db_table} WHERE user_id = identity_user.id AND type = ANY(%s)"  # noqa: S608
+    return f"SELECT {names}, EXISTS ({second}) FROM identity_user WHERE email = %s", [f.attname for f in fields]  # noqa: S608
+
+
+def person_by_email(email: str) -> User | None:
+    """The row of an address in its normal spelling, for signing in; it knows whether there is a second factor."""
+    statement, names = _person_query()
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [list(_SECOND_FACTORS), email])
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    user = User.from_db(connection.alias, names, row[:-1])
+    user.has_second_factor = row[-1]
+    return user
 
 
 def user_info(user: User) -> UserInfo:
@@ -94,8 +121,11 @@ def users_by_emails(emails: Iterable[str]) -> dict[str, UserInfo]:
 
 def user_has_second_factor(user: User | AnonymousUser) -> bool:
     """Whether the person has an authenticator app, a security key or a passkey."""
-    kinds = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
-    return user.is_authenticated and Authenticator.objects.filter(user=user, type__in=kinds).exists()
+    if not user.is_authenticated:
+        return False
+    if isinstance(user, User) and user.has_second_factor is not None:
+        return user.has_second_factor
+    return bool(Authenticator.objects.filter(user=user, type__in=_SECOND_FACTORS).exists())
 
 
 def factor_list(user_id: UUID) -> list[FactorInfo]:

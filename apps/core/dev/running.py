@@ -21,7 +21,7 @@ from apps.core.dev.front import front_command
 from apps.core.dev.servers import ServerError
 from apps.core.dev.supervisor import Program, run_forked
 
-__all__ = ["check_port", "check_room", "forget_metrics", "hold_lock", "prepare", "programs"]
+__all__ = ["check_port", "check_room", "forget_metrics", "hold_lock", "prepare", "programs", "web_program"]
 
 _ROOM = 300 * 1024 * 1024
 
@@ -120,10 +120,9 @@ def _digest(paths: list[Path], extra: str) -> str:
 def programs(here: Place) -> list[Program]:
     """All programs in the order of their start; they stop in the opposite one."""
     web, realtime = here.run_dir / "web.sock", here.run_dir / "realtime.sock"
-    workers = min(4, max(1, (os.cpu_count() or 1) // 2))
     command, env = front_command(here.run_dir, settings.HOST, settings.PORT, web=web, realtime=realtime)
     return [
-        _granian("web", "wsgi", web, ["--workers", str(workers), "--blocking-threads", "6", "--backlog", "2048"]),
+        web_program(web),
         _granian("realtime", "asginl", realtime, ["--workers", "1", "--loop", "uvloop" if _has("uvloop") else "auto"]),
         Program("drain", function=lambda: call_command("drain"), grace=1.6),
         Program("bus", function=lambda: call_command("bus")),
@@ -133,18 +132,25 @@ def programs(here: Place) -> list[Program]:
     ]
 
 
+def web_program(path: Path, application: str = "mindweave.wsgi:application") -> Program:
+    """What serves the API and the pages on the Unix socket ``path``."""
+    workers = min(4, max(1, (os.cpu_count() or 1) // 2))
+    extra = ["--workers", str(workers), "--blocking-threads", "6", "--backlog", "2048"]
+    return _granian("web", "wsgi", path, extra, application)
+
+
 def _has(module: str) -> bool:
     from importlib.util import find_spec
 
     return find_spec(module) is not None
 
 
-def _granian(name: str, interface: str, path: Path, extra: list[str]) -> Program:
+def _granian(name: str, interface: str, path: Path, extra: list[str], application: str = "") -> Program:
     command = [sys.executable, "-m", "granian", "--interface", interface, "--uds", str(path)]
     command += ["--no-access-log", "--log-level", "warning", "--workers-kill-timeout", "1", "--respawn-failed-workers"]
     command += ["--process-name", f"mindweave-{name}"] if _has("setproctitle") else []
     env = {**os.environ, "MINDWEAVE_SUPERVISED": "1", "MINDWEAVE_PROCESS": name}
-    command += [*extra, f"mindweave.{interface[:4]}:application"]
+    command += [*extra, application or f"mindweave.{interface[:4]}:application"]
     return Program(name, command=command, env=env, grace=2.0, socket=path)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import psycopg
 from django.db import DatabaseError, connection
 
-from apps.core.database import connect
+from apps.core.database import connect, tell
 from apps.events import registry
 from apps.events.transports.base import Listener, Outgoing
 
@@ -42,8 +42,7 @@ class PostgresTransport:
 
     def notify(self) -> None:
         try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_notify(%s, '')", [CHANNEL])
+            tell(CHANNEL)
         except DatabaseError:
             logger.warning("the bus could not be woken; it looks by itself within a second", exc_info=True)
 

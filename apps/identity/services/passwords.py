@@ -13,12 +13,13 @@ from django.http import HttpRequest
 
 from apps.audit.services import record, record_refusal
 from apps.core.clock import now
-from apps.core.errors import FieldError, NotAuthenticated, NotFound, RateLimited, ValidationFailed
-from apps.core.ratelimit import Limit, check, enforce, give_back
+from apps.core.errors import FieldError, NotAuthenticated, NotFound, ValidationFailed
+from apps.core.ratelimit import Limit, Use, check, check_all, enforce, refusal_of
 from apps.events.services import publish
 from apps.identity import challenges
 from apps.identity.models import Challenge, SignIn, User, normalise_email
 from apps.identity.ports import login_policy
+from apps.identity.selectors import person_by_email
 from apps.identity.services.addresses import ASKING, mail_allowed
 from apps.identity.services.ending import end_all_sessions
 from apps.identity.services.people import tell_changed
@@ -37,23 +38,24 @@ _PER_NETWORK = Limit("login-network", 300, 300)
 # Guesses for one account from many networks. Where its owner has signed in before they still can; from anywhere else
 # they have the way of a forgotten password, which opens this again.
 _PER_ACCOUNT = Limit("login-account", 100, 3600)
+# A browser that the person signed in with before is counted by itself: no stranger's guesses keep it out.
+_PER_DEVICE = Limit("login-device", 10, 300)
 _KNOWN_FOR = timedelta(days=90)
 _WRONG = "The e-mail address or the password is not right"
 
 
 # ---------------------------------------------------------------- whether it is right
-def check_password(*, email: str, password: str, ip: str | None) -> User:
+def check_password(*, email: str, password: str, ip: str | None, device: str | None = None) -> User:
     """The person whose password this is; the same refusal and the same work whether the address exists or not.
+
+    ``device`` names a browser that they signed in with before (:mod:`apps.identity.known_devices`).
 
     Where addresses must be verified, somebody whose address is not is refused alike, and mailed the link again. Raises
     :class:`NotAuthenticated`, :class:`RateLimited`, or what the login policy says.
     """
     email = normalise_email(email)
-    network, identity = ip or "local", f"{email}\x00{ip}"
-    enforce(_PER_IDENTITY, identity, detail="Too many wrong passwords for this address from your network")
-    enforce(_PER_NETWORK, network, detail="Too many wrong passwords from your network")
-    _slow_down_strangers(email, ip)
-    user = User.objects.filter(email=email).first()
+    _slow_down(email, ip, device)
+    user = person_by_email(email)
     if user is None:
         make_password(password)  # as slow as a real check, so that the time tells nothing
         known = False
@@ -66,21 +68,31 @@ def check_password(*, email: str, password: str, ip: str | None) -> User:
             target_id=user.pk if user else "unknown", target_label=email, key=email,
         )  # fmt: skip
         raise NotAuthenticated(_WRONG, code="invalid_credentials")
-    give_back(_PER_IDENTITY, identity)
-    give_back(_PER_NETWORK, network)
-    give_back(_PER_ACCOUNT, email)
+    check_all(_uses(email, ip, device, -1))
     if refusal := login_policy.get().refusal(email, "password"):
         raise refusal
     return user
 
 
-def _slow_down_strangers(email: str, ip: str | None) -> None:
-    result = check(_PER_ACCOUNT, email)
-    if result.allowed or _has_been_here(email, ip):
+def _uses(email: str, ip: str | None, device: str | None, cost: int) -> list[Use]:
+    if device is not None:
+        return [(_PER_DEVICE, device, cost)]
+    return [(_PER_IDENTITY, f"{email}\x00{ip}", cost), (_PER_NETWORK, ip or "local", cost), (_PER_ACCOUNT, email, cost)]
+
+
+def _slow_down(email: str, ip: str | None, device: str | None) -> None:
+    """Count a try against what it could be part of, until it has succeeded."""
+    *allowed, last = check_all(_uses(email, ip, device, 1))
+    if last.allowed:
         return
-    raise RateLimited(
-        "Too many wrong passwords for this address", retry_after=result.retry_after, headers=result.headers()
-    )
+    if device is not None:
+        raise refusal_of(last, "Too many wrong passwords from this browser")
+    if not allowed:
+        raise refusal_of(last, "Too many wrong passwords for this address from your network")
+    if len(allowed) == 1:
+        raise refusal_of(last, "Too many wrong passwords from your network")
+    if not _has_been_here(email, ip):
+        raise refusal_of(last, "Too many wrong passwords for this address")
 
 
 def _has_been_here(email: str, ip: str | None) -> bool:

@@ -14,10 +14,11 @@ from apps.core.authentication import client_ip, user_actor
 from apps.core.clock import now
 from apps.core.context import bind, current, set_actor
 from apps.core.contracts import Actor
+from apps.core.database import later
 from apps.core.errors import NotAuthenticated
 from apps.core.ratelimit import Limit, enforce, give_back
 from apps.events.services import publish
-from apps.identity import jwt
+from apps.identity import jwt, known_devices
 from apps.identity.book import HELD, facts_of, forget_sessions, hold, open_sign_in
 from apps.identity.contracts import TokenPair
 from apps.identity.factors import use_code
@@ -82,7 +83,7 @@ def valid_second_factor(user: User, code: str) -> bool:
 def start_sign_in(user: User, *, method: str, ip: str | None, user_agent: str) -> TokenPair:
     """Begin a sign-in over the API of a person whose credentials were checked; ``method`` as in ``password+mfa``."""
     row = open_sign_in(user, kind=SignIn.Kind.API, methods=method.split("+"), ip=ip, user_agent=user_agent)
-    User.objects.filter(pk=user.pk).update(last_login=row.created_at)
+    later("UPDATE identity_user SET last_login = %s WHERE id = %s", [row.created_at, user.pk])
     _signed_in(user, method)
     return issue_pair(row)
 
@@ -122,6 +123,7 @@ def login_web(*, request: HttpRequest, user: User, method: str = "password") -> 
             user_agent=request.headers.get("User-Agent", ""),
         )  # fmt: skip
         _by(request, row)
+        known_devices.know(request, user.email)
         set_actor(user_actor(user, request))
         _signed_in(user, method)
 

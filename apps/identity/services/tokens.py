@@ -12,6 +12,7 @@ from django.db import transaction
 from apps.audit.services import record
 from apps.core.clock import now
 from apps.core.crypto import new_token, token_digest, token_digests
+from apps.core.database import insert_later
 from apps.core.errors import NotAuthenticated
 from apps.core.ratelimit import Limit, enforce
 from apps.identity import jwt
@@ -30,7 +31,7 @@ _PER_SIGN_IN = Limit("refresh", 60, 300)
 def issue_pair(sign_in: SignIn) -> TokenPair:
     """A new access token and the refresh token that follows the last one."""
     token = new_token()
-    RefreshToken.objects.create(family=sign_in, digest=token_digest(token, _REFRESH_PURPOSE))
+    insert_later(RefreshToken(family_id=sign_in.pk, digest=token_digest(token, _REFRESH_PURPOSE)))
     return TokenPair(
         access_token=jwt.issue_access_token(user_id=sign_in.user_id, session_id=sign_in.pk),
         refresh_token=token,
