@@ -22,7 +22,6 @@ from django.views.decorators.csrf import csrf_protect
 from django_otp import login as otp_login
 from unfold.sites import UnfoldAdminSite
 
-from apps.core.admin import StaffModelAdmin
 from apps.core.errors import MindWeaveError, NotAuthenticated, PermissionDenied
 from apps.core.overview import panels
 from apps.identity import mfa, webauthn
@@ -45,6 +44,9 @@ class StaffSite(UnfoldAdminSite):
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
         """Only what goes through services: libraries' own pages write round them, and the trail would not know."""
+        # Read here: that module registers a model of its own, which must find this site in its place.
+        from apps.core.admin import StaffModelAdmin
+
         if admin_class is not None and issubclass(admin_class, StaffModelAdmin):
             super().register(model_or_iterable, admin_class, **options)
 

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
@@ -59,6 +58,6 @@ def audit_exports(request: HttpRequest) -> HttpResponse:
 @org_page(capability="audit.read", title="Exports of the audit log", key="settings")
 @never_cache
 @require_safe
-def audit_export_file(request: HttpRequest, export_id: UUID) -> HttpResponseBase:
+def audit_export_file(request: HttpRequest, export_id: UUID) -> Any:
     """``/o/<slug>/settings/audit/exports/<id>``: the file, until its time is over."""
     return file_response(*audit_services.fetch_export(org_id=request.org.id, export_id=export_id))  # type: ignore[attr-defined]
