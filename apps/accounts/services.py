@@ -28,8 +28,8 @@ from apps.core.clock import now
 from apps.core.errors import Conflict, FieldError, NotFound, ValidationFailed
 from apps.core.tenancy import org_scope
 from apps.events.services import publish
+from apps.identity import selectors as identity
 from apps.identity.defaults import set_default_org
-from apps.identity.invited import hold_person
 
 __all__ = [
     "add_member",
@@ -217,9 +217,10 @@ def _role_ceiling(org_id: UUID, by_user_id: UUID | None, *roles: str) -> None:
 
 @transaction.atomic
 def add_member(*, org_id: UUID, user_id: UUID, role: str, by_user_id: UUID | None = None) -> None:
-    """Make a person a member; :class:`Conflict` where they are one already or their account is closed,
-    :class:`PermissionDenied` where the plan's seats are taken (``plan_limit_reached``)."""
-    user = hold_person(user_id)
+    """Make a person a member; :class:`Conflict` where they are one already, :class:`PermissionDenied` where the plan's
+    seats are taken (``plan_limit_reached``)."""
+    # Before any lock of the organisation: whoever is being erased in this moment is no member afterwards.
+    user = identity.user_held(user_id)
     lock_seats(org_id)
     org = _locked(org_id)
     _check_role(org_id, role)

@@ -8,29 +8,13 @@ from django.http import HttpRequest
 from apps.audit.services import record
 from apps.core.authentication import client_ip
 from apps.core.clock import now
-from apps.core.errors import Conflict, NotFound
 from apps.events.services import publish
 from apps.identity import services
 from apps.identity.contracts import UserInfo
 from apps.identity.models import User
 from apps.identity.ports import login_policy
-from apps.identity.selectors import user_info
 
-__all__ = ["confirm_address", "hold_person", "sign_up_invited"]
-
-
-def hold_person(user_id: UUID) -> UserInfo:
-    """A person whose account is open, and stays so until the caller's transaction ends; it is taken before other locks.
-
-    Whoever is being erased, or closed, in this moment is waited for. :class:`NotFound` where there is nobody,
-    :class:`Conflict` (``account_closed``) where their account is closed.
-    """
-    user = User.objects.select_for_update(no_key=True).filter(pk=user_id).first()
-    if user is None:
-        raise NotFound()
-    if not user.is_active:
-        raise Conflict("Their account is closed", code="account_closed")
-    return user_info(user)
+__all__ = ["confirm_address", "sign_up_invited"]
 
 
 @transaction.atomic

@@ -37,7 +37,7 @@ from apps.core.ratelimit import Limit, enforce
 from apps.core.tenancy import org_scope, require_org_id
 from apps.events.services import publish
 from apps.identity import selectors as identity
-from apps.identity.invited import confirm_address, hold_person
+from apps.identity.invited import confirm_address
 from apps.identity.selectors import normal_email
 from apps.notify.services import send_email
 from apps.teams import groups, selectors
@@ -268,8 +268,8 @@ def accept_invitation(*, token: str, user_id: UUID) -> UUID:
     org_id = UUID(str(found.org_id))
     org = accounts.org_get(org_id)
     with org_scope(org_id):
-        # Whoever is being erased in this moment joins nothing: their account is held before anything else.
-        person = hold_person(user_id)
+        # The person first, as their erasure does it; then what is the organisation's.
+        person = identity.user_held(user_id)
         lock_seats(org_id)
         row = _row(found.pk)
         if bytes(row.digest) != bytes(found.digest):
