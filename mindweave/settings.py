@@ -425,6 +425,12 @@ SILENCED_SYSTEM_CHECKS: list[str] = []
 
 # For how many days entries of the audit trail are kept, in whole months; never less than 90.
 AUDIT_RETENTION_DAYS = max(90, env_int("AUDIT_RETENTION_DAYS", 400))
+# All organisations' entries, for whoever runs this: a webhook or a syslog receiver, as an organisation's own stream.
+AUDIT_STREAM_URL = env_value("AUDIT_STREAM_URL")
+AUDIT_STREAM_FORMAT = env_value("AUDIT_STREAM_FORMAT", "json")
+AUDIT_STREAM_SECRET = env_value("AUDIT_STREAM_SECRET")
+AUDIT_STREAM_CA = env_value("AUDIT_STREAM_CA")
+AUDIT_RETENTION_LEAST_DAYS = max(30, env_int("AUDIT_RETENTION_LEAST_DAYS", 90))
 
 # For how many minutes after a credential was shown what is sensitive may be done.
 STEP_UP_MINUTES = env_int("MINDWEAVE_STEP_UP_MINUTES", 15)

@@ -216,11 +216,12 @@ def _role_ceiling(org_id: UUID, by_user_id: UUID | None, *roles: str) -> None:
 def add_member(*, org_id: UUID, user_id: UUID, role: str, by_user_id: UUID | None = None) -> None:
     """Make a person a member; :class:`Conflict` where they are one already, :class:`PermissionDenied` where the plan's
     seats are taken (``plan_limit_reached``)."""
+    # Before any lock of the organisation: whoever is being erased in this moment is no member afterwards.
+    user = identity.user_held(user_id)
     lock_seats(org_id)
     org = _locked(org_id)
     _check_role(org_id, role)
     _role_ceiling(org_id, by_user_id, role)
-    user = identity.user_get(user_id)
     with org_scope(org_id):
         if Membership.objects.filter(user_id=user_id).exists():
             raise Conflict("They are a member already", code="already_member")
