@@ -43,6 +43,7 @@ CATALOGUE: Final[Mapping[str, tuple[str, ...]]] = {
         "member.added",
         "member.role_changed",
         "member.removed",
+        "access.review_due",
         "access.reviewed",
         "role.created",
         "role.updated",
