@@ -1,7 +1,7 @@
 # MindWeave. `make help` lists what there is.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test bench lint fmt lock clean venv venv-dev
+.PHONY: help run test bench lint fmt lock pictures clean venv venv-dev
 
 # The newest Python that is 3.11 or more; PYTHON=… names another.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -37,6 +37,9 @@ fmt: venv-dev ## format Python and templates
 lock: venv-dev ## pin requirements*.in into requirements*.txt, every file by hash
 	@for f in requirements requirements-dev deploy/uv; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $$f.in -o $$f.txt || exit 1; done
+
+pictures: venv-dev ## take the guide's pictures anew; ARGS names some
+	@exec $(BIN)/python -m tests.browser.pictures $(ARGS)
 
 clean: ## remove .venv, caches and the data under var/
 	@rm -rf .venv var .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

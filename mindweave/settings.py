@@ -180,6 +180,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "apps.identity.strength.LeakedPasswordValidator"},
     {"NAME": "apps.identity.strength.StrengthValidator"},
 ]
 LOGIN_URL = "/login"
@@ -386,6 +387,7 @@ LANGUAGE_CODE = "en"
 USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "UTC"
+FORMAT_MODULE_PATH = "mindweave.formats"
 
 # ------------------------------------------------------------------ the staff admin's looks
 UNFOLD: dict[str, Any] = {
@@ -394,6 +396,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_ICON": lambda request: static("img/mark.svg"),
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("img/mark.svg")}],
     "SHOW_VIEW_ON_SITE": False,
+    "STYLES": [lambda request: static("css/staff.css")],
     "SIDEBAR": {
         "navigation": "mindweave.admin_navigation.navigation", "show_all_applications": True, "show_search": True,
     },

@@ -93,6 +93,10 @@ class MembershipAdmin(ReadOnlyAdmin):
     actions_detail = ("enter", "make_owner")
     actions_row = ("enter",)
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Membership]:
+        rows: QuerySet[Membership] = super().get_queryset(request).select_related("user", "org")
+        return rows
+
     @action(description="Enter in their place", url_path="enter")
     def enter(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
         """A page that asks for a reason, and then the organisation as this member sees it."""

@@ -7,10 +7,10 @@ from uuid import UUID
 from django import forms
 
 from apps.accounts.contracts import MemberInfo
-from apps.accounts.grants import Grantable
+from apps.accounts.grants import Grantable, GrantInfo
 from apps.accounts.permissions import PERMISSIONS
 
-__all__ = ["GrantForm"]
+__all__ = ["GrantForm", "in_words"]
 
 _WORDS = {each.name: each.words for each in PERMISSIONS}
 # On one thing the words are others than for all.
@@ -23,6 +23,11 @@ _HERE = {
     "team.read": "See it and who is in it",
     "team.manage": "Change and delete it, and say who is in it",
 }
+
+
+def in_words(rows: Iterable[GrantInfo]) -> list[tuple[GrantInfo, str]]:
+    """Each with what it gives, as a person says it."""
+    return [(row, "; ".join(_HERE.get(name, _WORDS[name]) for name in row.capabilities)) for row in rows]
 
 
 class GrantForm(forms.Form):

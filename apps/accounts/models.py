@@ -200,7 +200,8 @@ class Membership(TimestampedModel, OrgScopedModel):
         indexes = (models.Index(fields=["user"], name="accounts_membership_user"),)
 
     def __str__(self) -> str:
-        return f"{self.user_id} {self.role}"
+        # The address where whoever asks has read the person along; never a query of its own.
+        return f"{self._state.fields_cache.get('user') or self.user_id}, {self.role}"
 
 
 class AccessReview(TimestampedModel, OrgScopedModel):

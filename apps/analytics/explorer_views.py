@@ -47,6 +47,8 @@ def usage_page(request: HttpRequest) -> HttpResponse:
     page = explore(org_id=org.id, query=query)
     context = _bar(query, dimensions) | {"page": page, "query": query, "period": query.period}
     context["as_of"] = as_of(org.id)
+    context["link"] = request.build_absolute_uri(f"{request.path}?{query.address()}".rstrip("?"))
+    context["said"] = parse_qsl(query.address())
     context["chips"] = filter_words(org.id, query)
     context["columns"] = [
         (key, words, css, query.address(sort=key)) for key, words, css in _COLUMNS if _told(key, page)

@@ -14,6 +14,7 @@ from apps.analytics.reads import Figures, Row, read
 from apps.analytics.savings import cache_savings
 from apps.core.web.figures import change
 from apps.projects.selectors import project_list
+from apps.usage.selectors import active_people
 from apps.usage.store import OrgState, org_state
 
 __all__ = ["Home", "ModelLine", "Ranked", "home", "home_days"]
@@ -67,6 +68,7 @@ class Home:
     people: list[Ranked]
     saved: Decimal | None
     people_active: int
+    people_days: list[int]
     members: int
     by_model: list["ModelLine"]
     comparable: bool
@@ -189,6 +191,7 @@ def home(*, org_id: UUID, slug: str, period: Period, metric: str = "spend", stac
         saved=cache_savings(org_id, period),
         people=_top_people(org_id, people, total),
         people_active=sum(1 for row in people if row.group),
+        people_days=_people_days(org_id, period, state),
         members=member_list(org_id).count(),
         by_model=_model_lines(sums, models),
         comparable=earlier is not None,
@@ -230,6 +233,14 @@ def _read(
 def _by_day(rows: Iterable[Row], period: Period) -> list[Figures]:
     found = {day_of(row, period): row.figures for row in rows}
     return [found.get(day, Figures()) for day in period.days]
+
+
+def _people_days(org_id: UUID, period: Period, state: OrgState | None) -> list[int]:
+    """How many people were active on each day."""
+    found = active_people(
+        org_id=org_id, start=period.start, end=period.end, timezone=period.zone.key, state=state
+    )  # fmt: skip
+    return [found.get(day, 0) for day in period.days]
 
 
 def _earlier(org_id: UUID, period: Period, state: OrgState | None = None) -> list[Figures] | None:

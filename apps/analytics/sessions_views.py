@@ -17,7 +17,7 @@ from apps.accounts.web import org_page
 from apps.analytics.explorer import value_names
 from apps.analytics.export import csv_response
 from apps.analytics.period import PERIODS, Period, period_of
-from apps.analytics.waterfall import Step, waterfall
+from apps.analytics.waterfall import Step, first_token_ms, waterfall
 from apps.audit.services import record_read
 from apps.core.errors import NotFound
 from apps.projects.selectors import project_names
@@ -325,6 +325,14 @@ def event_page(request: HttpRequest, event_id: UUID) -> HttpResponse:
     return render(request, "analytics/event.html", {"chosen": _dress_event(org.id, found)})
 
 
+def _pace(body: Mapping[str, Any]) -> dict[str, Any]:
+    """When a call's first token came, and how fast the others did from there on, where its sender told it."""
+    first = first_token_ms(body)
+    after = body["latency_ms"] - first if first else 0
+    speed = round(body["output_tokens"] / after * 1000) if after and body["output_tokens"] else 0
+    return {"first_ms": first, "speed_words": f"{speed} tokens/s" if speed else ""}
+
+
 def _dress_event(org_id: UUID, body: dict[str, Any]) -> dict[str, Any]:
     raw = json.dumps({key: value for key, value in body.items() if key != "cost_explanation"}, indent=2)
     names = _names(org_id, [body])
@@ -341,4 +349,5 @@ def _dress_event(org_id: UUID, body: dict[str, Any]) -> dict[str, Any]:
         "lines": [line | {"words": line["kind"].replace("_", " ").capitalize()} for line in explanation["lines"]],
         "price": explanation["price"],
         "note": explanation["note"],
+        **_pace(body),
     }

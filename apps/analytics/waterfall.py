@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-__all__ = ["Context", "Step", "Waterfall", "waterfall"]
+__all__ = ["Context", "Step", "Waterfall", "first_token_ms", "waterfall"]
 
 # A silence longer than this is not drawn.
 _WAIT_MS = 30_000.0
@@ -32,6 +32,16 @@ class Step:
     def duration_ms(self) -> int | None:
         value: int | None = self.event["latency_ms"]
         return value
+
+    @property
+    def first_ms(self) -> int | None:
+        """How long a call's first token took, where its sender told it (Claude Code does, as ``ttft_ms``)."""
+        return first_token_ms(self.event) if self.kind == "call" and not self.failed else None
+
+    @property
+    def first_width(self) -> float:
+        """The part of ``width`` until then."""
+        return round(self.width * (self.first_ms or 0) / (self.duration_ms or 1), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +77,19 @@ class Waterfall:
         return sum(step.kind in {"mcp", "tool"} for step in self.steps)
 
     @property
+    def tells_first(self) -> bool:
+        """Whether any call told of its first token."""
+        return any(step.first_ms for step in self.steps)
+
+    @property
     def output_tokens(self) -> int:
         return sum(step.event["output_tokens"] or 0 for step in self.steps)
+
+
+def first_token_ms(event: Mapping[str, Any]) -> int | None:
+    """Milliseconds to the first token of an event's call; None where it is not told or cannot be true."""
+    told, whole = event["metadata"].get("ttft_ms"), event["latency_ms"]
+    return told if type(told) is int and whole and 0 < told <= whole else None
 
 
 def waterfall(events: Sequence[Mapping[str, Any]]) -> Waterfall:

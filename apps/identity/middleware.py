@@ -8,6 +8,7 @@ from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
 
+from apps.identity import known_devices
 from apps.identity.book import facts_of, sign_in_of_session
 
 __all__ = ["SignInMiddleware"]
@@ -15,6 +16,8 @@ __all__ = ["SignInMiddleware"]
 
 class SignInMiddleware:
     """``request.sign_in`` says by which sign-in a person came; a session whose sign-in has ended is nobody's.
+
+    The answer to a sign-in carries the cookie by which the browser is known again.
 
     Stands behind Django's ``AuthenticationMiddleware``. The session of an ended sign-in is deleted by the first request
     that brings it.
@@ -32,4 +35,6 @@ class SignInMiddleware:
                 request.user = nobody
             else:
                 request.sign_in = facts_of(row)  # type: ignore[attr-defined]
-        return self.get_response(request)
+        response = self.get_response(request)
+        known_devices.keep(request, response)
+        return response

@@ -16,7 +16,7 @@ from apps.core.authentication import client_ip
 from apps.core.clock import now
 from apps.core.errors import MindWeaveError, NotAuthenticated
 from apps.core.web.forms import add_problem
-from apps.identity import proofs, services, webauthn
+from apps.identity import known_devices, proofs, services, webauthn
 from apps.identity.forms import CodeForm, KeyForm, LoginForm, SignupForm
 from apps.identity.models import User
 from apps.identity.selectors import factor_list, user_has_second_factor
@@ -54,7 +54,8 @@ def login(request: HttpRequest) -> HttpResponse:
     if request.method != "POST" or not form.is_valid():
         return _form_page(request, "identity/login.html", form)
     try:
-        user = services.check_password(ip=client_ip(request), **form.cleaned_data)
+        device = known_devices.device_of(request, form.cleaned_data["email"])
+        user = services.check_password(ip=client_ip(request), device=device, **form.cleaned_data)
     except MindWeaveError as error:
         add_problem(form, error)
         return _form_page(request, "identity/login.html", form, error)

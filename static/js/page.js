@@ -38,6 +38,12 @@
     }
   }
 
+  // ---- rows of links that scroll sideways on a narrow screen: the present one in sight
+  for (const link of all(".mw-set-nav [aria-current], .mw-tabs [aria-current]")) {
+    const row = link.parentElement;
+    if (row.scrollWidth > row.clientWidth) row.scrollLeft = link.offsetLeft - row.offsetLeft - (row.clientWidth - link.offsetWidth) / 2;
+  }
+
   // ---- menus (<details data-pop>): one at a time, closed by Escape or a click elsewhere, walked with arrows
   const openMenus = () => all("details[data-pop][open]");
   document.addEventListener("click", (event) => {

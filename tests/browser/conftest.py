@@ -8,15 +8,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
-from django.conf import settings
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+BASE = Path(__file__).parents[2]
 AXE = Path(__file__).parent / "vendor/axe.min.js"
 ARTIFACTS = Path(__file__).parent / "artifacts"
 # The browser's own calls home are refused on closed networks, many at a time.
@@ -56,8 +57,9 @@ class Product:
             return int(answer.status)
 
 
-@pytest.fixture(scope="session")
-def product() -> Iterator[Product]:
+@contextmanager
+def running() -> Iterator[Product]:
+    """The product on a free port and in a folder of its own, until the context ends."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -69,7 +71,7 @@ def product() -> Iterator[Product]:
     } | {"MINDWEAVE_DATA_DIR": home, "MINDWEAVE_PORT": str(port), "PYTHONUNBUFFERED": "1"}  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "manage.py", "up", "--json"],
-        cwd=settings.BASE_DIR, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=BASE, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
         assert process.stdout is not None
@@ -86,6 +88,12 @@ def product() -> Iterator[Product]:
         finally:
             process.kill()
             shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def product() -> Iterator[Product]:
+    with running() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,9 @@ from django.test import Client
 from apps.core import clock
 from apps.core.clock import now
 from apps.core.tenancy import system_scope
-from apps.identity import services, tasks
+from apps.identity import leaked, services, tasks
 from apps.identity.models import Challenge, SignIn, User
+from apps.identity.strength import StrengthValidator
 from apps.notify.models import EmailMessage
 from tests.cast import PASSWORD, Api, at_once, make_person, published, sign_in, trail
 
@@ -221,6 +222,25 @@ def test_what_is_guessed_easily_is_refused_whatever_kinds_of_characters_it_has(a
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "/new_password")
 
 
+@pytest.mark.parametrize("password", ["levkovvova", "Levkovvova", "irma_yupz1"])
+def test_what_leaked_is_refused_however_hard_it_looks_to_guess(alice, password) -> None:
+    StrengthValidator().validate(password)
+    answer = Api(alice).post("/auth/password", {"current_password": PASSWORD, "new_password": password})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "/new_password")
+    assert "known to have leaked" in answer.json()["errors"][0]["detail"]
+    assert login(password=PASSWORD).status_code == 200
+
+
+def test_the_list_of_leaked_passwords_is_whole() -> None:
+    numbers = leaked.table(leaked._FILE.read_bytes())
+    assert len(numbers) == 1_872_329
+    assert (numbers[1:] > numbers[:-1]).all()
+    assert not leaked.is_leaked("tq8%kP0!vz")
+    assert not leaked.is_leaked("levkovvova, but longer")
+    with pytest.raises(ValueError, match="too short"):
+        leaked.packed(["levkovvova", "irma_yupz1"])
+
+
 def test_words_alone_are_enough(alice) -> None:
     body = {"current_password": PASSWORD, "new_password": "correct weaver battery loom"}
     assert Api(alice).post("/auth/password", body).status_code == 204
@@ -247,6 +267,37 @@ def test_guesses_from_many_networks_keep_nobody_out_who_was_here_before(
         if not isinstance(work, functools.partial):  # what is sent to a worker
             work()
     assert login(password=NEW, ip="203.0.113.99").status_code == 200, "and anywhere else by a new password"
+
+
+def test_guesses_of_strangers_keep_nobody_out_of_a_browser_they_signed_in_with_before(alice, monkeypatch) -> None:
+    from apps.core.ratelimit import Limit
+    from apps.identity.services import passwords
+
+    monkeypatch.setattr(passwords, "_PER_ACCOUNT", Limit("login-account", 5, 3600))
+    monkeypatch.setattr(passwords, "_PER_DEVICE", Limit("login-device", 3, 300))
+    known, fresh, cafe = Client(), Client(), "203.0.113.50"
+
+    def enter(client: Client, email: str = "alice@example.com", password: str = PASSWORD, ip: str = cafe) -> int:
+        sent = {"email": email, "password": password}
+        return client.post("/login", sent, headers={"x-forwarded-for": ip}, REMOTE_ADDR=ip).status_code
+
+    assert enter(known, ip="198.51.100.1") == 302
+    cookie = known.cookies["mw_device"]
+    assert (cookie["path"], cookie["httponly"], cookie["samesite"]) == ("/login", True, "Lax")
+    assert "alice" not in cookie.value
+    known.post("/logout")
+    assert [login(password="no", ip=f"203.0.113.{n}").status_code for n in range(6)] == [401] * 5 + [429]
+    assert enter(fresh) == 429, "a browser that nobody knows, and the right password"
+    fresh.cookies["mw_device"] = cookie.value.replace(cookie.value[-5:], "wrong")
+    assert enter(fresh) == 429, "nor one that says it is known"
+    fresh.cookies["mw_device"] = cookie.value
+    make_person("bobby")
+    assert enter(fresh, email="bobby@example.com", password="no") == 400, (
+        "a cookie is of one person: counted as anybody"
+    )
+    assert enter(known) == 302
+    known.post("/logout")
+    assert [enter(known, password="no") for _ in range(4)] == [400, 400, 400, 429], "few guesses of its own"
 
 
 # ---------------------------------------------------------------- pages

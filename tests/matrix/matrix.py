@@ -414,7 +414,7 @@ ROWS = (
     Row("GET", "guide", public=True, page=True),
     Row("GET", "guide_bare", public=True, page=True, ok=-1),
     Row("GET", "guide_page", public=True, page=True, path=lambda cast, made: {"slug": "usage"}),
-    Row("GET", "guide_image", public=True, page=True, path=lambda cast, made: {"name": "usage.png"}),
+    Row("GET", "guide_image", public=True, page=True, path=lambda cast, made: {"name": "usage.webp"}),
     # --- pages outside an organisation
     Row("GET", "login", public=True, page=True, ok=-1),
     Row("GET", "signup", public=True, page=True, ok=-1),

@@ -58,7 +58,7 @@ def test_a_role_that_may_not_is_told_who_may_and_its_correlation_id(cast: Cast) 
     answer = cast.billing.get(cast.url("projects"))
     body = answer.content.decode()
     assert answer.status_code == 403
-    assert "You are billing in" in body
+    assert "is billing. It is open to" in body
     assert "owner, admin, developer, viewer" in body
     assert answer.headers["X-Correlation-Id"] in body
     assert "/guide/members#roles" in body

@@ -20,7 +20,10 @@ HELP = {
     "projects": "projects-and-keys", "projects/fleet-api": "projects-and-keys", "connect": "connect",
     "settings": "settings", "settings/members": "members", "settings/members/invitations": "members#invitations",
     "settings/members/invite": "members#invitations", "settings/teams": "members#teams",
-    "settings/tags": "settings#tags", "settings/prices": "settings#prices",
+    "settings/tags": "settings#tags", "settings/prices": "settings#prices", "settings/roles": "roles",
+    "settings/access": "roles#access-review", "settings/keys": "projects-and-keys#all-keys",
+    "settings/sso": "single-sign-on", "settings/audit": "audit#read-it", "views": "views",
+    "notifications": "notifications", "keyboard": "keyboard",
 }  # fmt: skip
 
 
@@ -69,7 +72,7 @@ def test_every_page_opens_for_anybody_and_leads_nowhere_wrong(anybody: Client, s
     for image in seen.images:
         got = anybody.get(str(image["src"]))
         assert got.status_code == 200
-        assert got.headers["Content-Type"] == "image/png"
+        assert got.headers["Content-Type"] == "image/webp"
         assert "immutable" in got.headers["Cache-Control"]
         assert image["alt"]
         assert int(str(image["width"])) > 300
@@ -109,10 +112,10 @@ def test_whatever_is_searched_for_is_only_words(anybody: Client, text: str) -> N
 @pytest.mark.parametrize(
     "path",
     [
-        "/guide/nothing", "/guide/README", "/guide/architecture", "/guide/img/none.png",
+        "/guide/nothing", "/guide/README", "/guide/architecture", "/guide/img/none.webp",
         "/guide/img/..%2fguide%2fhome.md", "/guide/img/../configuration.md",
-        "/guide/img/%2e%2e%2f%2e%2e%2fmanage.py", "/guide/img/usage.PNG",
-        "/guide/img/usage.png%00",
+        "/guide/img/%2e%2e%2f%2e%2e%2fmanage.py", "/guide/img/usage.WEBP",
+        "/guide/img/usage.webp%00",
     ],
 )  # fmt: skip
 def test_nothing_else_is_served(anybody: Client, path: str) -> None:
@@ -120,9 +123,9 @@ def test_nothing_else_is_served(anybody: Client, path: str) -> None:
 
 
 def test_an_image_is_asked_for_once(anybody: Client) -> None:
-    first = anybody.get("/guide/img/usage.png")
+    first = anybody.get("/guide/img/usage.webp")
     assert first.headers["Cache-Control"] == "public, max-age=300"
-    again = anybody.get("/guide/img/usage.png", headers={"if-none-match": first.headers["ETag"]})
+    again = anybody.get("/guide/img/usage.webp", headers={"if-none-match": first.headers["ETag"]})
     assert again.status_code == 304
     assert again.content == b""
 

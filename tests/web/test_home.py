@@ -49,6 +49,7 @@ def test_home_sums_spend_calls_and_tokens(cast: Cast, send: Send) -> None:
     assert page.projects[0].name == "Shuttle"
     assert page.people[0].name == "Olive"
     assert page.people_active == 1
+    assert sorted(page.people_days) == [0, 0, 0, 0, 0, 1, 1]
     assert page.members == 3
 
 

@@ -128,7 +128,7 @@ def body(seconds: float, took_ms: int | None, **fields: object) -> dict[str, obj
     return {
         "timestamp": at.isoformat(), "latency_ms": took_ms, "model": "m", "event_type": "api_call", "status": "ok",
         "mcp_tool": None, "mcp_server": None, "input_tokens": 100, "cache_read_input_tokens": 0,
-        "cache_creation_input_tokens": 0, "output_tokens": 7, **fields,
+        "cache_creation_input_tokens": 0, "output_tokens": 7, "metadata": {}, **fields,
     }  # fmt: skip
 
 
@@ -140,6 +140,17 @@ def test_steps_lie_where_they_were_and_long_waits_are_not_drawn() -> None:
     assert (drawn.busy_ms, drawn.waited_ms) == (21_000, 295_000)
     assert drawn.steps[2].failed
     assert drawn.axis[0] == ("0.00%", "0:00")
+
+
+def test_a_call_is_pale_until_its_first_token_where_that_was_told() -> None:
+    drawn = waterfall([
+        body(10, 10_000, metadata={"ttft_ms": 2_500}), body(15, 5_000), body(20, 5_000, metadata={"ttft_ms": 9_000}),
+        body(25, 5_000, metadata={"ttft_ms": "soon"}), body(30, 5_000, status="error", metadata={"ttft_ms": 100}),
+    ])  # fmt: skip
+    assert drawn.tells_first
+    assert [step.first_ms for step in drawn.steps] == [2_500, None, None, None, None]
+    assert drawn.steps[0].first_width == round(drawn.steps[0].width / 4, 1)
+    assert not waterfall([body(10, 10_000)]).tells_first
 
 
 def test_a_session_of_one_moment_and_of_none_can_be_drawn() -> None:

@@ -80,6 +80,9 @@ def _call(
     read = 0 if failed else round(whole * habit.cached * rng.uniform(0.7, 1.1))
     written = 0 if failed else round(whole * habit.cached * rng.uniform(0.02, 0.16))
     hour = written if rng.random() < 0.2 else 0
+    took = max(80, round(habit.latency_ms * rng.lognormvariate(0, 0.5)))
+    # Only Claude Code tells of its first token.
+    told = {} if failed or habit.source != "claude_code" else {"ttft_ms": round(took * rng.uniform(0.08, 0.35))}
     return EventIn(
         event_id=_uuid(rng),
         timestamp=at.isoformat(),
@@ -90,7 +93,7 @@ def _call(
         cache_read_input_tokens=read,
         cache_creation_input_tokens=written,
         cache_creation=CacheCreation(written - hour, hour) if written else None,
-        latency_ms=max(80, round(habit.latency_ms * rng.lognormvariate(0, 0.5))),
+        latency_ms=took,
         user_id=str(person),
         session_id=session,
         request_id=f"req_{rng.getrandbits(96):024x}",
@@ -98,7 +101,7 @@ def _call(
         error_type=rng.choice(("overloaded_error", "rate_limit_error", "api_error")) if failed else None,
         stop_reason=None if failed else rng.choice(("end_turn", "end_turn", "tool_use", "max_tokens")),
         source=habit.source,
-        metadata=msgspec.Raw(orjson.dumps({"feature": feature})),
+        metadata=msgspec.Raw(orjson.dumps({"feature": feature, **told})),
     )
 
 

@@ -212,6 +212,13 @@ def code_words(text: str) -> SafeString:
     return mark_safe("".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts)))  # noqa: S308
 
 
+@register.filter
+def mail(text: Any) -> SafeString:
+    """An e-mail or web address that a narrow column breaks behind its ``@``, or before a dot, rather than in a word."""
+    said = str(conditional_escape(text))
+    return mark_safe(said.replace("@", "@<wbr>") if "@" in said else said.replace(".", "<wbr>."))  # noqa: S308
+
+
 @register.simple_tag
 def text_diff(old: str, new: str) -> diff.Diff:
     """What changed between two texts; see :func:`apps.core.web.diff.text_diff`."""

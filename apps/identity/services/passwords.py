@@ -38,19 +38,23 @@ _PER_NETWORK = Limit("login-network", 300, 300)
 # Guesses for one account from many networks. Where its owner has signed in before they still can; from anywhere else
 # they have the way of a forgotten password, which opens this again.
 _PER_ACCOUNT = Limit("login-account", 100, 3600)
+# A browser that the person signed in with before is counted by itself: no stranger's guesses keep it out.
+_PER_DEVICE = Limit("login-device", 10, 300)
 _KNOWN_FOR = timedelta(days=90)
 _WRONG = "The e-mail address or the password is not right"
 
 
 # ---------------------------------------------------------------- whether it is right
-def check_password(*, email: str, password: str, ip: str | None) -> User:
+def check_password(*, email: str, password: str, ip: str | None, device: str | None = None) -> User:
     """The person whose password this is; the same refusal and the same work whether the address exists or not.
+
+    ``device`` names a browser that they signed in with before (:mod:`apps.identity.known_devices`).
 
     Where addresses must be verified, somebody whose address is not is refused alike, and mailed the link again. Raises
     :class:`NotAuthenticated`, :class:`RateLimited`, or what the login policy says.
     """
     email = normalise_email(email)
-    _slow_down(email, ip)
+    _slow_down(email, ip, device)
     user = person_by_email(email)
     if user is None:
         make_password(password)  # as slow as a real check, so that the time tells nothing
@@ -64,21 +68,25 @@ def check_password(*, email: str, password: str, ip: str | None) -> User:
             target_id=user.pk if user else "unknown", target_label=email, key=email,
         )  # fmt: skip
         raise NotAuthenticated(_WRONG, code="invalid_credentials")
-    check_all(_uses(email, ip, -1))
+    check_all(_uses(email, ip, device, -1))
     if refusal := login_policy.get().refusal(email, "password"):
         raise refusal
     return user
 
 
-def _uses(email: str, ip: str | None, cost: int) -> list[Use]:
+def _uses(email: str, ip: str | None, device: str | None, cost: int) -> list[Use]:
+    if device is not None:
+        return [(_PER_DEVICE, device, cost)]
     return [(_PER_IDENTITY, f"{email}\x00{ip}", cost), (_PER_NETWORK, ip or "local", cost), (_PER_ACCOUNT, email, cost)]
 
 
-def _slow_down(email: str, ip: str | None) -> None:
+def _slow_down(email: str, ip: str | None, device: str | None) -> None:
     """Count a try against what it could be part of, until it has succeeded."""
-    *allowed, last = check_all(_uses(email, ip, 1))
+    *allowed, last = check_all(_uses(email, ip, device, 1))
     if last.allowed:
         return
+    if device is not None:
+        raise refusal_of(last, "Too many wrong passwords from this browser")
     if not allowed:
         raise refusal_of(last, "Too many wrong passwords for this address from your network")
     if len(allowed) == 1:

@@ -18,7 +18,7 @@ from apps.core.database import later
 from apps.core.errors import NotAuthenticated
 from apps.core.ratelimit import Limit, enforce, give_back
 from apps.events.services import publish
-from apps.identity import jwt
+from apps.identity import jwt, known_devices
 from apps.identity.book import HELD, facts_of, forget_sessions, hold, open_sign_in
 from apps.identity.contracts import TokenPair
 from apps.identity.factors import use_code
@@ -123,6 +123,7 @@ def login_web(*, request: HttpRequest, user: User, method: str = "password") -> 
             user_agent=request.headers.get("User-Agent", ""),
         )  # fmt: skip
         _by(request, row)
+        known_devices.know(request, user.email)
         set_actor(user_actor(user, request))
         _signed_in(user, method)
 

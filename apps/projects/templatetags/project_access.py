@@ -5,7 +5,7 @@ from typing import Any
 from django.template import Context, Library
 
 from apps.accounts import selectors as accounts
-from apps.accounts.grants_forms import GrantForm
+from apps.accounts.grants_forms import GrantForm, in_words
 from apps.identity.web import user_id_of
 from apps.projects.contracts import PROJECT_RIGHTS, ProjectInfo
 from apps.projects.grants import project_grants
@@ -36,7 +36,7 @@ def project_access(context: Context, project: ProjectInfo) -> dict[str, Any]:
         "what": "project",
         "request": request,
         "form": form,
-        "rows": project_grants(org_id=project.org_id, project_id=project.id),
+        "rows": in_words(project_grants(org_id=project.org_id, project_id=project.id)),
         "give_name": "project_access",
         "end_name": "project_access_end",
         "slug": project.slug,

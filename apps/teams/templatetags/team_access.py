@@ -5,7 +5,7 @@ from typing import Any
 from django.template import Context, Library
 
 from apps.accounts import selectors as accounts
-from apps.accounts.grants_forms import GrantForm
+from apps.accounts.grants_forms import GrantForm, in_words
 from apps.identity.web import user_id_of
 from apps.teams.contracts import TEAM_RIGHTS, TeamInfo
 from apps.teams.grants import team_grants
@@ -30,7 +30,7 @@ def team_access(context: Context, team: TeamInfo) -> dict[str, Any]:
         "what": "team",
         "request": request,
         "form": form,
-        "rows": team_grants(org_id=team.org_id, team_id=team.id),
+        "rows": in_words(team_grants(org_id=team.org_id, team_id=team.id)),
         "give_name": "team_access_give",
         "end_name": "team_access_end",
         "slug": team.slug,

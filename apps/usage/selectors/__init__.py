@@ -9,7 +9,7 @@ from apps.usage.selectors.aggregate import (
     tag_keys,
     usage_aggregate,
 )
-from apps.usage.selectors.people import unclaimed_people
+from apps.usage.selectors.people import active_people, unclaimed_people
 from apps.usage.selectors.raw import EVENT_FIELDS, EventRow, event_search
 from apps.usage.selectors.sessions import SESSION_FILTERS, SessionRow, session_get, session_list
 from apps.usage.store import as_of
@@ -24,6 +24,7 @@ __all__ = [
     "SessionRow",
     "UsageAnswer",
     "UsageRow",
+    "active_people",
     "as_of",
     "event_search",
     "session_get",

@@ -20,7 +20,7 @@ from apps.usage.selectors.dimensions import (
     dimension_conditions,
     dimension_joins,
 )
-from apps.usage.selectors.past import SUMS, Row, past_rows, rows_of
+from apps.usage.selectors.past import SUMS, Row, parts, past_rows, rows_of
 
 __all__ = [
     "DIMENSIONS",
@@ -142,7 +142,7 @@ def usage_aggregate(
     params: dict[str, Any] = {"org": org.number, "tz": timezone}
     sql = _sql(grain, granularity, list(group_by), filters or {}, params, latency=latency)
     found: list[Row] = []
-    for first, last, past in _parts(start, end, ZoneInfo(org_timezone)):
+    for first, last, past in parts(start, end, ZoneInfo(org_timezone)):
         days = grain == "day"
         params["start"] = first.astimezone(zone).date() if days else first
         params["end"] = last.astimezone(zone).date() if days else last
@@ -192,15 +192,6 @@ def _side(grain: store.Grain, names: Set[str]) -> store.Side:
     if names <= set(WHAT_DIMENSIONS):
         return "what"
     return "who" if names & set(WHAT_DIMENSIONS) <= {"event_type", "status"} else "both"
-
-
-def _parts(start: datetime, end: datetime, zone: ZoneInfo) -> list[tuple[datetime, datetime, bool]]:
-    """``[start, end)`` cut where the organisation's yesterday began; what lies before is past."""
-    today = now().astimezone(zone).date()
-    cut = datetime.combine(today - timedelta(days=1), time(), zone)
-    if end <= cut:
-        return [(start, end, True)]
-    return [(start, end, False)] if start >= cut else [(start, cut, True), (cut, end, False)]
 
 
 def _merged(found: Iterable[Row]) -> Iterable[Row]:

@@ -7,15 +7,18 @@ key: so what is remembered is never older than what could be read (decision 0011
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, time, timedelta
 from hashlib import sha256
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from django.db import connection
 
+from apps.core.clock import now
 from apps.core.remember import remember
 from apps.usage import histogram
 
-__all__ = ["PAST_SECONDS", "SUMS", "Row", "past_rows", "rows_of"]
+__all__ = ["PAST_SECONDS", "SUMS", "Row", "parts", "past_rows", "rows_of"]
 
 SUMS: Final = (
     "events", "calls", "tool_calls", "errors", "call_errors", "input_tokens", "output_tokens", "cache_read_tokens",
@@ -36,6 +39,15 @@ class Row:
     def __add__(self, other: "Row") -> "Row":
         sums = tuple(a + b for a, b in zip(self.sums, other.sums, strict=True))
         return Row(self.key, sums, self.latencies + other.latencies)
+
+
+def parts(start: datetime, end: datetime, zone: ZoneInfo) -> list[tuple[datetime, datetime, bool]]:
+    """``[start, end)`` cut where the organisation's yesterday began; what lies before is past."""
+    today = now().astimezone(zone).date()
+    cut = datetime.combine(today - timedelta(days=1), time(), zone)
+    if end <= cut:
+        return [(start, end, True)]
+    return [(start, end, False)] if start >= cut else [(start, cut, True), (cut, end, False)]
 
 
 def rows_of(sql: str, params: Mapping[str, Any]) -> list[Row]:

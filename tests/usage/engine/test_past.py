@@ -83,7 +83,7 @@ def test_cut_remembered_and_by_one_side_all_sums_are_the_same(
             how = {"granularity": granularity, "group_by": group_by}
             first, again = ask(berlin, **how), ask(berlin, **how)
             with monkeypatch.context() as patch:
-                patch.setattr("apps.usage.selectors.aggregate._parts", lambda start, end, zone: [(start, end, False)])
+                patch.setattr("apps.usage.selectors.aggregate.parts", lambda start, end, zone: [(start, end, False)])
                 patch.setattr("apps.usage.selectors.aggregate._side", lambda grain, names: "both")
                 plain = ask(berlin, **how)
             assert first == again == plain
