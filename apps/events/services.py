@@ -38,11 +38,13 @@ LETTERS_KEPT = timedelta(days=30)
 PARTITIONS_AHEAD = 7
 
 
-_COLUMNS = "INSERT INTO events_outbox (event_id, topic, type, key, org_id, envelope, published_at)"
-_INSERT_ONE = f"{_COLUMNS} VALUES (%s, %s, %s, %s, %s, %s, %s)"
+_INSERT_ONE = (
+    "INSERT INTO events_outbox (event_id, topic, type, key, org_id, envelope, published_at)"
+    " VALUES (%s, %s, %s, %s, %s, %s, %s)"
+)
 _INSERT_MANY = (
-    f"{_COLUMNS} SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::uuid[], %s::jsonb[],"
-    " %s::timestamptz[])"
+    "INSERT INTO events_outbox (event_id, topic, type, key, org_id, envelope, published_at)"
+    " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::uuid[], %s::jsonb[], %s::timestamptz[])"
 )
 
 
