@@ -79,6 +79,12 @@ def _cpu(roles: dict[int, str]) -> dict[str, float]:
     return seconds
 
 
+def _busy() -> float:
+    """CPU seconds that the whole machine has spent so far, whoever spent them; interrupts and stolen time too."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    return sum(int(value) for place, value in enumerate(fields) if place not in (3, 4)) / _TICKS
+
+
 def _memory(roles: dict[int, str]) -> float:
     """Memory of all processes in MB, shared pages counted once among those who share them."""
     total = 0
@@ -217,7 +223,7 @@ def run(options: argparse.Namespace, accounts: list[Account]) -> dict[str, objec
         **extra,
     )
     roles = _tree(options.pid)
-    cpu = _cpu(roles)
+    cpu, busy = _cpu(roles), _busy()
     probe = _LagProbe(options.database_url)
     probe.start()
     started = time.monotonic()
@@ -229,6 +235,7 @@ def run(options: argparse.Namespace, accounts: list[Account]) -> dict[str, objec
     probe.stop()
     used = {role: seconds - cpu.get(role, 0.0) for role, seconds in _cpu(roles).items()}
     used["generator"] = outcome.cpu_seconds
+    others = (_busy() - busy - sum(used.values())) / whole
     events = max(1, outcome.acknowledged_events)
     return {
         "offered": options.rate,
@@ -247,6 +254,7 @@ def run(options: argparse.Namespace, accounts: list[Account]) -> dict[str, objec
         "cpu_us_per_event": {role: round(s / events * 1e6, 2) for role, s in sorted(used.items()) if s / events > 2e-8},
         "cpu_us_total": round(sum(used.values()) / events * 1e6, 2),
         "cores_busy": round(sum(used.values()) / whole, 2),
+        "cores_others": round(others, 2),
         "memory_mb": round(memory),
         "wrong": _check(before, _sums(options.database_url, orgs), outcome),
     }
@@ -267,7 +275,8 @@ def show(figures: dict[str, object]) -> None:
         f"{figures['orgs']} orgs, {figures['seconds']} s | ack p50/p95/p99 {figures['ack_ms']} ms | "
         f"visible {figures['visible_ms']} ms | {figures['cpu_us_total']} µs CPU an event "
         f"{figures['cpu_us_per_event']}, "
-        f"{figures['cores_busy']} cores | {figures['memory_mb']} MB | left {figures['left_seconds']} s | "
+        f"{figures['cores_busy']} cores (others {figures['cores_others']}) | {figures['memory_mb']} MB | "
+        f"left {figures['left_seconds']} s | "
         f"refused {figures['refused_requests']}, failed {figures['failed_requests']} | "
         f"{'sums exact' if not figures['wrong'] else figures['wrong']}\n"
         f"          slowest ack of each second, ms: {figures['ack_ms_by_second']}",

@@ -16,7 +16,7 @@ from django.core.handlers.exception import convert_exception_to_response, respon
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.http import HttpRequest, HttpResponse
 
-from apps.core.context import bind
+from apps.core.context import RequestContext, bind_new
 from apps.core.contracts import ANONYMOUS
 from apps.core.middleware import (
     CSP,
@@ -121,7 +121,7 @@ class Lane:
     def _take(environ: dict[str, Any], start_response: Start, handler: Handler) -> list[bytes]:
         request = LaneRequest(environ)
         context = context_of(cast(HttpRequest, request))
-        with bind(**context, actor=ANONYMOUS):
+        with bind_new(RequestContext(actor=ANONYMOUS, **context)):
             own = (*_OWN_HEADERS, ("X-Correlation-Id", context["correlation_id"]))
             try:
                 answer = ingest.guarded(handler, cast(HttpRequest, request), lambda: WSGIRequest(environ))

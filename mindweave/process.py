@@ -27,4 +27,12 @@ def name_processes_of_metrics() -> None:
     from prometheus_client import values
 
     machine = socket.gethostname().replace("_", "-")
-    values.ValueClass = values.MultiProcessValue(lambda: f"{machine}-{os.getpid()}")  # type: ignore[no-untyped-call]
+    name = f"{machine}-{os.getpid()}"
+
+    def forked() -> None:
+        nonlocal name
+        name = f"{machine}-{os.getpid()}"
+
+    # It is asked for with every count, so it is not made each time.
+    os.register_at_fork(after_in_child=forked)
+    values.ValueClass = values.MultiProcessValue(lambda: name)  # type: ignore[no-untyped-call]

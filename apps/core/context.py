@@ -12,7 +12,7 @@ from typing import Any
 from apps.core.contracts import ANONYMOUS, Actor
 from apps.core.ids import uuid7
 
-__all__ = ["RequestContext", "bind", "current", "set_actor"]
+__all__ = ["RequestContext", "bind", "bind_new", "current", "set_actor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,25 @@ def set_actor(actor: Actor) -> None:
 def bind(**changes: Any) -> Iterator[RequestContext]:
     """Run the block under a context with ``changes``; the present correlation id is kept, or one made."""
     base = _current.get() or RequestContext(correlation_id=str(changes.get("correlation_id") or uuid7()))
-    token = _current.set(replace(base, **changes))
+    bound = replace(base, **changes)
+    token = _current.set(bound)
     try:
-        yield current()
+        yield bound
     finally:
         _current.reset(token)
+
+
+class bind_new:
+    """:func:`bind` of a whole context, for the busiest entrance: without a generator and without a copy."""
+
+    __slots__ = ("_context", "_token")
+
+    def __init__(self, context: RequestContext) -> None:
+        self._context = context
+
+    def __enter__(self) -> RequestContext:
+        self._token = _current.set(self._context)
+        return self._context
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)

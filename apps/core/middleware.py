@@ -16,7 +16,7 @@ from opentelemetry.trace import SpanKind
 from apps.core import errors
 from apps.core.context import bind
 from apps.core.contracts import ANONYMOUS
-from apps.core.ids import uuid7
+from apps.core.ids import uuid7_text
 from apps.core.problems import as_mindweave_error, problem_response
 from apps.core.telemetry import span
 from apps.core.tenancy import system_scope
@@ -86,7 +86,7 @@ def _correlation_id(given: str | None) -> str:
             return str(UUID(given))
         except ValueError:
             pass
-    return str(uuid7())
+    return uuid7_text()
 
 
 def _client_ip(request: HttpRequest) -> str | None:

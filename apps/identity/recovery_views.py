@@ -22,14 +22,16 @@ __all__ = ["forgot", "reset", "reset_link", "verify", "verify_link"]
 _RESET, _VERIFY = "identity.reset", "identity.verify"
 
 
-def _private(response: HttpResponse) -> HttpResponse:
+def _keep(request: HttpRequest, key: str, token: str, page: str) -> HttpResponse:
+    """On to the page, whose address no longer holds the token.
+
+    Only this answer refuses to be named to others: from a page that does, browsers send forms with ``Origin: null``,
+    which the check against forgery takes for somebody else's.
+    """
+    request.session[key] = token[:200]
+    response = redirect(page)
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
-
-
-def _keep(request: HttpRequest, key: str, token: str, page: str) -> HttpResponse:
-    request.session[key] = token[:200]
-    return _private(redirect(page))
 
 
 @never_cache
@@ -61,20 +63,20 @@ def reset(request: HttpRequest) -> HttpResponse:
     """``/reset``: a new password, by the link that was opened in this browser."""
     token = request.session.get(_RESET, "")
     if not token or not services.reset_token_is_live(token):
-        return _private(render(request, "identity/link_gone.html", {"what": "reset"}, status=404))
+        return render(request, "identity/link_gone.html", {"what": "reset"}, status=404)
     form = ResetForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
             services.reset_password(token=token, password=form.cleaned_data["password"])
         except NotFound:
-            return _private(render(request, "identity/link_gone.html", {"what": "reset"}, status=404))
+            return render(request, "identity/link_gone.html", {"what": "reset"}, status=404)
         except MindWeaveError as error:
             add_problem(form, error)
         else:
             del request.session[_RESET]
             messages.success(request, "Your password is set. Sign in with it.")
-            return _private(redirect("login"))
-    return _private(render(request, "identity/reset.html", {"form": form}, status=400 if form.errors else 200))
+            return redirect("login")
+    return render(request, "identity/reset.html", {"form": form}, status=400 if form.errors else 200)
 
 
 @never_cache
@@ -90,11 +92,11 @@ def verify(request: HttpRequest) -> HttpResponse:
     """``/verify``: a click proves the address; a mail scanner that follows the link proves nothing."""
     token = request.session.get(_VERIFY, "")
     if request.method != "POST":
-        return _private(render(request, "identity/verify.html", {"has_link": bool(token)}))
+        return render(request, "identity/verify.html", {"has_link": bool(token)})
     try:
         services.verify_address(token=token)
     except NotFound:
-        return _private(render(request, "identity/link_gone.html", {"what": "verify"}, status=404))
+        return render(request, "identity/link_gone.html", {"what": "verify"}, status=404)
     request.session.pop(_VERIFY, None)
     messages.success(request, "Your address is confirmed.")
-    return _private(redirect("account" if request.user.is_authenticated else "login"))
+    return redirect("account" if request.user.is_authenticated else "login")

@@ -1,7 +1,7 @@
 """The engine's own figures for Prometheus; every process counts for itself, `/metrics` adds them up."""
 
 from collections import Counter as Tally
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -71,7 +71,9 @@ def count_duplicates(found: str, events: int) -> None:
         DUPLICATES.labels(found).inc(events)
 
 
-def count_rejected(rejected: Iterable[Rejection]) -> None:
+def count_rejected(rejected: Sequence[Rejection]) -> None:
+    if not rejected:
+        return
     for code, events in Tally(rejection.code for rejection in rejected).items():
         REJECTED.labels(code).inc(events)
 

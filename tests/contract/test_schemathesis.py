@@ -6,7 +6,7 @@ succeed at least once, except those named in :data:`NEVER_BY_CHANCE`.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -30,7 +30,6 @@ from apps.core import openapi
 from apps.core.clock import now
 from apps.projects.services import create_api_key, create_project
 from apps.teams.services import add_team_member, create_team
-from apps.usage.ingest.committer import committer
 from tests.cast import PASSWORD, Api, Cast, make_cast
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
@@ -104,12 +103,6 @@ _NEEDS_WHAT_IS_NOT_THERE = {
 }  # fmt: skip
 NEVER_BY_CHANCE |= {label: f"needs {what}" for what, labels in _NEEDS_WHAT_IS_NOT_THERE.items() for label in labels}
 KEY_SCOPES = ("ingest", "backfill", "read", "gateway", "evaluate", "admin")
-
-
-@pytest.fixture(autouse=True)
-def _no_connection_of_the_ingest_path_stays() -> Iterator[None]:
-    yield
-    committer.stop()
 
 
 @pytest.mark.django_db(transaction=True)

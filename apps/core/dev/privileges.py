@@ -5,6 +5,7 @@ user, though: the program, its libraries and its data all lie below. So the chil
 capability, CAP_DAC_OVERRIDE, as an ambient one (capabilities(7)): it may pass the directories, and owns nothing else.
 """
 
+import contextlib
 import ctypes
 import os
 import pwd
@@ -12,7 +13,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["child_setup", "chown_tree", "die_with_parent", "end_with_parent", "name_process", "server_uid"]
+__all__ = ["child_setup", "chown_tree", "die_with_parent", "end_with_parent", "name_process", "server_uid", "step_back"]
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_KEEPCAPS = 8
@@ -105,3 +106,11 @@ def end_with_parent() -> None:
 def name_process(name: str) -> None:
     """What ``ps`` and ``top`` call this process, in 15 characters."""
     _libc.prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+
+
+def step_back(nice: int) -> None:
+    """Let others go first by so much (0 to 19), also where the kernel shares the processor out by session."""
+    if nice:
+        os.nice(nice)
+        with contextlib.suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(nice))

@@ -124,9 +124,9 @@ def programs(here: Place) -> list[Program]:
     return [
         web_program(web),
         _granian("realtime", "asginl", realtime, ["--workers", "1", "--loop", "uvloop" if _has("uvloop") else "auto"]),
-        Program("drain", function=lambda: call_command("drain"), grace=1.6),
+        Program("drain", function=lambda: call_command("drain"), grace=1.6, nice=15),
         Program("bus", function=lambda: call_command("bus")),
-        Program("worker", function=_worker, grace=1.6),
+        Program("worker", function=_worker, grace=1.6, nice=10),
         Program("beat", function=_beat, grace=1.0),
         Program("front", command=command, env=env, grace=1.0, stop_signal=signal.SIGINT),
     ]
@@ -135,7 +135,7 @@ def programs(here: Place) -> list[Program]:
 def web_program(path: Path, application: str = "mindweave.wsgi:application") -> Program:
     """What serves the API and the pages on the Unix socket ``path``."""
     workers = min(4, max(1, (os.cpu_count() or 1) // 2))
-    extra = ["--workers", str(workers), "--blocking-threads", "6", "--backlog", "2048"]
+    extra = ["--workers", str(workers), "--blocking-threads", "8", "--backlog", "2048"]
     return _granian("web", "wsgi", path, extra, application)
 
 

@@ -6,6 +6,7 @@ Every child dies with the parent (PR_SET_PDEATHSIG), so ``kill -9`` of the super
 """
 
 import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from apps.core.dev.privileges import child_setup, name_process
+from apps.core.dev.privileges import child_setup, name_process, step_back
 
 __all__ = ["Child", "Program", "Supervisor", "run_forked"]
 
@@ -37,6 +38,7 @@ class Program:
     grace: float = 2.0
     stop_signal: signal.Signals = signal.SIGTERM
     socket: Path | None = None
+    nice: int = 0
 
 
 @dataclass
@@ -59,10 +61,12 @@ def _redirect(log: Path) -> None:
     os.dup2(descriptor, 2)
 
 
-def _fork(function: Callable[[], object], log: Path, name: str = "once") -> int:
+def _fork(function: Callable[[], object], log: Path, name: str = "once", nice: int = 0) -> int:
     parent = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
+    # The child's collector need not look through what is here already: it would write to, and so copy, each page of it.
+    gc.freeze()
     pid = os.fork()
     if pid:
         return pid
@@ -74,6 +78,7 @@ def _fork(function: Callable[[], object], log: Path, name: str = "once") -> int:
         child_setup(parent_pid=parent)()
         _redirect(log)
         name_process(f"mw-{name}")
+        step_back(nice)
         function()
         code = 0
     except SystemExit as error:
@@ -116,7 +121,7 @@ class Supervisor:
         if program.socket is not None:
             program.socket.unlink(missing_ok=True)
         if program.function is not None:
-            child.pid = _fork(program.function, log, program.name)
+            child.pid = _fork(program.function, log, program.name, program.nice)
         else:
             assert program.command is not None
             with log.open("ab") as out:

@@ -1,7 +1,8 @@
 """Group commit for small requests.
 
-One thread commits; while it does, what arrives gathers and goes into the next commit together. There is no window to
-wait for: a lone request is committed at once, a thousand at a time share one fsync.
+Whoever comes while nobody commits does so at once, on its own thread and connection: a lone request costs no change of
+threads. What arrives meanwhile gathers, and the first of it leads the next commit, of all that has gathered. There is
+no window to wait for; a thousand at a time share one fsync.
 """
 
 import threading
@@ -15,77 +16,75 @@ __all__ = ["GroupCommitter", "committer"]
 
 
 class _Waiting:
-    __slots__ = ("done", "error", "row")
+    __slots__ = ("error", "leads", "row", "woken")
 
     def __init__(self, row: InboxRow) -> None:
         self.row = row
-        # Held until the commit; an Event is three objects more.
-        self.done = threading.Lock()
-        self.done.acquire()
+        # Held until it is committed or has to lead; an Event is three objects more.
+        self.woken = threading.Lock()
+        self.woken.acquire()
+        self.leads = False
         self.error: BaseException | None = None
 
 
 class GroupCommitter:
-    """Hands rows to the committing thread and waits for their commit."""
+    """Commits rows of many threads together."""
 
     MAX_ROWS = 500
 
     def __init__(self, write: Callable[[list[InboxRow]], None] = insert_again) -> None:
         self._write = write
-        self._wake = threading.Condition()
+        self._lock = threading.Lock()
         self._waiting: list[_Waiting] = []
-        self._thread: threading.Thread | None = None
-        self._stopping = False
+        self._busy = False
 
     def commit(self, row: InboxRow) -> None:
         """Return when ``row`` is committed; raises what the commit raised."""
-        waiting = _Waiting(row)
-        with self._wake:
-            self._waiting.append(waiting)
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="usage-committer", daemon=True)
-                self._thread.start()
-            self._wake.notify()
-        waiting.done.acquire()
-        if waiting.error is not None:
-            raise waiting.error
+        with self._lock:
+            own = None
+            if self._busy:
+                own = _Waiting(row)
+                self._waiting.append(own)
+            self._busy = True
+        if own is None:
+            self._lead([row], [])
+            return
+        own.woken.acquire()
+        if own.leads:
+            self._lead_waiting()
+        elif own.error is not None:
+            raise own.error
 
-    def stop(self) -> None:
-        """End the thread and its connection once nothing waits; the next row starts another."""
-        with self._wake:
-            thread, self._stopping = self._thread, True
-            self._wake.notify()
-        if thread is not None:
-            thread.join()
-        self._thread, self._stopping = None, False
+    def _lead_waiting(self) -> None:
+        with self._lock:
+            taken, self._waiting = self._waiting[: self.MAX_ROWS], self._waiting[self.MAX_ROWS :]
+        self._lead([waiting.row for waiting in taken], taken[1:])
 
-    def _run(self) -> None:
+    def _lead(self, rows: list[InboxRow], followers: list[_Waiting]) -> None:
+        """Commit ``rows``, hand the lead on, and tell the followers; the first of ``rows`` is the leader's own."""
+        error: BaseException | None = None
         try:
-            self._work()
-        finally:
+            self._write(_joined(rows))
+        except BaseException as raised:
+            error = raised
             connection.close()
-
-    def _work(self) -> None:
-        while True:
-            with self._wake:
-                while not self._waiting:
-                    if self._stopping:
-                        return
-                    self._wake.wait()
-                batch, self._waiting = self._waiting[: self.MAX_ROWS], self._waiting[self.MAX_ROWS :]
-            error: BaseException | None = None
-            try:
-                self._write(_joined([waiting.row for waiting in batch]))
-            except BaseException as raised:
-                error = raised
-                connection.close()
-            for waiting in batch:
-                waiting.error = error
-                waiting.done.release()
+        with self._lock:
+            heir = self._waiting[0] if self._waiting else None
+            self._busy = heir is not None
+        if heir is not None:
+            heir.leads = True
+            heir.woken.release()
+        for follower in followers:
+            follower.error = error
+            follower.woken.release()
+        if error is not None:
+            raise error
 
 
 def _joined(rows: list[InboxRow]) -> list[InboxRow]:
     """One row an organisation: the drain reads frames, and fewer rows cost less."""
+    if len(rows) == 1:
+        return rows
     by_org: dict[object, list[InboxRow]] = {}
     for row in rows:
         by_org.setdefault(row.org_id, []).append(row)

@@ -110,7 +110,7 @@ def _split(view: memoryview) -> Iterator[tuple[Header, memoryview, memoryview]]:
 
 
 # Frames of up to so many events are joined, into one of up to so many: positions in its dictionaries are 16 bits.
-_SMALL = 16
+_SMALL = 250
 _MOST_JOINED = 20_000
 
 

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from apps.usage.errors import InboxFull
-from apps.usage.ingest.statement import insert_one
+from apps.usage.ingest.statement import insert_rows
 
 __all__ = ["SLOTS", "InboxRow", "gauge", "insert", "insert_again", "slot_of"]
 
@@ -48,10 +48,10 @@ WHERE set_config('synchronous_commit', 'on', true) = 'on'
 def insert(rows: list[InboxRow]) -> None:
     """Commit ``rows`` together. When it returns outside a transaction, they survive a crash of the server."""
     connection.ensure_connection()
-    if len(rows) == 1 and not connection.in_atomic_block:
-        row = rows[0]
+    if not connection.in_atomic_block:
+        sent = [(slot_of(row.org_id), row.org_id, row.received_at, row.events, row.frames) for row in rows]
         with connection.wrap_database_errors:
-            insert_one(connection.connection, slot_of(row.org_id), row.org_id, row.received_at, row.events, row.frames)
+            insert_rows(connection.connection, sent)
         return
     # Django's cursors write parameters into the SQL text; frames go as they are.
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:

@@ -6,6 +6,7 @@ of transactions only: inside one, the driver has to know.
 
 import struct
 import weakref
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -13,39 +14,72 @@ import psycopg
 from psycopg import pq
 from psycopg.errors import error_from_result
 
-__all__ = ["insert_one"]
+__all__ = ["Row", "insert_rows"]
 
-_NAME = b"mindweave_inbox"
+_ONE, _MANY = b"mindweave_inbox", b"mindweave_inbox_rows"
 # `synchronous_commit` is set inside the statement, so that an ack is durable whatever the server's or the
 # connection's default is; it ends with the transaction.
 _INSERT = b"""
 INSERT INTO usage_inbox (slot, org_id, received_at, events, frames) SELECT $1, $2, $3, $4, $5
 WHERE set_config('synchronous_commit', 'on', true) = 'on'
 """
+_INSERT_ROWS = b"""
+INSERT INTO usage_inbox (slot, org_id, received_at, events, frames) SELECT * FROM unnest($1, $2, $3, $4, $5)
+WHERE set_config('synchronous_commit', 'on', true) = 'on'
+"""
 _TYPES = (21, 2950, 1184, 23, 17)  # smallint, uuid, timestamptz, integer, bytea
+_ARRAYS = (1005, 2951, 1185, 1007, 1001)  # arrays of them
 _BINARY = (1, 1, 1, 1, 1)
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _slot, _moment, _count = struct.Struct(">h"), struct.Struct(">q"), struct.Struct(">i")
-_prepared: "weakref.WeakSet[psycopg.Connection[object]]" = weakref.WeakSet()
+# Of one dimension, without NULLs, the type of its elements, their number, the first of which is number 1.
+_array = struct.Struct(">iiIii")
+_prepared: dict[bytes, "weakref.WeakSet[psycopg.Connection[object]]"] = {
+    _ONE: weakref.WeakSet(), _MANY: weakref.WeakSet(),
+}  # fmt: skip
+
+# slot, organisation, moment of receipt, events, frames
+Row = tuple[int, UUID, datetime, int, bytes]
 
 
-def insert_one(
-    connection: "psycopg.Connection[object]", slot: int, org_id: UUID, received_at: datetime, events: int, frames: bytes
-) -> None:
-    """Commit one inbox row on a connection in autocommit mode; raises what psycopg raises."""
+def insert_rows(connection: "psycopg.Connection[object]", rows: Sequence[Row]) -> None:
+    """Commit inbox rows together on a connection in autocommit mode; raises what psycopg raises."""
     if connection.closed:
         raise psycopg.OperationalError("the connection is closed")
-    server = connection.pgconn
-    if connection not in _prepared:
-        _check(server.prepare(_NAME, _INSERT, _TYPES), connection)
-        _prepared.add(connection)
+    if len(rows) == 1:
+        result = _execute(connection, _ONE, _INSERT, _TYPES, _values(*rows[0]))
+    else:
+        columns = zip(*(_values(*row) for row in rows), strict=True)
+        arrays = tuple(_as_array(oid, column) for oid, column in zip(_TYPES, columns, strict=True))
+        result = _execute(connection, _MANY, _INSERT_ROWS, _ARRAYS, arrays)
+    if result.command_tuples != len(rows):
+        raise RuntimeError("the inbox took fewer rows than it was given")
+
+
+def _values(slot: int, org_id: UUID, received_at: datetime, events: int, frames: bytes) -> tuple[bytes, ...]:
     since = received_at - _EPOCH
     micros = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-    values = (_slot.pack(slot), org_id.bytes, _moment.pack(micros), _count.pack(events), frames)
-    result = server.exec_prepared(_NAME, values, _BINARY)
+    return _slot.pack(slot), org_id.bytes, _moment.pack(micros), _count.pack(events), frames
+
+
+def _as_array(oid: int, values: Sequence[bytes]) -> bytes:
+    """The binary form of a PostgreSQL array (array_recv)."""
+    parts: list[bytes] = [_array.pack(1, 0, oid, len(values), 1)]
+    for value in values:
+        parts += (_count.pack(len(value)), value)
+    return b"".join(parts)
+
+
+def _execute(
+    connection: "psycopg.Connection[object]", name: bytes, sql: bytes, types: Iterable[int], values: Sequence[bytes]
+) -> "pq.abc.PGresult":
+    server, prepared = connection.pgconn, _prepared[name]
+    if connection not in prepared:
+        _check(server.prepare(name, sql, list(types)), connection)
+        prepared.add(connection)
+    result = server.exec_prepared(name, list(values), _BINARY)
     _check(result, connection)
-    if result.command_tuples != 1:
-        raise RuntimeError("the inbox did not take a row")
+    return result
 
 
 def _check(result: "pq.abc.PGresult", connection: "psycopg.Connection[object]") -> None:

@@ -133,11 +133,8 @@ def _price(
     Calls, and whatever else names a model and tokens, have a price; where the book knows none, the cost is the
     reported one, or nothing and the event is unpriced.
     """
-    classes = [PriceClass(*row[2:7]) for row in whats]
-    places = code.astype(np.int32)
-    nano, priced = get_book().price_columns(
-        key.org_id, [row[1] for row in whats], places, classes, places, records["ts"].copy(), tokens
-    )
+    pairs = tuple((row[1], PriceClass(*row[2:7])) for row in whats)
+    nano, priced = get_book().price_pairs(key.org_id, pairs, code, records["ts"], tokens)
     wanted = _wants_price(whats, code, tokens)
     reported, has_reported = _reported(columns["cost_usd"])
     priced = priced & wanted

@@ -23,6 +23,17 @@ import numpy.typing as npt
 from django.db import DatabaseError
 
 from apps.usage.pricing.models_names import canonical_model
+from apps.usage.pricing.tables import (
+    INT64_MAX,
+    TOKEN_KINDS,
+    Ints,
+    Settled,
+    Table,
+    distinct,
+    dot,
+    round_half_even,
+    table_of,
+)
 
 __all__ = [
     "CONTEXT_BANDS",
@@ -42,17 +53,15 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-Ints = npt.NDArray[np.int64]
+# Models with a class each.
+Pairs = tuple[tuple[str, "PriceClass"], ...]
 
-TOKEN_KINDS = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h", "web_search")
 _PER_TOKEN = Fraction(1_000)  # USD per million tokens → nano-USD per token: 10^9 / 10^6
 _PER_REQUEST = Fraction(1_000_000_000)
 _CHECK_EVERY = 1.0
-_INT64_SAFE = 2**62
-_INT64_MAX = 2**63 - 1
 # Below this many events, reckoning one by one is quicker than setting numpy going.
 _FEW = 5
-_FOREVER = np.iinfo(np.int64).max
+_FOREVER = INT64_MAX
 # Names of the bands of total input that a price may depend on, in rising order.
 CONTEXT_BANDS = (">100k", ">200k")
 _STANDARD = frozenset({"", "standard", "normal", "default", "auto", "none", "global", "not_available"})
@@ -173,11 +182,6 @@ class Priced:
     explanation: Explanation | None
 
 
-def round_half_even(value: Fraction) -> int:
-    """The nearest integer, ties to the even one (IEEE 754 roundTiesToEven)."""
-    return round(value)
-
-
 @dataclass
 class PriceBook:
     """All prices as of one version; never changed."""
@@ -186,7 +190,8 @@ class PriceBook:
     version: int = 0
     _by_model: dict[tuple[UUID | None, str], list[PriceRow]] = field(default_factory=dict)
     _rates: dict[tuple[int, PriceClass], tuple[Fraction, ...]] = field(default_factory=dict)
-    _tables: dict[tuple[int, ...], "_Table"] = field(default_factory=dict)
+    _tables: dict[tuple[int, ...], Table] = field(default_factory=dict)
+    _settled: dict[tuple[UUID | None, Pairs], Settled] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for row in sorted(self.rows, key=lambda row: row.from_us):
@@ -239,7 +244,7 @@ class PriceBook:
         total: int = sum(map(operator.mul, table.largest, (counts[kind] for kind in TOKEN_KINDS)))
         quotient, rest = divmod(total, table.denominator)
         up = 2 * rest > table.denominator or (2 * rest == table.denominator and quotient & 1)
-        return min(quotient + bool(up), _INT64_MAX)
+        return min(quotient + bool(up), INT64_MAX)
 
     # ------------------------------------------------------------------ a column of events
     def price_columns(
@@ -263,7 +268,7 @@ class PriceBook:
         pair = np.asarray(model_idx, dtype=np.int64) * len(classes) + np.asarray(class_idx, dtype=np.int64)
         if count < _FEW:
             return self._price_few(org_id, models, classes, pair, ts_us, tokens)
-        used, code = _distinct(pair, len(models) * len(classes))
+        used, code = distinct(pair, len(models) * len(classes))
         rates: list[tuple[Fraction, ...]] = []
         place = np.full(len(used), -1, dtype=np.int64)  # code → index in rates, -1 without a price
         split: list[tuple[int, list[PriceRow], PriceClass]] = []
@@ -288,7 +293,46 @@ class PriceBook:
         if not rates:
             return np.zeros(count, dtype=np.int64), priced
         columns = [np.asarray(tokens[kind], dtype=np.int64) for kind in TOKEN_KINDS]
-        return _dot(self._table(rates), rates, where, columns), priced
+        return dot(self._table(rates), rates, where, columns), priced
+
+    def price_pairs(
+        self, org_id: UUID | None, pairs: Pairs, code: Ints, ts_us: Ints, tokens: Mapping[str, Ints]
+    ) -> tuple[Ints, npt.NDArray[np.bool_]]:
+        """:meth:`price_columns` for events of which ``pairs[code[i]]`` is the model and class of event ``i``.
+
+        Where each pair has one price for all of them, which is remembered from batch to batch, that is a sum of
+        products and nothing else.
+        """
+        settled = self._settle(org_id, pairs, int(ts_us.min()), int(ts_us.max())) if len(ts_us) else None
+        columns = [tokens[kind] for kind in TOKEN_KINDS]
+        nano = settled.cost(code, columns) if settled is not None else None
+        if settled is None or nano is None:
+            classes = [price_class for _, price_class in pairs]
+            return self.price_columns(org_id, [model for model, _ in pairs], code, classes, code, ts_us, tokens)
+        return nano, settled.priced[code]
+
+    def _settle(self, org_id: UUID | None, pairs: Pairs, first: int, last: int) -> Settled | None:
+        """The one price of each pair in ``[first, last]``; None where one changes in between."""
+        found = self._settled.get((org_id, pairs))
+        if found is not None and found.from_us <= first and last < found.to_us:
+            return found
+        rates: list[tuple[Fraction, ...]] = []
+        places: list[int] = []
+        from_us, to_us = 0, _FOREVER
+        for model, price_class in pairs:
+            row = self.find(model, first, org_id)
+            if row is None and not self._candidates(org_id, model):
+                places.append(-1)
+                continue
+            if row is None or last >= row.to_us or (row.org_id != org_id and self._own(org_id, model)):
+                return None
+            places.append(len(rates))
+            rates.append(self.rates_of(row, price_class))
+            from_us, to_us = max(from_us, row.from_us), min(to_us, row.to_us)
+        if len(self._settled) > 10_000:
+            self._settled.clear()
+        settled = self._settled[org_id, pairs] = Settled.of(self._table(rates), np.array(places), from_us, to_us)
+        return settled
 
     def _price_few(
         self,
@@ -309,10 +353,10 @@ class PriceBook:
                 continue
             rates = self.rates_of(row, price_class)
             cost = sum((rate * column[i] for rate, column in zip(rates, counts, strict=True) if column[i]), Fraction(0))
-            nano[i], priced[i] = min(round_half_even(cost), _INT64_MAX), True
+            nano[i], priced[i] = min(round_half_even(cost), INT64_MAX), True
         return nano, priced
 
-    def _table(self, rates: list[tuple[Fraction, ...]]) -> "_Table":
+    def _table(self, rates: list[tuple[Fraction, ...]]) -> Table:
         """The rates as integers over one denominator, remembered: batches mostly have the same ones."""
         key = tuple(map(id, rates))
         found = self._tables.get(key)
@@ -320,7 +364,7 @@ class PriceBook:
         if found is None:
             if len(self._tables) > 1000:
                 self._tables.clear()
-            found = self._tables[key] = _table_of(rates)
+            found = self._tables[key] = table_of(rates)
         return found
 
     def _own(self, org_id: UUID | None, model: str) -> bool:
@@ -340,63 +384,6 @@ class PriceBook:
                 self._rates.clear()
             found = self._rates[key] = row.rates(price_class)
         return found
-
-
-def _distinct(codes: Ints, limit: int) -> tuple[Ints, Ints]:
-    """The codes (below ``limit``) that occur, and each one's place among them."""
-    if limit > 1 << 14:
-        used, places = np.unique(codes, return_inverse=True)
-        return used, places
-    occurs = np.bincount(codes, minlength=limit) > 0
-    numbers = np.cumsum(occurs) - 1
-    return np.flatnonzero(occurs), numbers[codes]
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """``numerators[place][kind] / denominator`` are the rates; the last place is for what has no price."""
-
-    rates: tuple[tuple[Fraction, ...], ...]
-    denominator: int
-    numerators: npt.NDArray[np.int64] | None
-    largest: tuple[int, ...]
-
-
-def _table_of(rates: list[tuple[Fraction, ...]]) -> _Table:
-    denominator = math.lcm(*(rate.denominator for row in rates for rate in row))
-    rows = [[rate.numerator * (denominator // rate.denominator) for rate in row] for row in rates]
-    rows.append([0] * len(TOKEN_KINDS))
-    largest = tuple(max(row[kind] for row in rows) for kind in range(len(TOKEN_KINDS)))
-    fits = max(denominator, *largest) < _INT64_SAFE
-    return _Table(tuple(rates), denominator, np.array(rows, dtype=np.int64) if fits else None, largest)
-
-
-def _dot(table: _Table, rates: list[tuple[Fraction, ...]], where: Ints, columns: list[Ints]) -> Ints:
-    """Σ tokens × rate for each event, rounded half to even; exact. Place -1 costs nothing."""
-    most = [int(column.max(initial=0)) for column in columns]
-    if table.numerators is None or sum(map(operator.mul, most, table.largest)) >= _INT64_SAFE:
-        return _dot_slowly(rates, where, columns)
-    total = np.zeros(len(where), dtype=np.int64)
-    for kind, column in enumerate(columns):
-        if most[kind]:
-            total += column * table.numerators[where, kind]
-    quotient, rest = np.divmod(total, table.denominator)
-    twice = rest * 2
-    up = (twice > table.denominator) | ((twice == table.denominator) & (quotient & 1 == 1))
-    rounded: Ints = quotient + up
-    return rounded
-
-
-def _dot_slowly(rates: list[tuple[Fraction, ...]], where: Ints, columns: list[Ints]) -> Ints:
-    """The same for amounts beyond int64 on the way; a result beyond it (9 billion USD for one event) is cut there."""
-    limit = int(np.iinfo(np.int64).max)
-    totals = [
-        round_half_even(sum((rates[place][k] * int(column[i]) for k, column in enumerate(columns)), Fraction(0)))
-        if place >= 0
-        else 0
-        for i, place in enumerate(where.tolist())
-    ]
-    return np.array([min(total, limit) for total in totals], dtype=np.int64)
 
 
 def _microseconds(at: datetime) -> int:

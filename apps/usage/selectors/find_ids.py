@@ -6,16 +6,20 @@ from its value and only a window around the guess is read: n keys miss it by som
 
 import math
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
 import numpy as np
 
 from apps.usage.chunks import fetch
+from apps.usage.drain.filter import STRIPE_SECONDS, STRIPES
 from apps.usage.drain.keys import KEY, id_halves, mix, salt_words
 from apps.usage.ingest.inbox import slot_of
 
-__all__ = ["minutes_of"]
+__all__ = ["COVERED", "minutes_of"]
 
+# Whatever was received within this time is in a segment: all stripes but the present one, which has only begun.
+COVERED = timedelta(seconds=(STRIPES - 1) * STRIPE_SECONDS)
 _WINDOW = 3.0  # in sqrt(n): six standard deviations in the middle of a segment
 
 

@@ -7,7 +7,7 @@ chunks are read where something was found.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,13 +16,14 @@ import numpy.typing as npt
 import orjson
 from django.db import connection
 
+from apps.core import clock
 from apps.usage.chunks import CHUNK_FIELDS, Chunk, at_micros, chunk_of, fetch, micros_of, request_hash, scan_slice
 from apps.usage.drain.keys import session_number
 from apps.usage.ingest.parse import parse_uuid
 from apps.usage.ingest.what import COST_IS_REPORTED, DETAIL, PRICED, STOP_REASONS, UNPRICED
 from apps.usage.selectors.dimensions import WHAT_DIMENSIONS, dimension_conditions, dimension_joins
 from apps.usage.selectors.event_json import Found, bodies
-from apps.usage.selectors.find_ids import minutes_of
+from apps.usage.selectors.find_ids import COVERED, minutes_of
 
 __all__ = ["EVENT_FIELDS", "EventRow", "event_search"]
 
@@ -41,6 +42,8 @@ _FIRST_LOOK, _LONGEST_LOOK = 4, 256
 # Longer lists of who take longer to compare than they save.
 _MAX_LISTED = 500
 _TRIES = 5
+# More than a timestamp may be ahead of its receipt.
+_AHEAD = timedelta(minutes=10)
 
 Mask = npt.NDArray[np.bool_]
 
@@ -149,6 +152,9 @@ def _plan_fields(plan: _Plan, filters: Mapping[str, Sequence[str]], org_id: UUID
         if ids and len(minutes) == len(ids):
             plan.start = max(plan.start, min(minutes.values()) * 60_000_000)
             plan.end = min(plan.end, (max(minutes.values()) + 1) * 60_000_000)
+        elif not minutes:
+            # None was counted in the days that segments cover, so none is of a later time either.
+            plan.end = min(plan.end, micros_of(clock.now() - COVERED + _AHEAD)) if ids else plan.start
     if "session_id" in filters:
         plan.sessions = [session_number(salt, value) if value else 0 for value in filters["session_id"]]
         if 0 not in plan.sessions:

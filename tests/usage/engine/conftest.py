@@ -22,7 +22,6 @@ from apps.usage.chunks import at_micros, read_chunks
 from apps.usage.contracts import EventIn
 from apps.usage.drain.shard import drain_now
 from apps.usage.ingest.attribution import forget_directories
-from apps.usage.ingest.committer import committer
 from apps.usage.ingest.inbox import gauge
 from apps.usage.pricing.book import forget_book
 
@@ -97,7 +96,6 @@ def committed(transactional_db: None) -> Iterator[None]:
     """Real commits, and empty tables of the engine before and after."""
     _empty()
     yield
-    committer.stop()
     _empty()
 
 

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from apps.usage.ingest.committer import GroupCommitter
-from apps.usage.ingest.inbox import InboxRow
+from apps.usage.ingest.inbox import InboxRow, insert, slot_of
 from apps.usage.services import ingest
 from tests.usage.engine.conftest import make_world, typed, value
 
@@ -40,7 +40,6 @@ def test_what_gathers_during_a_commit_goes_into_the_next_one() -> None:
     go_on.set()
     for thread in threads:
         thread.join(5)
-    committer.stop()
     assert [len(rows) for rows in commits] == [1, 2]
     assert sorted(b"".join(r.frames for r in commits[1])) == list(range(10))
     assert sorted(r.events for r in commits[1]) == [5, 5]
@@ -58,7 +57,6 @@ def test_a_commit_that_fails_is_told_to_all_that_waited_for_it_and_to_no_other()
         committer.commit(row(uuid4(), b""))
     fail = False
     committer.commit(row(uuid4(), b""))
-    committer.stop()
 
 
 def test_many_single_events_at_once_are_each_committed(committed: None) -> None:
@@ -75,3 +73,47 @@ def test_many_single_events_at_once_are_each_committed(committed: None) -> None:
         list(threads.map(send, range(8)))
     assert value("SELECT sum(events) FROM usage_inbox") == 80
     assert value("SELECT count(*) FROM usage_inbox") <= 80
+
+
+def test_whoever_waits_leads_when_its_turn_comes_and_a_failure_ahead_is_not_its_own() -> None:
+    first_is_in, go_on = threading.Event(), threading.Event()
+    commits: list[int] = []
+
+    def write(rows: list[InboxRow]) -> None:
+        commits.append(sum(r.events for r in rows))
+        if not go_on.is_set():
+            first_is_in.set()
+            assert go_on.wait(5)
+            raise RuntimeError("no")
+
+    committer = GroupCommitter(write)
+    committer.MAX_ROWS = 2
+    outcomes: list[str] = []
+
+    def send() -> None:
+        try:
+            committer.commit(row(uuid4(), b""))
+            outcomes.append("committed")
+        except RuntimeError as error:
+            outcomes.append(str(error))
+
+    threads = [threading.Thread(target=send) for _ in range(6)]
+    threads[0].start()
+    assert first_is_in.wait(5)
+    for thread in threads[1:]:
+        thread.start()
+    while len(committer._waiting) < 5:
+        pass
+    go_on.set()
+    for thread in threads:
+        thread.join(5)
+    assert (sorted(outcomes), commits) == (["committed"] * 5 + ["no"], [1, 2, 2, 1])
+
+
+def test_rows_of_several_organisations_are_written_as_they_are(committed: None) -> None:
+    rows = [row(uuid4(), bytes([n]) * n) for n in range(1, 4)]
+    insert(rows)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT slot, org_id, received_at, events, frames FROM usage_inbox ORDER BY id")
+        found = [(slot, org, at, events, bytes(frames)) for slot, org, at, events, frames in cursor.fetchall()]
+    assert found == [(slot_of(r.org_id), r.org_id, r.received_at, r.events, r.frames) for r in rows]

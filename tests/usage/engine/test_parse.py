@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.usage.ingest.parse import parse_timestamps, parse_uuids
+from apps.usage.ingest.parse import parse_time, parse_timestamps, parse_uuids
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -84,3 +84,28 @@ def test_what_is_no_timestamp_is_marked_among_good_ones(text: str) -> None:
 
 def test_a_leap_second_is_the_second_after() -> None:
     assert parse_timestamps(["2016-12-31T23:59:60Z"])[0][0] == parse_timestamps(["2017-01-01T00:00:00Z"])[0][0]
+
+
+@given(
+    minute=moments,
+    digits=st.integers(0, 9),
+    seconds=st.lists(st.integers(0, 59_999_999), min_size=30, max_size=30),
+    slip=st.none() | st.tuples(st.integers(0, 29), st.integers(0, 28), st.sampled_from("x:-9/6 .TZ;")),
+)
+def test_a_batch_of_one_minute_is_read_as_its_timestamps_are_one_by_one(
+    minute: datetime, digits: int, seconds: list[int], slip: tuple[int, int, str] | None
+) -> None:
+    texts = []
+    for micros in seconds:
+        fraction = f"{micros % 1_000_000:06d}000"[:digits]
+        second = f"{minute:%Y-%m-%dT%H:%M:}{micros // 1_000_000:02d}"
+        texts.append(second.rjust(19, "0") + (f".{fraction}" if digits else "") + "Z")
+    if slip is not None:
+        which, place, character = slip
+        texts[which] = texts[which][:place] + character + texts[which][place + 1 :]
+    micros_read, bad = parse_timestamps(texts)
+    expected = [parse_time(text) for text in texts]
+    assert bad == [place for place, value in enumerate(expected) if value is None]
+    assert [value for place, value in enumerate(micros_read.tolist()) if place not in bad] == [
+        value for value in expected if value is not None
+    ]

@@ -58,19 +58,30 @@ def books(draw: st.DrawFn) -> PriceBook:
 )
 def test_a_column_costs_what_its_events_cost_one_by_one(book, org, asked) -> None:
     kinds = sorted({price_class for _, price_class, _, _ in asked})
+    moments = np.array([moment for _, _, moment, _ in asked], dtype=np.int64)
+    tokens = {kind: np.array([usage[k] for *_, usage in asked], dtype=np.int64) for k, kind in enumerate(TOKEN_KINDS)}
     nano, priced = book.price_columns(
         org,
         MODELS,
         np.array([model for model, *_ in asked], dtype=np.int32),
         kinds,
         np.array([kinds.index(price_class) for _, price_class, _, _ in asked], dtype=np.int32),
-        np.array([moment for _, _, moment, _ in asked], dtype=np.int64),
-        {kind: np.array([usage[k] for *_, usage in asked], dtype=np.int64) for k, kind in enumerate(TOKEN_KINDS)},
+        moments,
+        tokens,
     )
+    pairs = tuple(dict.fromkeys((MODELS[model], price_class) for model, price_class, *_ in asked))
+    code = np.array([pairs.index((MODELS[model], price_class)) for model, price_class, *_ in asked], dtype=np.int64)
     for index, (model, price_class, moment, usage) in enumerate(asked):
         one = book.price(MODELS[model], price_class, EPOCH + timedelta(microseconds=moment), usage, org_id=org)
         assert bool(priced[index]) == (one.nano_usd is not None)
         assert int(nano[index]) == min(one.nano_usd or 0, FOREVER)
+    # Asked twice, since the second answer is remembered; then at other times, for which it need not hold.
+    for at in (moments, moments, moments[::-1].copy()):
+        expected = book.price_columns(
+            org, [m for m, _ in pairs], code, [c for _, c in pairs], code, at, tokens
+        )  # fmt: skip
+        found = book.price_pairs(org, pairs, code, at, tokens)
+        assert [column.tolist() for column in found] == [column.tolist() for column in expected]
 
 
 @given(value=st.fractions(min_value=0, max_value=10**12))

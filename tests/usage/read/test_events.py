@@ -6,7 +6,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 
+from apps.core import clock
+from apps.usage.selectors.raw import event_search
 from apps.usage.services import register_tag_key
 from tests.cast import Api, Cast, make_key, rights_of
 from tests.usage.engine.conftest import event, moment
@@ -135,6 +138,22 @@ def test_events_are_found_by_any_field(cast: Cast, token: str, drain: Callable[[
     assert sorted(ids(session_id="")) == sorted([tool["event_id"], odd["event_id"]])
     assert ids(model="claude-fable-5-2", status="error") == []
     assert ids(session_id="day shift") == []
+
+
+def test_an_event_is_found_by_its_id_when_its_id_is_no_longer_remembered(
+    cast: Cast, token: str, drain: Callable[[], None]
+) -> None:
+    old, nowhere = event(), str(uuid4())
+    send(token, old)
+    drain()
+    assert found(cast, **{"filter[event_id]": nowhere}) == []
+    assert found(cast, **{"filter[event_id]": "no id"}) == []
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM usage_id_segment")
+    later = datetime.now(UTC) + timedelta(days=9)
+    with clock.freeze(later):
+        rows = event_search(org_id=cast.org.id, filters={"event_id": [old["event_id"]]}, limit=5)
+    assert [str(row.event_id) for row in rows] == [old["event_id"]]
 
 
 def test_an_unpriced_event_has_no_cost_rather_than_none_at_all(

@@ -28,9 +28,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--shards", type=int, default=min(2, os.cpu_count() or 1), choices=range(1, SLOTS + 1),
+            "--shards", type=int, default=1 if (os.cpu_count() or 1) < 4 else 2, choices=range(1, SLOTS + 1),
             metavar="N",
-            help="how many processes share the work (default: 2, or 1 on a single core)",
+            help="how many processes share the work (default: 2, or 1 on fewer than four cores)",
         )  # fmt: skip
 
     def handle(self, *args: Any, **options: Any) -> None:
