@@ -318,6 +318,8 @@ USAGE_LIVE_EVENTS_A_SECOND = env_int("USAGE_LIVE_EVENTS_A_SECOND", 200)
 SSO_DNS_SERVERS = env_list("SSO_DNS_SERVERS")
 # For how long a domain stays proved while its record is missing.
 SSO_DOMAIN_GRACE_DAYS = env_int("SSO_DOMAIN_GRACE_DAYS", 7)
+# After how many hours without a provider's metadata those who manage single sign-on are told.
+SSO_METADATA_ALARM_HOURS = env_int("SSO_METADATA_ALARM_HOURS", 24)
 
 # ------------------------------------------------------------------ upstreams
 ANTHROPIC_UPSTREAM_URL = env_value("ANTHROPIC_UPSTREAM_URL", "https://api.anthropic.com")

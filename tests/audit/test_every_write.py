@@ -54,6 +54,7 @@ EXEMPT = {
     "apps.sso.services.note_scim_request": "the request is the record",
     "apps.sso.services.prune_scim_requests": "retention by the clock; the run of its job is kept",
     "apps.sso.services.forget_assertions": "retention by the clock; the run of its job is kept",
+    "apps.sso.services.forget_told_sign_ins": "retention by the clock; the run of its job is kept",
     "apps.teams.services.prune_invitations": "retention by the clock; the run of its job is kept",
     "apps.usage.services.ingest": "the events are the record, kept in the inbox and then raw",
 }

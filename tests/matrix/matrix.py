@@ -352,6 +352,12 @@ ROWS = (
         Row(method, "scim-unknown", scim=True, page=True, ok=501, path=lambda cast, made: {"rest": "Me"}, body={})
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
     ),
+    # --- several members at once
+    Row(
+        "POST", "members-bulk", ADMINS, path=org,
+        body={"action": "remove", "user_ids": ["00000000-0000-7000-8000-000000000000"]},
+    ),
+    Row("POST", "members_bulk", ADMINS, page=True, path=slug, ok=302),
     # --- single sign-on over the API
     Row("GET", "sso-domains", ADMINS, path=org),
     Row("POST", "sso-domains", ADMINS, 201, path=org, body={"name": "looms.example"}),
@@ -407,6 +413,7 @@ ROWS = (
     # --- signing in by a provider
     Row("GET", "sso_login", public=True, page=True),
     Row("GET", "sso_start", public=True, page=True, ok=404, path=lambda cast, made: {"name": "nobody"}),
+    Row("GET", "sso_confirm", ALL, page=True, org=False, ok=302),
     Row("GET", "sso_callback", public=True, page=True, ok=403),
     Row("GET", "sso_saml_metadata", public=True, page=True, ok=404, path=nothing("connection_id")),
     Row("POST", "sso_saml_acs", public=True, page=True, ok=404, path=nothing("connection_id")),
