@@ -318,6 +318,8 @@ USAGE_LIVE_EVENTS_A_SECOND = env_int("USAGE_LIVE_EVENTS_A_SECOND", 200)
 SSO_DNS_SERVERS = env_list("SSO_DNS_SERVERS")
 # For how long a domain stays proved while its record is missing.
 SSO_DOMAIN_GRACE_DAYS = env_int("SSO_DOMAIN_GRACE_DAYS", 7)
+# After how many hours without a provider's metadata those who manage single sign-on are told.
+SSO_METADATA_ALARM_HOURS = env_int("SSO_METADATA_ALARM_HOURS", 24)
 
 # ------------------------------------------------------------------ upstreams
 ANTHROPIC_UPSTREAM_URL = env_value("ANTHROPIC_UPSTREAM_URL", "https://api.anthropic.com")
@@ -425,6 +427,12 @@ SILENCED_SYSTEM_CHECKS: list[str] = []
 
 # For how many days entries of the audit trail are kept, in whole months; never less than 90.
 AUDIT_RETENTION_DAYS = max(90, env_int("AUDIT_RETENTION_DAYS", 400))
+# All organisations' entries, for whoever runs this: a webhook or a syslog receiver, as an organisation's own stream.
+AUDIT_STREAM_URL = env_value("AUDIT_STREAM_URL")
+AUDIT_STREAM_FORMAT = env_value("AUDIT_STREAM_FORMAT", "json")
+AUDIT_STREAM_SECRET = env_value("AUDIT_STREAM_SECRET")
+AUDIT_STREAM_CA = env_value("AUDIT_STREAM_CA")
+AUDIT_RETENTION_LEAST_DAYS = max(30, env_int("AUDIT_RETENTION_LEAST_DAYS", 90))
 
 # For how many minutes after a credential was shown what is sensitive may be done.
 STEP_UP_MINUTES = env_int("MINDWEAVE_STEP_UP_MINUTES", 15)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from apps.accounts.capabilities import PERMISSIONS, held_of
 from apps.accounts.contracts import AccessReviewInfo
-from apps.accounts.models import AccessReview, Membership
+from apps.accounts.models import AccessReview, Membership, Organization, ReviewEvery
 from apps.accounts.role_selectors import with_role
 from apps.core.access import BATCH, AccessEntry, AccessFacts, AccessSource, access_facts, access_sources
 from apps.core.clock import now
@@ -18,12 +18,14 @@ from apps.identity import selectors as identity
 
 __all__ = [
     "ADMINISTERS",
+    "REVIEW_DAYS",
     "AccessFilter",
     "access_page",
     "access_rows",
     "counted",
     "last_reviews",
     "member_entries",
+    "next_review",
     "review_due",
     "review_info",
     "source_of",
@@ -32,6 +34,8 @@ __all__ = [
 
 # What lets its holder change who may do what; those count as admins in a review.
 ADMINISTERS: Final = frozenset({"member.manage", "role.manage", "sso.manage"})
+# How many days lie between two reviews; an organisation that wants no reminder has none.
+REVIEW_DAYS: Final = {ReviewEvery.QUARTER: 90, ReviewEvery.HALF_YEAR: 182, ReviewEvery.YEAR: 365}
 # SOC 2 and ISO 27001 leave it to the organisation how often; a quarter is what auditors expect.
 REVIEW_EVERY: Final = timedelta(days=90)
 
@@ -150,9 +154,26 @@ def last_reviews(org_id: UUID, *, limit: int = 20) -> list[AccessReviewInfo]:
 
 
 def review_due(org_id: UUID) -> date | None:
-    """When the next review is due, by the latest one; None where there never was one."""
-    latest = last_reviews(org_id, limit=1)
-    return latest[0].next_due if latest else None
+    """When the next review is due: as the latest one said, the first so long after the organisation was made.
+
+    None where there was none yet and none is wanted.
+    """
+    with org_scope(org_id):
+        latest: date | None = (
+            AccessReview.objects.order_by("-created_at", "-id").values_list("next_due", flat=True).first()
+        )
+    if latest is not None:
+        return latest
+    org = Organization.objects.filter(pk=org_id).first()
+    days = REVIEW_DAYS.get(ReviewEvery(org.access_review_every)) if org else None
+    return org.created_at.date() + timedelta(days=days) if org and days else None
+
+
+def next_review(org_id: UUID) -> date:
+    """When a review of today says that the next one is due, where nothing else is said."""
+    every = Organization.objects.values_list("access_review_every", flat=True).get(pk=org_id)
+    days = REVIEW_DAYS.get(ReviewEvery(every))
+    return now().date() + (timedelta(days=days) if days else REVIEW_EVERY)
 
 
 def counted(org_id: UUID) -> dict[str, int]:

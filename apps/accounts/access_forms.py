@@ -2,7 +2,9 @@
 
 from django import forms
 
-__all__ = ["ReviewForm"]
+from apps.accounts.models import ReviewEvery
+
+__all__ = ["EveryForm", "ReviewForm"]
 
 
 class ReviewForm(forms.Form):
@@ -12,3 +14,9 @@ class ReviewForm(forms.Form):
         label="What you found", max_length=500, required=False, widget=forms.Textarea(attrs={"rows": 3})
     )
     next_due = forms.DateField(label="Next review", widget=forms.DateInput(attrs={"type": "date"}))
+
+
+class EveryForm(forms.Form):
+    """How often who can do what is to be looked through."""
+
+    access_review_every = forms.ChoiceField(label="Remind", choices=ReviewEvery.choices)

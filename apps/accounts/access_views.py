@@ -12,11 +12,11 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from apps.accounts import access, services
 from apps.accounts.access_api import CSV_HEADER, csv_rows, read_filter
-from apps.accounts.access_forms import ReviewForm
-from apps.accounts.web import org_page
+from apps.accounts.access_forms import EveryForm, ReviewForm
+from apps.accounts.web import can, org_page
 from apps.audit.services import record_read
 from apps.core.clock import now
-from apps.core.errors import MindWeaveError
+from apps.core.errors import MindWeaveError, PermissionDenied
 from apps.core.pagination import decode_cursor, encode_cursor
 from apps.core.web.csv import stream_csv
 from apps.core.web.forms import add_problem
@@ -34,7 +34,13 @@ _UNUSED = (("0", "Used or not"), ("30", "Not used for 30 days"), ("90", "Not use
 def access_page(request: HttpRequest) -> HttpResponse:
     """``/o/<slug>/settings/access``: who can do what, one kind at a time, and the form that says it was looked at."""
     org = request.org  # type: ignore[attr-defined]
-    form = ReviewForm(request.POST or None, initial={"next_due": now().date() + access.REVIEW_EVERY})
+    every = EveryForm(
+        request.POST if "access_review_every" in request.POST else None,
+        initial={"access_review_every": org.access_review_every},
+    )
+    if every.is_bound:
+        return _set_every(request, every)
+    form = ReviewForm(request.POST or None, initial={"next_due": access.next_review(org.id)})
     if request.method == "POST" and form.is_valid():
         try:
             services.confirm_access_review(org_id=org.id, by_user_id=user_id_of(request), **form.cleaned_data)
@@ -45,7 +51,20 @@ def access_page(request: HttpRequest) -> HttpResponse:
             return redirect("access_review", org.slug)
     record_read(what="access review", org_id=org.id)
     context = {**_list(request), "tab": "access", "form": form, **_reviews(org.id)}
+    context["every"] = every if can(request, "org.update") else None
     return render(request, "accounts/access.html", context, status=400 if form.errors else 200)
+
+
+def _set_every(request: HttpRequest, form: EveryForm) -> HttpResponse:
+    org = request.org  # type: ignore[attr-defined]
+    if not can(request, "org.update"):
+        raise PermissionDenied("Your role lacks 'org.update' here")
+    if form.is_valid():
+        services.update_organization(org_id=org.id, changes=form.cleaned_data)
+        messages.success(request, "Saved.")
+    else:
+        messages.error(request, "Choose how often.")
+    return redirect("access_review", org.slug)
 
 
 def _list(request: HttpRequest) -> dict[str, Any]:
@@ -75,7 +94,7 @@ def _list(request: HttpRequest) -> dict[str, Any]:
 
 def _reviews(org_id: UUID) -> dict[str, Any]:
     reviews = access.last_reviews(org_id, limit=5)
-    due = reviews[0].next_due if reviews else None
+    due = access.review_due(org_id)
     return {"reviews": reviews, "due": due, "overdue": due is not None and due < now().date()}
 
 

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.accounts import selectors, services
-from apps.accounts.models import Membership, Organization
+from apps.accounts.models import Membership, Organization, ReviewEvery
 from apps.core import errors
 from apps.core.api import ApiView, StrictSerializer
 from apps.core.api.fields import name_field, page_of
@@ -36,6 +36,7 @@ class OrgChangesSerializer(StrictSerializer):
     timezone = serializers.CharField(max_length=64, required=False)
     raw_retention_days = serializers.IntegerField(min_value=1, max_value=400, required=False)
     requires_mfa = serializers.BooleanField(required=False, help_text="Wants a credential shown lately (step-up).")
+    access_review_every = serializers.ChoiceField(ReviewEvery.choices, required=False)
 
 
 class OrgSerializer(serializers.Serializer):  # type: ignore[type-arg]
@@ -47,6 +48,7 @@ class OrgSerializer(serializers.Serializer):  # type: ignore[type-arg]
     plan = serializers.CharField()
     raw_retention_days = serializers.IntegerField()
     requires_mfa = serializers.BooleanField()
+    access_review_every = serializers.ChoiceField(ReviewEvery.choices)
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
 

@@ -10,11 +10,12 @@ class AccountsConfig(AppConfig):
         from apps.accounts.access import member_entries
         from apps.accounts.factors import OrgFactorPolicy
         from apps.accounts.permissions import RolePermissions
+        from apps.accounts.selectors import OwnOrganizations
         from apps.accounts.staff import members_panel
         from apps.core import ports
         from apps.core.access import AccessSource, register_source
         from apps.core.registry import NavItem, StaffOrgPanel, account_tabs, nav, settings_tabs, staff_org_panels
-        from apps.identity.ports import factor_policy
+        from apps.identity.ports import factor_policy, own_organizations
 
         ports.permissions.set(RolePermissions())
         notifications.register()
@@ -41,4 +42,5 @@ class AccountsConfig(AppConfig):
             NavItem("security", "Security", "settings_security", "shield-lock", order=70, capability="org.read")
         )
         factor_policy.set(OrgFactorPolicy())
+        own_organizations.set(OwnOrganizations())
         staff_org_panels.register(StaffOrgPanel("members", "Members", members_panel, order=20))

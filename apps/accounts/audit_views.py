@@ -25,10 +25,11 @@ from apps.audit.export import export_response
 from apps.core.errors import NotFound, ValidationFailed
 from apps.core.pagination import paginate
 
-__all__ = ["audit_entry", "audit_export", "audit_page", "audit_verify"]
+__all__ = ["FORMATS", "asked_of", "audit_entry", "audit_export", "audit_page", "audit_verify", "filter_said"]
 
 _ORDER = ("-occurred_at", "-id")
 _PAGE = "50"
+FORMATS = {"csv": "CSV, for a spreadsheet", "jsonl": "JSON lines, verifiable", "cef": "CEF, for a SIEM"}
 # How long a page may take to verify; the night's verification takes what it needs.
 _SECONDS = 8.0
 
@@ -42,6 +43,7 @@ class FilterForm(forms.Form):
     start = forms.DateField(required=False)
     end = forms.DateField(required=False)
     correlation = forms.CharField(max_length=100, required=False)
+    ip = forms.GenericIPAddressField(required=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,11 @@ class _Asked:
     is_narrow: bool = False
 
 
-def _asked(request: HttpRequest) -> _Asked:
+def asked_of(request: HttpRequest) -> _Asked:
+    """What the address of a page narrows the log to."""
     form = FilterForm(request.GET)
     if not form.is_valid():
-        return _Asked(AuditFilter(), "An id or a day of the filter cannot be read; everything is shown.")
+        return _Asked(AuditFilter(), "An id, an address or a day of the filter cannot be read; everything is shown.")
     data = form.cleaned_data
     zone = ZoneInfo(request.user.timezone or request.org.timezone)  # type: ignore[attr-defined,union-attr]
     wanted = AuditFilter(
@@ -64,6 +67,7 @@ def _asked(request: HttpRequest) -> _Asked:
         actor_id=data["actor"],
         target_id=data["target"].strip() or None,
         correlation_id=data["correlation"].strip() or None,
+        ip=data["ip"] or None,
         start=data["start"] and datetime.combine(data["start"], time(), zone),
         # Days are meant from the first to the last, both included.
         end=data["end"] and datetime.combine(data["end"] + timedelta(days=1), time(), zone),
@@ -77,7 +81,7 @@ def _asked(request: HttpRequest) -> _Asked:
 def audit_page(request: HttpRequest) -> HttpResponse:
     """``/o/<slug>/settings/audit``: the newest entries that meet the filter, and whether the chain is whole."""
     org = request.org  # type: ignore[attr-defined]
-    asked = _asked(request)
+    asked = asked_of(request)
     try:
         query = {"limit": _PAGE, **({"cursor": request.GET["cursor"]} if request.GET.get("cursor") else {})}
         page = paginate(audit.audit_list(asked.wanted), query, order=_ORDER)
@@ -96,6 +100,7 @@ def audit_page(request: HttpRequest) -> HttpResponse:
         "chain": audit.chain_status(org.id),
         "may_manage": can(request, "audit.manage"),
         "exports": _exports(request),
+        "query": urlencode(filter_said(request)),
         "is_first": not request.GET.get("cursor"),
     }
     return render(request, "accounts/audit.html", context)
@@ -103,10 +108,14 @@ def audit_page(request: HttpRequest) -> HttpResponse:
 
 def _exports(request: HttpRequest) -> list[tuple[str, str]]:
     """The files that hold what the filter shows, as words and address."""
-    kept = {name: request.GET[name] for name in FilterForm.base_fields if request.GET.get(name)}
+    kept = filter_said(request)
     page = reverse("audit_export", args=[request.org.slug])  # type: ignore[attr-defined]
-    forms_ = {"csv": "CSV, for a spreadsheet", "jsonl": "JSON lines, verifiable", "cef": "CEF, for a SIEM"}
-    return [(words, f"{page}?{urlencode({**kept, 'format': form})}") for form, words in forms_.items()]
+    return [(words, f"{page}?{urlencode({**kept, 'format': form})}") for form, words in FORMATS.items()]
+
+
+def filter_said(request: HttpRequest) -> dict[str, str]:
+    """The parts of the address that narrow the log, as they stand in it."""
+    return {name: request.GET[name] for name in FilterForm.base_fields if request.GET.get(name)}
 
 
 def _families(known: Any) -> list[tuple[str, str]]:
@@ -152,7 +161,7 @@ def audit_export(request: HttpRequest) -> Any:
     form: Any = request.GET.get("format", "jsonl")
     if form not in ("jsonl", "csv", "cef"):
         raise ValidationFailed("The format is jsonl, csv or cef", errors=[{"pointer": "format", "detail": "unknown"}])
-    return export_response(request.org.id, _asked(request).wanted, form)  # type: ignore[attr-defined]
+    return export_response(request.org.id, asked_of(request).wanted, form)  # type: ignore[attr-defined]
 
 
 @org_page(capability="audit.read", title="Audit log", key="settings")

@@ -21,6 +21,7 @@ class OrgInfo:
     updated_at: datetime
     plan: str = "free"
     requires_mfa: bool = False
+    access_review_every: str = "quarter"
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,7 @@ def _tell(stay: Impersonation, action: str, **after: Any) -> None:
         action=action, org_id=UUID(str(stay.org_id)), target_type="user", target_id=stay.user_id,
         target_label=stay.user.email, reason=stay.reason,
         after={"staff": stay.staff.email, "may_write": stay.may_write, "until": stay.ends_at.isoformat(), **after},
+        people={"staff": UUID(str(stay.staff_id))},
     )  # fmt: skip
 
 

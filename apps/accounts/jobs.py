@@ -5,7 +5,7 @@ from datetime import timedelta
 from apps.accounts import impersonation, services
 from apps.scheduler.registry import job
 
-__all__ = ["end_impersonations", "erase_organizations", "sweep_exports"]
+__all__ = ["end_impersonations", "erase_organizations", "remind_access_reviews", "sweep_exports"]
 
 
 @job(name="accounts.end_impersonations", every=timedelta(minutes=5))
@@ -18,6 +18,12 @@ def end_impersonations() -> dict[str, int]:
 def erase_organizations() -> dict[str, int]:
     """Go on erasing the organisations whose grace is over, ten minutes at a time."""
     return services.erase_due()
+
+
+@job(name="accounts.remind_access_reviews", cron="10 7 * * *")
+def remind_access_reviews() -> dict[str, int]:
+    """Tell of reviews of access that are due."""
+    return {"told": services.remind_access_reviews()}
 
 
 @job(name="accounts.sweep_exports", every=timedelta(minutes=1))

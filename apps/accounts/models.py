@@ -42,6 +42,15 @@ class Role(models.TextChoices):
     VIEWER = "viewer"
 
 
+class ReviewEvery(models.TextChoices):
+    """How often an organisation looks through who can do what."""
+
+    OFF = "off", "Never reminded"
+    QUARTER = "quarter", "Every quarter"
+    HALF_YEAR = "half_year", "Every half year"
+    YEAR = "year", "Every year"
+
+
 class Organization(TimestampedModel):
     """The tenant. Everything that belongs to one carries its id."""
 
@@ -62,6 +71,14 @@ class Organization(TimestampedModel):
     )
     requires_mfa = models.BooleanField(
         default=False, db_default=False, help_text="Whether members enter only with a second factor."
+    )
+
+    access_review_every = models.CharField(
+        max_length=12, choices=ReviewEvery.choices, default=ReviewEvery.QUARTER, db_default="quarter",
+        help_text="How often who can do what is to be looked through; those who do it are reminded.",
+    )  # fmt: skip
+    access_review_told = models.DateField(
+        null=True, blank=True, editable=False, help_text="The due date that was told of last."
     )
 
     class Meta:

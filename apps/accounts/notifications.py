@@ -70,6 +70,14 @@ def _status(envelope: Envelope) -> Iterable[Draft]:
         yield Draft(title="The organisation was resumed", tone="ok", body="Its keys work again.")
 
 
+def _review_due(envelope: Envelope) -> Iterable[Draft]:
+    yield Draft(
+        title="Time to look through who can do what",
+        body="Take away what nobody needs any more, then mark it as reviewed: the record is what auditors ask for.",
+        link="settings/access", capability="access.review", tone="warn",
+    )  # fmt: skip
+
+
 def _chain_broken(envelope: Envelope) -> Iterable[Draft]:
     where = f" at position {envelope.data['position']:,}" if envelope.data["position"] else ""
     yield Draft(
@@ -93,5 +101,6 @@ def register() -> None:
     register_kind(Kind("member_left", ("member.removed",), "users", _left))
     register_kind(Kind("member_role", ("member.role_changed",), "user", _role))
     register_kind(Kind("org_status", ("org.updated",), "building", _status))
+    register_kind(Kind("access_review", ("access.review_due",), "eye", _review_due))
     register_kind(Kind("audit_broken", ("audit.chain_broken",), "alert-triangle", _chain_broken))
     register_kind(Kind("audit_stream", ("audit.stream_dead",), "alert-triangle", _stream_dead))

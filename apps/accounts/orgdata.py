@@ -76,4 +76,11 @@ def register() -> None:
         OrgTable("exports", _rows(OrgExport)),
     ]
     register_area(OrgArea("accounts", lambda: tables, _erase))
-    register_area(OrgArea("audit", lambda: [OrgTable("trail", _trail)], lambda org_id, limit: {}))
+    register_area(
+        OrgArea(
+            "audit",
+            lambda: [OrgTable("trail", _trail)],
+            # Where it was sent and what was made of it; the trail itself is no table that models are to empty.
+            lambda org_id, limit: erase_models("audit", org_id, limit),
+        )
+    )

@@ -37,7 +37,7 @@ def transfer_ownership(*, org_id: UUID, to_user_id: UUID, by_user_id: UUID, stay
         if not stay_owner:
             _set(org, mine, Role.ADMIN)
         after = {"owner": theirs.user.email, "former_owner_is": "owner" if stay_owner else "admin"}
-        _tell(org, "org.ownership_transferred", after=after)
+        _tell(org, "org.ownership_transferred", after=after, people={"owner": to_user_id})
 
 
 @transaction.atomic
@@ -51,7 +51,10 @@ def appoint_owner(*, org_id: UUID, user_id: UUID, reason: str) -> None:
         if theirs.role == Role.OWNER:
             raise Conflict("They are an owner already", code="already_owner")
         _set(org, theirs, Role.OWNER)
-        _tell(org, "org.ownership_transferred", after={"owner": theirs.user.email}, reason=reason[:300])
+        _tell(
+            org, "org.ownership_transferred", after={"owner": theirs.user.email}, people={"owner": user_id},
+            reason=reason[:300],
+        )  # fmt: skip
 
 
 def _locked(org_id: UUID) -> Organization:

@@ -5,18 +5,22 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.accounts import factors, selectors, services
 from apps.accounts.web import can, org_page
-from apps.core.errors import MindWeaveError
+from apps.audit import retention
+from apps.audit import selectors as audit
+from apps.audit import services as audit_services
+from apps.core.errors import MindWeaveError, ValidationFailed
 from apps.core.problems import problem_response, wants_html
 from apps.core.web.forms import sentence
 from apps.identity.selectors import user_has_second_factor
 from apps.identity.web import step_up_required
 
-__all__ = ["factor_missing", "security_change", "security_page"]
+__all__ = ["audit_retention_change", "factor_missing", "security_change", "security_page"]
 
 _SHOWN = 50
 
@@ -36,6 +40,10 @@ def security_page(request: HttpRequest) -> HttpResponse:
         "missing_count": len(missing),
         "more": max(0, len(missing) - _SHOWN),
         "total": selectors.member_count(org.id),
+        "may_keep": can(request, "audit.manage"),
+        "kept": audit.retention_days(),
+        "kept_least": retention.least_days(),
+        "kept_most": retention.most_days(),
     }
     return render(request, "accounts/security.html", context)
 
@@ -56,6 +64,25 @@ def security_change(request: HttpRequest) -> HttpResponse:
         said = "Everybody needs" if changed.requires_mfa else "Nobody needs"
         messages.success(request, f"{said} a second factor here from now on.")
     return redirect("settings_security", org.slug)
+
+
+@org_page(capability="audit.manage", title="Security", key="settings", personal=True)
+@step_up_required
+@require_POST
+def audit_retention_change(request: HttpRequest) -> HttpResponse:
+    """Keep the audit log for so many days; empty: for as long as the system does."""
+    org = request.org  # type: ignore[attr-defined]
+    said = request.POST.get("days", "").strip()
+    days = int(said) if said.isascii() and said.isdigit() and len(said) < 6 else None
+    try:
+        if said and days is None:
+            raise ValidationFailed("The days cannot be read", errors=[{"pointer": "/days", "detail": "a number"}])
+        audit_services.set_retention(org_id=org.id, days=days)
+    except MindWeaveError as error:
+        messages.error(request, f"{sentence(error)}.")
+    else:
+        messages.success(request, "Saved. What is older goes in the night, for good.")
+    return redirect(f"{reverse('settings_security', args=[org.slug])}#audit-kept")
 
 
 def factor_missing(request: HttpRequest, org: Any, error: MindWeaveError) -> HttpResponse:

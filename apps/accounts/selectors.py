@@ -27,6 +27,7 @@ from apps.core.tenancy import org_scope, system_scope
 from apps.identity import selectors as identity
 
 __all__ = [
+    "OwnOrganizations",
     "capabilities_for",
     "default_org_id",
     "member_addresses",
@@ -71,6 +72,7 @@ def org_info(org: Organization) -> OrgInfo:
         updated_at=org.updated_at,
         plan=org.plan,
         requires_mfa=org.requires_mfa,
+        access_review_every=org.access_review_every,
     )
 
 
@@ -132,6 +134,13 @@ def org_list(user_id: UUID) -> QuerySet[Organization]:
 def orgs_for_user(user_id: UUID) -> list[OrgInfo]:
     """The organisations of a person, by name."""
     return [org_info(org) for org in org_list(user_id).order_by("name", "id")]
+
+
+class OwnOrganizations:
+    """Fills identity's port."""
+
+    def names(self, user_id: UUID) -> list[tuple[UUID, str]]:
+        return [(org.id, org.name) for org in orgs_for_user(user_id)]
 
 
 def own_orgs(user_id: UUID) -> list[OwnOrg]:

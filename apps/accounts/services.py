@@ -10,11 +10,11 @@ from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
 from apps.accounts import selectors
-from apps.accounts.access_services import confirm_access_review
+from apps.accounts.access_services import confirm_access_review, remind_access_reviews
 from apps.accounts.contracts import OrgInfo
 from apps.accounts.erasure import erase_due, erase_organization
 from apps.accounts.factors import require_own_factor
-from apps.accounts.models import Membership, Organization, OrgStatus, Role
+from apps.accounts.models import Membership, Organization, OrgStatus, ReviewEvery, Role
 from apps.accounts.org_exports import fetch_export, make_export, request_export, sweep_exports
 from apps.accounts.org_life import delete_organization, extend_grace, restore_organization
 from apps.accounts.ownership import appoint_owner, transfer_ownership
@@ -46,6 +46,7 @@ __all__ = [
     "extend_grace",
     "fetch_export",
     "make_export",
+    "remind_access_reviews",
     "remove_member",
     "request_export",
     "restore_organization",
@@ -74,6 +75,8 @@ def _check(fields: dict[str, Any]) -> None:
         slug = fields["slug"]
         if slug in RESERVED_SLUGS or slug != slugify(slug) or not slug:
             raise _invalid("/slug", "Lower-case letters, digits and hyphens; some words are reserved")
+    if fields.get("access_review_every", ReviewEvery.OFF) not in ReviewEvery.values:
+        raise _invalid("/access_review_every", f"one of {', '.join(ReviewEvery.values)}")
     if "raw_retention_days" in fields and not 1 <= fields["raw_retention_days"] <= 400:
         raise _invalid("/raw_retention_days", "From 1 to 400 days")
 
@@ -126,7 +129,7 @@ def _locked(org_id: UUID) -> Organization:
 
 @transaction.atomic
 def update_organization(*, org_id: UUID, changes: dict[str, Any]) -> OrgInfo:
-    """Change ``name``, ``slug``, ``timezone``, ``raw_retention_days`` or ``requires_mfa``."""
+    """Change ``name``, ``slug``, ``timezone``, ``raw_retention_days``, ``requires_mfa`` or ``access_review_every``."""
     _check(changes)
     org = _locked(org_id)
     changes = {name: value for name, value in changes.items() if getattr(org, name) != value}
@@ -216,11 +219,12 @@ def _role_ceiling(org_id: UUID, by_user_id: UUID | None, *roles: str) -> None:
 def add_member(*, org_id: UUID, user_id: UUID, role: str, by_user_id: UUID | None = None) -> None:
     """Make a person a member; :class:`Conflict` where they are one already, :class:`PermissionDenied` where the plan's
     seats are taken (``plan_limit_reached``)."""
+    # Before any lock of the organisation: whoever is being erased in this moment is no member afterwards.
+    user = identity.user_held(user_id)
     lock_seats(org_id)
     org = _locked(org_id)
     _check_role(org_id, role)
     _role_ceiling(org_id, by_user_id, role)
-    user = identity.user_get(user_id)
     with org_scope(org_id):
         if Membership.objects.filter(user_id=user_id).exists():
             raise Conflict("They are a member already", code="already_member")

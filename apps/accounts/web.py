@@ -18,7 +18,7 @@ from apps.audit.services import record_read
 from apps.core.context import current
 from apps.core.errors import PermissionDenied
 from apps.core.problems import tell_refusal
-from apps.core.registry import NavItem, nav, nav_queries, settings_tabs
+from apps.core.registry import NavItem, nav, nav_grants, nav_queries, settings_tabs
 from apps.identity.web import user_id_of
 from apps.notify.selectors import COUNTED_TO, unread_count
 
@@ -143,17 +143,18 @@ def shell(request: HttpRequest) -> dict[str, Any]:
 
 def _shell(request: HttpRequest) -> dict[str, Any]:
     org, role = request.org, request.membership.role_name  # type: ignore[attr-defined]
-    # The places to go to are those of the role, whatever the reader was given for what the page is about.
+    # The places to go to are the same on every page, whatever the reader was given for what this one is about.
     held: frozenset[str] = request.membership.capabilities  # type: ignore[attr-defined]
+    given = _given(org, user_id_of(request), held)
     user = request.user
     # Nothing new is counted of a suspended organisation, and its socket is refused.
     live = "usage.read" in held and org.status == "active"
     unread = unread_count(org_id=org.id, user_id=user_id_of(request), capabilities=held)
     return {
-        "nav": _sections(org, user_id_of(request), held),
+        "nav": _sections(org, user_id_of(request), held, given),
         "unread": unread,
         "unread_text": unread_text(unread),
-        "settings": [link for _, link in _links(settings_tabs.all(), org.slug, held)],
+        "settings": [link for _, link in _links(settings_tabs.all(), org.slug, held, given)],
         "orgs": [
             _OrgLink(each.id, each.name, reverse("home", args=[each.slug]))
             for each in ([org] if hasattr(request, "impersonation") else selectors.orgs_for_user(user_id_of(request)))
@@ -172,7 +173,15 @@ def unread_text(count: int) -> str:
     return "99+" if count >= COUNTED_TO else str(count)
 
 
-def _sections(org: Any, user_id: UUID, capabilities: frozenset[str]) -> list[_Section]:
+def _given(org: Any, user_id: UUID, held: frozenset[str]) -> frozenset[str]:
+    """What the reader was given for single things; asked only where it could open a place that their role does not."""
+    wanted = {item.capability for item in (*nav.all(), *settings_tabs.all()) if item.granted and item.capability}
+    if wanted <= held:
+        return frozenset()
+    return frozenset().union(*(found(org.id, user_id) for found in nav_grants))
+
+
+def _sections(org: Any, user_id: UUID, capabilities: frozenset[str], given: frozenset[str]) -> list[_Section]:
     """The places this role may go, grouped in the order of their first item; a place without a page is left out.
 
     A place opens with what the person has chosen for it.
@@ -181,18 +190,20 @@ def _sections(org: Any, user_id: UUID, capabilities: frozenset[str]) -> list[_Se
     for chosen in nav_queries:
         queries |= chosen(org.id, user_id)
     sections: dict[str, list[_Link]] = {}
-    for section, link in _links(nav.all(), org.slug, capabilities):
+    for section, link in _links(nav.all(), org.slug, capabilities, given):
         if queries.get(link.key):
             link = replace(link, url=f"{link.url}?{queries[link.key]}")
         sections.setdefault(section, []).append(link)
     return [_Section(title, items) for title, items in sections.items()]
 
 
-def _links(items: Iterable[NavItem], slug: str, capabilities: frozenset[str]) -> list[tuple[str, _Link]]:
-    """Those of the items that this role may open, each with its section."""
+def _links(
+    items: Iterable[NavItem], slug: str, capabilities: frozenset[str], given: frozenset[str]
+) -> list[tuple[str, _Link]]:
+    """Those of the items that the reader may open, by their role or by what they were given, each with its section."""
     links = []
     for item in items:
-        if item.capability and item.capability not in capabilities:
+        if item.capability and item.capability not in (capabilities | given if item.granted else capabilities):
             continue
         try:
             url = reverse(item.url_name, args=[slug])

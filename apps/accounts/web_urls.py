@@ -5,6 +5,7 @@ from django.urls import path
 from apps.accounts import (
     access_views,
     account_views,
+    audit_export_views,
     audit_stream_views,
     audit_views,
     danger_views,
@@ -41,8 +42,19 @@ urlpatterns = [
     path(
         "o/<slug:slug>/settings/security/second-factor", security_views.security_change, name="settings_security_change"
     ),
+    path(
+        "o/<slug:slug>/settings/security/audit-log",
+        security_views.audit_retention_change,
+        name="settings_audit_retention",
+    ),
     path("o/<slug:slug>/settings/audit", audit_views.audit_page, name="audit"),
     path("o/<slug:slug>/settings/audit/export", audit_views.audit_export, name="audit_export"),
+    path("o/<slug:slug>/settings/audit/exports", audit_export_views.audit_exports, name="audit_exports"),
+    path(
+        "o/<slug:slug>/settings/audit/exports/<uuid:export_id>",
+        audit_export_views.audit_export_file,
+        name="audit_export_file",
+    ),
     path("o/<slug:slug>/settings/audit/verify", audit_views.audit_verify, name="audit_verify"),
     path("o/<slug:slug>/settings/audit/streams", audit_stream_views.audit_streams, name="audit_streams"),
     path(

@@ -22,8 +22,8 @@ from apps.core import clock
 from apps.core.api import ApiView
 from apps.core.errors import FieldError, ValidationFailed
 from apps.core.money import nano_to_str
-from apps.core.tenancy import org_scope, require_org_id
-from apps.projects.permissions import projects_granted
+from apps.core.tenancy import require_org_id
+from apps.usage.granted import OfUsage, narrowed
 from apps.usage.selectors import DIMENSIONS, GRANULARITIES, Metrics, UsageAnswer, tag_keys
 
 __all__ = ["OrganizationUsage", "Usage", "UsageAnswerSerializer", "metrics_body", "read_query", "usage_body"]
@@ -108,7 +108,7 @@ def usage_body(answer: UsageAnswer, query: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-class Usage(ApiView):
+class Usage(OfUsage):
     capabilities = {"GET": "usage.read"}
     scopes = {"GET": "read"}
 
@@ -130,23 +130,12 @@ class Usage(ApiView):
     def get(self, request: Request) -> Response:
         """Usage and cost by time and by any dimension.
 
-        Who was given `usage.read` on single projects alone asks for these by `filter[project]`.
+        Who was given `usage.read` on single projects alone sees that of these.
         """
         query = read_query(request.query_params, org_timezone=org_get(require_org_id()).timezone)
+        query["filters"] = narrowed(query["filters"], self.given)
         answer = selectors.usage_query(org_id=require_org_id(), **query)
         return Response(usage_body(answer, query))
-
-    def is_granted(self, capability: str) -> bool:
-        """Whether the request asks for nothing but projects whose usage the caller was given."""
-        if self.org_id is None or self.actor.id is None:
-            return False
-        given = projects_granted(org_id=self.org_id, user_id=self.actor.id, capability=capability)
-        if not given:
-            return False
-        # As the query is read, so that nothing is asked that was not looked at.
-        with org_scope(self.org_id):
-            asked = read_query(self.request.query_params, org_timezone="UTC")["filters"].get("project")
-        return bool(asked) and set(asked) <= {str(each) for each in given}
 
 
 class _SpanSerializer(serializers.Serializer):  # type: ignore[type-arg]

@@ -1,3 +1,5 @@
+from typing import Any
+
 from django.apps import AppConfig
 
 
@@ -15,15 +17,12 @@ class AnalyticsConfig(AppConfig):
         personal.register()
         usage_reader.set(LastDays())
         nav_queries.append(default_queries)
-        nav.register(NavItem("usage", "Usage", "usage", "chart-bar", order=20, capability="usage.read", shortcut="u"))
+        usage: dict[str, Any] = {"capability": "usage.read", "granted": True}
+        nav.register(NavItem("usage", "Usage", "usage", "chart-bar", order=20, shortcut="u", **usage))
         nav.register(
             NavItem("costs", "Costs", "costs", "receipt-dollar", order=26, capability="usage.read", shortcut="c")
         )
-        nav.register(
-            NavItem("sessions", "Sessions", "sessions", "messages", order=22, capability="usage.read", shortcut="s")
-        )
-        nav.register(
-            NavItem("events", "Events", "events", "list-details", order=24, capability="usage.read", shortcut="e")
-        )
+        nav.register(NavItem("sessions", "Sessions", "sessions", "messages", order=22, shortcut="s", **usage))
+        nav.register(NavItem("events", "Events", "events", "list-details", order=24, shortcut="e", **usage))
         nav.register(NavItem("home", "Home", "home", "layout-dashboard", order=10, capability="org.read", shortcut="h"))
         nav.register(NavItem("connect", "Connect", "connect", "terminal-2", order=50, capability="project.read"))

@@ -1,5 +1,6 @@
 """Pages of the usage explorer."""
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -14,6 +15,7 @@ from apps.analytics.explorer import (
     VIEWS,
     Explorer,
     Query,
+    Value,
     dimensions_of,
     explore,
     filter_words,
@@ -22,6 +24,7 @@ from apps.analytics.explorer import (
 )
 from apps.analytics.export import csv_response
 from apps.analytics.period import PERIODS
+from apps.usage.granted import given_to, given_usage, narrowed
 from apps.usage.store import as_of
 
 __all__ = ["usage_csv", "usage_page"]
@@ -35,7 +38,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-@org_page(capability="usage.read", title="Usage", key="usage")
+@org_page(capability="usage.read", title="Usage", key="usage", granted=given_usage)
 @require_safe
 def usage_page(request: HttpRequest) -> HttpResponse:
     """``/o/<slug>/usage``: any metric by anything, and what it is made of. The address is the whole state."""
@@ -58,14 +61,26 @@ def usage_page(request: HttpRequest) -> HttpResponse:
         context["adding"] = {
             "name": name,
             "label": dimensions[name],
-            "values": values_of(org_id=org.id, query=query, name=name),
+            "values": _values(request, query, name),
         }
     return render(request, "analytics/usage.html", context)
 
 
+def _values(request: HttpRequest, query: Query, name: str) -> list[Value]:
+    """What can be chosen for a filter; of projects those whose usage the reader may see."""
+    values = values_of(org_id=request.org.id, query=query, name=name)  # type: ignore[attr-defined]
+    given = given_to(request)
+    return values if given is None or name != "project" else [one for one in values if one.key in given]
+
+
 def _query(request: HttpRequest, dimensions: dict[str, str]) -> Query:
     tags = [name.removeprefix("tag:") for name in dimensions if name.startswith("tag:")]
-    return query_of(request.GET, timezone=request.org.timezone, tags=tags)  # type: ignore[attr-defined]
+    query = query_of(request.GET, timezone=request.org.timezone, tags=tags)  # type: ignore[attr-defined]
+    given = given_to(request)
+    if given is None:
+        return query
+    filters = {name: tuple(values) for name, values in narrowed(query.filters, given).items()}
+    return replace(query, filters=filters)
 
 
 def _picked(request: HttpRequest, query: Query, dimensions: dict[str, str]) -> HttpResponse:
@@ -107,7 +122,7 @@ def _bar(query: Query, dimensions: dict[str, str]) -> dict[str, Any]:
     }
 
 
-@org_page(capability="usage.read", title="Usage", key="usage")
+@org_page(capability="usage.read", title="Usage", key="usage", granted=given_usage)
 @require_safe
 def usage_csv(request: HttpRequest) -> HttpResponse:
     """``/o/<slug>/usage.csv``: the table of the view with all its lines, or with ``part=time`` what the chart shows."""

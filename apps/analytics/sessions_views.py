@@ -13,7 +13,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from apps.accounts.selectors import member_infos
-from apps.accounts.web import org_page
+from apps.accounts.web import can, org_page
 from apps.analytics.explorer import value_names
 from apps.analytics.export import csv_response
 from apps.analytics.period import PERIODS, Period, period_of
@@ -21,6 +21,7 @@ from apps.analytics.waterfall import Step, first_token_ms, waterfall
 from apps.audit.services import record_read
 from apps.core.errors import NotFound
 from apps.projects.selectors import project_names
+from apps.usage.granted import given_to, given_usage, narrowed, require_given
 from apps.usage.selectors import event_search, session_get, session_list
 from apps.usage.selectors.event import event_explained
 from apps.usage.selectors.timeline import session_events
@@ -29,6 +30,7 @@ from apps.usage.sessions import idle_limit
 __all__ = ["event_page", "events_csv", "events_page", "session_page", "sessions_csv", "sessions_page"]
 
 _PAGE, _MOST, _STEPS = 50, 5000, 200
+_GONE = "There is no such event, or it is not kept any more"
 _STATES = {"": "Any state", "active": "Going on", "ended": "Ended"}
 _TYPES = {"": "Any type", "api_call": "Model call", "mcp_tool": "Tool call", "session": "Session"}
 _STATUSES = {"": "Any status", "ok": "Succeeded", "error": "Failed"}
@@ -67,8 +69,13 @@ def _address(**said: str) -> str:
 def _who(request: HttpRequest) -> dict[str, Any]:
     """The choices of the filter form."""
     org = request.org  # type: ignore[attr-defined]
-    people = sorted(((str(m.user_id), m.name or m.email) for m in member_infos(org.id)), key=lambda p: p[1].casefold())
-    projects = sorted(((str(key), name) for key, name in project_names(org.id).items()), key=lambda p: p[1].casefold())
+    given = given_to(request)
+    members = member_infos(org.id) if given is None or can(request, "member.read") else []
+    people = sorted(((str(m.user_id), m.name or m.email) for m in members), key=lambda p: p[1].casefold())
+    named = {str(key): name for key, name in project_names(org.id).items()}
+    projects = sorted(
+        ((key, name) for key, name in named.items() if given is None or key in given), key=lambda p: p[1].casefold()
+    )
     return {"people": people, "projects": projects, "periods": PERIODS}
 
 
@@ -79,6 +86,10 @@ def _names(org_id: UUID, bodies: list[dict[str, Any]]) -> dict[str, dict[str, st
         keys = {body[field] or "" for body in bodies}
         found[by] = value_names(org_id, by, keys) if keys else {}
     return found
+
+
+def _narrowed(request: HttpRequest, filters: dict[str, list[str]]) -> dict[str, list[str]]:
+    return narrowed(filters, given_to(request))
 
 
 # ---------------------------------------------------------------- sessions
@@ -97,7 +108,7 @@ def _sessions(request: HttpRequest, said: Mapping[str, str], limit: int, *, page
     number = int(place[1]) if place and place[1].lstrip("-").isascii() and place[1].lstrip("-").isdigit() else 0
     return session_list(
         org_id=request.org.id,  # type: ignore[attr-defined]
-        filters={name: [said[name]] for name in ("user", "project") if said[name]},
+        filters=_narrowed(request, {name: [said[name]] for name in ("user", "project") if said[name]}),
         limit=limit,
         start=period.start,
         end=period.end,
@@ -107,7 +118,7 @@ def _sessions(request: HttpRequest, said: Mapping[str, str], limit: int, *, page
     )
 
 
-@org_page(capability="usage.read", title="Sessions", key="sessions")
+@org_page(capability="usage.read", title="Sessions", key="sessions", granted=given_usage)
 @require_safe
 def sessions_page(request: HttpRequest) -> HttpResponse:
     """``/o/<slug>/sessions``: what people and agents did in one go, the latest first."""
@@ -141,7 +152,7 @@ def _dress_session(body: dict[str, Any], names: Mapping[str, Mapping[str, str]])
     )
 
 
-@org_page(capability="usage.read", title="Sessions", key="sessions")
+@org_page(capability="usage.read", title="Sessions", key="sessions", granted=given_usage)
 @require_safe
 def sessions_csv(request: HttpRequest) -> HttpResponse:
     """``/o/<slug>/sessions.csv``: the sessions of the view, the latest 5,000."""
@@ -160,7 +171,7 @@ def sessions_csv(request: HttpRequest) -> HttpResponse:
     return csv_response(f"{org.slug}-sessions", header, rows)
 
 
-@org_page(capability="usage.read", title="Session", key="sessions")
+@org_page(capability="usage.read", title="Session", key="sessions", granted=given_usage)
 @require_safe
 def session_page(request: HttpRequest) -> HttpResponse:
     """``/o/<slug>/session?id=…``: one session against time, a step explained (``event``, else the dearest).
@@ -172,15 +183,21 @@ def session_page(request: HttpRequest) -> HttpResponse:
     found = session_get(org_id=org.id, session_id=session_id, idle=idle_limit()) if session_id else None
     if found is None:
         raise NotFound("There is no such session")
+    given = given_to(request)
+    require_given(found.body["project_id"], given, "There is no such session")
     _dress_session(found.body, _names(org.id, [found.body]))
     place = _after(request)
     rows = session_events(
         org_id=org.id, session_id=session_id, start=found.started_at, end=found.at, limit=_STEPS + 1,
         after=(place[0], UUID(place[1])) if place and _is_uuid(place[1]) else None,
     )  # fmt: skip
-    drawn = waterfall([row.body for row in rows[:_STEPS]])
+    # A sender may use one id in two projects: what is of another is left out.
+    seen = [row for row in rows[:_STEPS] if given is None or row.body["project_id"] in given]
+    drawn = waterfall([row.body for row in seen])
     chosen_id = _id(request, "event") or _dearest(drawn.steps)
     chosen = event_explained(org_id=org.id, event_id=UUID(chosen_id)) if chosen_id else None
+    if chosen is not None and given is not None and chosen["project_id"] not in given:
+        chosen = None
     here = {"id": session_id, **({"after": request.GET["after"]} if place else {})}
     for step in drawn.steps:
         step.event["address"] = urlencode(here | {"event": step.event["event_id"]})  # type: ignore[index]
@@ -191,7 +208,7 @@ def session_page(request: HttpRequest) -> HttpResponse:
     context = {
         "session": found.body, "drawn": drawn, "more": more, "paged": bool(place),
         "chosen": _dress_event(org.id, chosen) if chosen and chosen["session_id"] == session_id else None,
-        "by_model": _by_model(rows[:_STEPS]) if not more and not place else [],
+        "by_model": _by_model(seen) if not more and not place else [],
         "kept": bool(rows), **_beside(drawn.steps, chosen_id),
     }  # fmt: skip
     record_read(what="raw events", org_id=org.id)
@@ -259,7 +276,9 @@ def _events(request: HttpRequest, said: Mapping[str, str], limit: int, *, paged:
     period, place = _period(request), _after(request) if paged else None
     return event_search(
         org_id=request.org.id,  # type: ignore[attr-defined]
-        filters={_FIELDS[name]: [value] for name, value in said.items() if name in _FIELDS and value},
+        filters=_narrowed(
+            request, {_FIELDS[name]: [value] for name, value in said.items() if name in _FIELDS and value}
+        ),
         limit=limit,
         start=period.start,
         end=period.end + timedelta(minutes=5),
@@ -267,7 +286,7 @@ def _events(request: HttpRequest, said: Mapping[str, str], limit: int, *, paged:
     )
 
 
-@org_page(capability="usage.read", title="Events", key="events")
+@org_page(capability="usage.read", title="Events", key="events", granted=given_usage)
 @require_safe
 def events_page(request: HttpRequest) -> HttpResponse:
     """``/o/<slug>/events``: raw events by any field, newest first; ``follow`` shows new ones as they are counted."""
@@ -292,13 +311,14 @@ def events_page(request: HttpRequest) -> HttpResponse:
     context = _who(request) | {
         "rows": bodies, "said": said, "period": _period(request), "older": older, "types": _TYPES,
         "statuses": _STATUSES, "later": bool(_after(request)), "address": _address(**said), "wanted": wanted,
-        "filtered": bool(filters), "socket": f"/ws/usage/events?{urlencode({'org': org.slug, **filters})}",
+        "filtered": bool(filters), "socket": "" if given_to(request) is not None
+        else f"/ws/usage/events?{urlencode({'org': org.slug, **filters})}",
     }  # fmt: skip
     record_read(what="raw events", org_id=org.id)
     return render(request, "analytics/events.html", context)
 
 
-@org_page(capability="usage.read", title="Events", key="events")
+@org_page(capability="usage.read", title="Events", key="events", granted=given_usage)
 @require_safe
 def events_csv(request: HttpRequest) -> HttpResponse:
     """``/o/<slug>/events.csv``: the events of the view, the newest 5,000."""
@@ -313,14 +333,15 @@ def events_csv(request: HttpRequest) -> HttpResponse:
     return csv_response(f"{request.org.slug}-events", header, rows)  # type: ignore[attr-defined]
 
 
-@org_page(capability="usage.read", title="Event", key="events")
+@org_page(capability="usage.read", title="Event", key="events", granted=given_usage)
 @require_safe
 def event_page(request: HttpRequest, event_id: UUID) -> HttpResponse:
     """``/o/<slug>/events/<id>``: every field of one event, and how its cost came about."""
     org = request.org  # type: ignore[attr-defined]
     found = event_explained(org_id=org.id, event_id=event_id)
     if found is None:
-        raise NotFound("There is no such event, or it is not kept any more")
+        raise NotFound(_GONE)
+    require_given(found["project_id"], given_to(request), _GONE)
     record_read(what="raw events", org_id=org.id)
     return render(request, "analytics/event.html", {"chosen": _dress_event(org.id, found)})
 

@@ -7,12 +7,32 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import DropdownFilter, RangeDateTimeFilter
 
-from apps.audit.models import AuditEntry, AuditStream, Chain, Checkpoint, DataKey, SealingKey
+from apps.audit.models import (
+    AuditEntry,
+    AuditExport,
+    AuditRetention,
+    AuditStream,
+    Chain,
+    Checkpoint,
+    DataKey,
+    SealingKey,
+    SystemStream,
+)
 from apps.audit.registry import actions
 from apps.core.admin import ReadOnlyAdmin
 from apps.core.admin_search import IdSearchMixin
 
-__all__ = ["AuditEntryAdmin", "AuditStreamAdmin", "ChainAdmin", "CheckpointAdmin", "DataKeyAdmin", "SealingKeyAdmin"]
+__all__ = [
+    "AuditEntryAdmin",
+    "AuditExportAdmin",
+    "AuditRetentionAdmin",
+    "AuditStreamAdmin",
+    "ChainAdmin",
+    "CheckpointAdmin",
+    "DataKeyAdmin",
+    "SealingKeyAdmin",
+    "SystemStreamAdmin",
+]
 
 
 class ActionFilter(DropdownFilter):
@@ -35,7 +55,7 @@ class AuditEntryAdmin(IdSearchMixin, ReadOnlyAdmin):
     search_fields = ("org_id", "actor_id", "target_id", "correlation_id")
     search_help_text = "A whole id of an organisation, actor or target, or a correlation id"
     ordering = ("-occurred_at", "-id")
-    exclude = ("sealed",)
+    exclude = ("sealed", "ip_mark")
 
 
 @admin.register(Chain)
@@ -96,3 +116,38 @@ class AuditStreamAdmin(IdSearchMixin, ReadOnlyAdmin):
         """Without the secrets: to show a list is no reason to decrypt them."""
         rows: QuerySet[AuditStream] = super().get_queryset(request).defer("secret", "former_secret")
         return rows
+
+
+@admin.register(AuditExport)
+class AuditExportAdmin(IdSearchMixin, ReadOnlyAdmin):
+    """Who had the log put into a file; the file itself is the organisation's alone."""
+
+    list_display = ("created_at", "org_id", "requested_by_id", "format", "state", "entries", "size_bytes", "expires_at")
+    list_filter = ("state",)
+    search_fields = ("org_id", "id", "requested_by_id")
+    search_help_text = "A whole id of an organisation, an export or whoever asked for it"
+    exclude = ("wanted",)
+    ordering = ("-id",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AuditExport]:
+        """Without the filter: to show a list is no reason to decrypt it."""
+        rows: QuerySet[AuditExport] = super().get_queryset(request).defer("wanted")
+        return rows
+
+
+@admin.register(AuditRetention)
+class AuditRetentionAdmin(IdSearchMixin, ReadOnlyAdmin):
+    """Which organisations keep their log for less than the system does; theirs to change."""
+
+    list_display = ("org_id", "days", "updated_at")
+    search_fields = ("org_id",)
+    search_help_text = "A whole id of an organisation"
+    ordering = ("-updated_at",)
+
+
+@admin.register(SystemStream)
+class SystemStreamAdmin(ReadOnlyAdmin):
+    """Whether the operator's own receiver gets all that is sealed."""
+
+    list_display = ("id", "sent_at", "attempts", "failing_since", "retry_at", "last_error")
+    ordering = ("id",)

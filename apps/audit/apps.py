@@ -8,6 +8,7 @@ class AuditConfig(AppConfig):
     def ready(self) -> None:
         from apps.audit import (
             chain,
+            checks,  # noqa: F401 - registers itself
             events,
             keys,
             metrics,
@@ -18,6 +19,7 @@ class AuditConfig(AppConfig):
             services,
             signing,
             streams,
+            system_stream,
         )
         from apps.audit.staff import audit_panel
         from apps.core import ports as core_ports
@@ -35,6 +37,7 @@ class AuditConfig(AppConfig):
         register_rotation("audit_signing_key.private_pem", signing.rotate_private_keys)
         register_chore("audit.seal", chain.seal_all)
         register_chore("audit.deliver_streams", streams.deliver_due)
+        register_chore("audit.deliver_to_operator", system_stream.deliver_to_operator)
         register_chore("audit.tell_repeated", refusals.tell_repeated)
         core_ports.refusals.set(refusals.note_refusal)
         registry.register_actions(
@@ -44,6 +47,9 @@ class AuditConfig(AppConfig):
                 "audit.stream_created": "The audit log is sent to a receiver",
                 "audit.stream_changed": "How the audit log is sent to a receiver changed",
                 "audit.stream_removed": "The audit log is no longer sent to a receiver",
+                "audit.retention_changed": "How long the audit log is kept changed",
+                "audit.entries_deleted": "Entries of the audit log that were past their time were deleted",
+                "audit.export_requested": "A file of entries of the audit log is to be made",
                 "audit.exported": "Entries of the audit log were taken away as a file",
                 "data.read": "Something sensitive was read (told once an hour)",
                 "access.refused": "Something was refused for want of a right",

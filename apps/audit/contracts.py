@@ -11,7 +11,7 @@ __all__ = ["AuditFilter", "Broken", "Verified"]
 class AuditFilter:
     """Which entries: each field narrows, None leaves open. ``start`` is in, ``end`` is out.
 
-    ``action`` is a name, or a family such as ``project.*``.
+    ``action`` is a name, or a family such as ``project.*``; ``ip`` is one address, in any of its spellings.
     """
 
     action: str | None = None
@@ -19,6 +19,7 @@ class AuditFilter:
     target_type: str | None = None
     target_id: str | None = None
     correlation_id: str | None = None
+    ip: str | None = None
     start: datetime | None = None
     end: datetime | None = None
 

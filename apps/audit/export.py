@@ -7,19 +7,21 @@ import csv
 import io
 import json
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final, Literal
 from uuid import UUID
 
 from django.db import connection
-from django.http import StreamingHttpResponse
+from django.http import FileResponse, StreamingHttpResponse
 
 from apps.audit import registry
 from apps.audit.chain import COLUMNS, canonical, chain_of, moment_text
 from apps.audit.contracts import AuditFilter
 from apps.audit.keys import open_keys
+from apps.audit.models import AuditExport
 from apps.audit.sealed import ERASED, open_box
 from apps.audit.selectors import audit_list
 from apps.audit.services import note_export
@@ -27,7 +29,16 @@ from apps.audit.signing import jwks
 from apps.core.clock import now
 from apps.core.tenancy import org_scope
 
-__all__ = ["CONTENT_TYPES", "Exported", "Format", "cef_line", "export_lines", "export_response", "exported"]
+__all__ = [
+    "CONTENT_TYPES",
+    "Exported",
+    "Format",
+    "cef_line",
+    "export_lines",
+    "export_response",
+    "exported",
+    "file_response",
+]
 
 Format = Literal["jsonl", "csv", "cef"]
 CONTENT_TYPES: Final[dict[str, str]] = {
@@ -111,8 +122,20 @@ def export_response(org_id: UUID, wanted: AuditFilter, form: Format) -> Streamin
     return response
 
 
-def export_lines(org_id: UUID, wanted: AuditFilter, form: Format) -> Iterator[str]:
-    """The lines of an organisation's export, oldest entry first. Opens the scope itself, for each batch."""
+def file_response(row: AuditExport, path: Path) -> FileResponse:
+    """A download of a file that a worker made."""
+    name = f"audit-{row.created_at:%Y%m%d-%H%M%S}.{row.format}.gz"
+    response = FileResponse(path.open("rb"), as_attachment=True, filename=name, content_type="application/gzip")
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def export_lines(
+    org_id: UUID, wanted: AuditFilter, form: Format, *, progress: Callable[[int], None] | None = None
+) -> Iterator[str]:
+    """The lines of an organisation's export, oldest entry first. Opens the scope itself, for each batch, and tells
+    ``progress`` after each how many entries there were.
+    """
     if form == "csv":
         yield _csv_line(_COLUMNS)
     if form == "jsonl":
@@ -124,6 +147,8 @@ def export_lines(org_id: UUID, wanted: AuditFilter, form: Format) -> Iterator[st
             if item.position is not None:
                 first, last = min(first or item.position, item.position), max(last, item.position)
             yield _line(item, form)
+        if progress is not None:
+            progress(count)
     if form == "jsonl":
         for mark in _checkpoints(chain_of(org_id), first, last):
             yield _json_line(mark)

@@ -3,13 +3,18 @@
 Each person has a key in each organisation and one outside all; an organisation has one of its own; an address of
 somebody unknown has one; and whoever nothing is known of shares one a month with all such, which is destroyed after
 90 days. Keys are 256-bit AES-GCM, kept encrypted under the field keys.
+
+Entries are found by address without the address: beside each stands a mark of it, made under the key of whom it is
+sealed for. Who looks makes the mark under each key of the organisation that is left; with a key its marks mean nothing.
 """
 
+import hmac
+import ipaddress
 import os
 import threading
 from collections.abc import Iterable
-from datetime import UTC, datetime
-from typing import NamedTuple
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -17,12 +22,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.db import connection
 
 from apps.core.clock import now
-from apps.core.crypto import decrypt, encrypt, rotate, token_digest, token_digests
+from apps.core.crypto import decrypt, encrypt, rotate, token_digests
 from apps.core.database import connect
 from apps.core.ids import uuid7
 
-__all__ = ["Owner", "address_owner", "address_subjects", "forget_cached_keys", "key_for", "open_keys", "rotate_keys",
-           "strangers_owner"]  # fmt: skip
+__all__ = ["Owner", "address_owner", "address_subjects", "forget_cached_keys", "key_for", "mark_for", "marks_of",
+           "open_keys", "rotate_keys", "strangers_owner"]  # fmt: skip
 
 _CACHED = 20_000
 _BATCH = 500
@@ -36,19 +41,41 @@ class Owner(NamedTuple):
     subject: str = ""
 
 
+class _Opened(NamedTuple):
+    """What a key does: it seals, and it marks addresses."""
+
+    cipher: AESGCM
+    marker: bytes
+
+
 class _Key(NamedTuple):
     id: UUID
-    cipher: AESGCM | None
+    opened: _Opened | None
 
 
 def address_owner(org_id: UUID | None, email: str) -> Owner:
     """The owner that stands for an e-mail address of which nobody knows whose it is; only a keyed digest is kept."""
-    return Owner(org_id, None, f"address:{token_digest(email.strip().lower(), 'audit.address').hex()}")
+    return Owner(org_id, None, _subject(email))
 
 
 def address_subjects(email: str) -> list[str]:
-    """The subjects that an address may have been kept under, one for each pepper."""
-    return [f"address:{digest.hex()}" for digest in token_digests(email.strip().lower(), "audit.address")]
+    """The subjects that an address may have been kept under: the one of today, and those under peppers, as long as
+    these are there.
+    """
+    former = token_digests(email.strip().lower(), "audit.address")
+    return [_subject(email), *(f"address:{digest.hex()}" for digest in former)]
+
+
+# The key under which addresses are recognised. It stays for good, whatever becomes of peppers and of other keys: an
+# address must be found to be erased as long as anything is sealed for it.
+_ADDRESSES = Owner(None, None, "addresses")
+
+
+def _subject(email: str) -> str:
+    opened = _known(_ADDRESSES).opened
+    assert opened is not None, "the key of addresses is not for anybody to destroy"
+    digest = hmac.digest(opened.marker, email.strip().lower().encode("utf-8", "surrogatepass"), "sha256")
+    return f"mail:{digest.hex()}"
 
 
 def strangers_owner(org_id: UUID | None, at: datetime | None = None) -> Owner:
@@ -70,6 +97,17 @@ def key_for(owner: Owner) -> tuple[UUID, AESGCM | None]:
     each other, and a rolled-back one would take the key of what others have sealed by then. A process remembers keys;
     one that was destroyed meanwhile seals what nobody can open, which is what its destruction asked for.
     """
+    known = _known(owner)
+    return known.id, None if known.opened is None else known.opened.cipher
+
+
+def mark_for(owner: Owner, ip: str) -> bytes | None:
+    """What an entry of the owner's is found by, for whoever looks for this address; None for what is no address."""
+    opened, address = _known(owner).opened, _address(ip)
+    return _mark(opened.marker, address) if opened is not None and address else None
+
+
+def _known(owner: Owner) -> _Key:
     known = _cache.get(owner)
     if known is None:
         known = _find_or_make(owner)
@@ -77,6 +115,24 @@ def key_for(owner: Owner) -> tuple[UUID, AESGCM | None]:
             _cache.clear()
         _cache[owner] = known
     return known
+
+
+def _address(ip: str) -> str:
+    """One spelling for each address; empty for what is none."""
+    try:
+        found = ipaddress.ip_address(ip.strip())
+    except ValueError:
+        return ""
+    return str(getattr(found, "ipv4_mapped", None) or found)
+
+
+def _mark(marker: bytes, text: str) -> bytes:
+    return hmac.digest(marker, text.encode(), "sha256")[:16]
+
+
+def _open(sealed: bytes) -> _Opened:
+    key = decrypt(sealed)
+    return _Opened(AESGCM(key), hmac.digest(key, b"mindweave.audit.mark.v1", "sha256"))
 
 
 def forget_cached_keys() -> None:
@@ -122,11 +178,11 @@ def _ask(owner: Owner) -> _Key:
         )
         row = own.execute(find, owner).fetchone()
         assert row is not None
-    return _Key(row[0], None if row[1] is None else AESGCM(decrypt(bytes(row[1]))))
+    return _Key(row[0], None if row[1] is None else _open(bytes(row[1])))
 
 
 # ---------------------------------------------------------------- for reading
-_opened: dict[UUID, AESGCM] = {}
+_opened: dict[UUID, _Opened] = {}
 
 
 def open_keys(ids: Iterable[UUID]) -> dict[UUID, AESGCM]:
@@ -139,14 +195,55 @@ def open_keys(ids: Iterable[UUID]) -> dict[UUID, AESGCM]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT id, sealed_key FROM audit_key WHERE id = ANY(%s) AND sealed_key IS NOT NULL", [wanted])
         rows = cursor.fetchall()
+    return {key_id: opened.cipher for key_id, opened in _remembered(rows)}
+
+
+def marks_of(org_id: UUID, ip: str, *, start: datetime | None = None, end: datetime | None = None) -> list[bytes]:
+    """The marks under which entries of the organisation from an address stand; none for what is no address.
+
+    Two queries, and a digest and a look into the index of each month for each person whom the organisation's trail
+    knows: about a tenth of a millisecond for each of them, less where a period is given.
+    """
+    address = _address(ip)
+    if not address:
+        return []
+    with connection.cursor() as cursor:
+        # Nobody acts as an address of which nobody knows whose it is: those keys only seal what is said of it.
+        cursor.execute(
+            "SELECT id, sealed_key FROM audit_key WHERE org_id = %s AND sealed_key IS NOT NULL"
+            " AND (subject = '' OR subject LIKE 'month:%%')",
+            [org_id],
+        )
+        rows = cursor.fetchall()
+        # Only those that are there: whoever plans a search for a thousand marks takes each for a common one.
+        cursor.execute(
+            "SELECT mark FROM unnest(%s::bytea[]) AS mark WHERE EXISTS"
+            " (SELECT 1 FROM audit_entry WHERE org_id = %s AND ip_mark = mark AND occurred_at >= %s"
+            " AND occurred_at < %s)",
+            [
+                [_mark(opened.marker, address) for _, opened in _remembered(rows)],
+                org_id,
+                start or datetime.min.replace(tzinfo=UTC),
+                # Months that are made ahead hold nothing, and each would be looked into.
+                min(end or _soon(), _soon()),
+            ],
+        )
+        return [bytes(mark) for (mark,) in cursor.fetchall()]
+
+
+def _soon() -> datetime:
+    return now() + timedelta(days=1)
+
+
+def _remembered(rows: list[tuple[UUID, Any]]) -> list[tuple[UUID, _Opened]]:
     if len(_opened) + len(rows) > _CACHED:
         _opened.clear()
-    found = {}
+    found = []
     for key_id, sealed in rows:
-        cipher = _opened.get(key_id)
-        if cipher is None:
-            cipher = _opened[key_id] = AESGCM(decrypt(bytes(sealed)))
-        found[key_id] = cipher
+        opened = _opened.get(key_id)
+        if opened is None:
+            opened = _opened[key_id] = _open(bytes(sealed))
+        found.append((key_id, opened))
     return found
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from django.db import connection
 from prometheus_client.metrics_core import GaugeMetricFamily
 
+from apps.audit.system_stream import operator_lag
 from apps.core.metrics import register_collector
 
 __all__ = ["register", "waiting"]
@@ -36,7 +37,11 @@ def _figures() -> Iterable[Any]:
             " coalesce(extract(epoch FROM now() - min(verified_at)), 0) FROM audit_chain"
         )
         chains, length, broken, verified = cursor.fetchone()
+    lag = operator_lag()
     return [
+        GaugeMetricFamily(
+            "mindweave_audit_operator_lag", "Entries that wait for AUDIT_STREAM_URL, to 10,000", value=lag
+        ),
         GaugeMetricFamily("mindweave_audit_unsealed_entries", "Entries not sealed yet, to 10,000", value=count),
         GaugeMetricFamily("mindweave_audit_unsealed_seconds", "Age of the oldest of them", value=oldest),
         GaugeMetricFamily("mindweave_audit_chains", "Chains of the audit trail", value=chains),

@@ -6,10 +6,20 @@ from django.db import models
 
 from apps.core.basemodels import TimestampedModel, UUIDModel
 from apps.core.clock import now
-from apps.core.crypto import EncryptedTextField
+from apps.core.crypto import EncryptedJSONField, EncryptedTextField
 from apps.core.tenancy import OrgScopedManager, OrgScopedModel, OrgScopedQuerySet
 
-__all__ = ["AuditEntry", "AuditStream", "Chain", "Checkpoint", "DataKey", "SealingKey"]
+__all__ = [
+    "AuditEntry",
+    "AuditExport",
+    "AuditRetention",
+    "AuditStream",
+    "Chain",
+    "Checkpoint",
+    "DataKey",
+    "SealingKey",
+    "SystemStream",
+]
 
 
 class EntryQuerySet(OrgScopedQuerySet["AuditEntry"]):
@@ -57,6 +67,8 @@ class AuditEntry(UUIDModel, OrgScopedModel):
     changes = models.JSONField(default=dict)
     reason = models.TextField(blank=True, default="")
     sealed = models.JSONField(default=list)
+    # What an entry is found by whose address is asked for: see ``apps.audit.keys``. No part of what the chain covers.
+    ip_mark = models.BinaryField(null=True)
 
     objects = EntryManager()  # type: ignore[misc]
 
@@ -197,3 +209,89 @@ class AuditStream(TimestampedModel, OrgScopedModel):
 
     def __str__(self) -> str:
         return self.name
+
+
+class AuditExport(TimestampedModel, OrgScopedModel):
+    """Entries of an organisation's trail as a file: asked for by a reader, made by a worker, kept for some days.
+
+    ``wanted`` is the filter, encrypted, because an address or an id of somebody may stand in it.
+    """
+
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        READY = "ready"
+        FAILED = "failed"
+        GONE = "gone"
+
+    org_id = models.UUIDField()
+    requested_by_id = models.UUIDField(null=True)
+    format = models.CharField(max_length=8)
+    wanted = EncryptedJSONField()
+    state = models.CharField(max_length=8, choices=State.choices, default=State.QUEUED)
+    entries = models.BigIntegerField(default=0)
+    total = models.BigIntegerField(null=True)
+    size_bytes = models.BigIntegerField(default=0)
+    failure = models.CharField(max_length=300, blank=True, default="")
+    # When its worker last said that it lives; one that is silent is dead, and the work is begun anew.
+    seen_at = models.DateTimeField(default=now)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    finished_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+
+    class Meta(OrgScopedModel.Meta):
+        ordering = ("-created_at", "-id")
+        verbose_name = "export of the audit log"
+        verbose_name_plural = "exports of the audit log"
+        indexes = (models.Index(fields=["org_id", "-created_at", "-id"], name="audit_export_org"),)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["org_id"],
+                condition=models.Q(state__in=["queued", "running"]),
+                name="audit_export_one_at_a_time",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.format}, {self.created_at:%Y-%m-%d %H:%M}"
+
+
+class AuditRetention(TimestampedModel, OrgScopedModel):
+    """How long an organisation keeps its log, where that is less than the system does. The database reads it, too,
+    before it lets anything be deleted.
+    """
+
+    org_id = models.UUIDField(unique=True)
+    days = models.PositiveSmallIntegerField()
+
+    class Meta(OrgScopedModel.Meta):
+        db_table = "audit_retention"
+        verbose_name = "retention of an organisation's log"
+        verbose_name_plural = "retentions of organisations' logs"
+        constraints = (models.CheckConstraint(condition=models.Q(days__gte=30), name="audit_retention_least"),)
+
+    def __str__(self) -> str:
+        return f"{self.days} days"
+
+
+class SystemStream(models.Model):
+    """How far the stream of whoever runs the installation has come: the number of the last entry that was confirmed, by
+    its transaction and place. One row, there once a receiver was set (``AUDIT_STREAM_URL``).
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    xid = models.BigIntegerField()
+    seq = models.BigIntegerField()
+    attempts = models.PositiveIntegerField(default=0)
+    failing_since = models.DateTimeField(null=True)
+    retry_at = models.DateTimeField(null=True)
+    last_error = models.CharField(max_length=500, blank=True, default="")
+    sent_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "audit_systemstream"
+        verbose_name = "stream of the whole trail"
+        verbose_name_plural = "stream of the whole trail"
+
+    def __str__(self) -> str:
+        return "The stream of the whole trail"

@@ -1,4 +1,7 @@
-"""What of the audit trail is found by a digest under a pepper: the keys of addresses of which nobody knew whose."""
+"""What of the audit trail is found by a digest under a pepper: the keys of addresses of which nobody knew whose.
+
+Those of before: what is sealed for an address now is found under a key of the trail's own, which stays.
+"""
 
 from datetime import datetime
 
@@ -20,7 +23,7 @@ def register() -> None:
     """Make the store known."""
     register_pepper_store(
         PepperStore(
-            "Addresses in the audit trail",
+            "Addresses in the audit trail, as kept before",
             "Without its pepper an address of before cannot be erased from the trail; they go with its retention.",
             _status,
         )

@@ -1,9 +1,9 @@
 """What an entry says of people and of an organisation's affairs: sealed when it is written, opened when it is read.
 
-An entry carries up to three boxes, one for each owner of something in it: the person who acted, the person it was done
-to, the organisation. In a box is a salt of 128 bits and the values as JSON; beside it stands the SHA-256 of both, which
-is what the chain covers. With the owner's key destroyed the box cannot be opened, and the digest cannot be guessed at
-for want of the salt; the chain stays as it was.
+An entry carries a box for each owner of something in it: the person who acted, the person it was done to, the
+organisation, and whoever else it names. In a box is a salt of 128 bits and the values as JSON; beside it stands the
+SHA-256 of both, which is what the chain covers. With the owner's key destroyed the box cannot be opened, and the digest
+cannot be guessed at for want of the salt; the chain stays as it was.
 """
 
 import base64
@@ -11,7 +11,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from apps.audit import registry
-from apps.audit.keys import Owner, address_owner, key_for, open_keys, strangers_owner
+from apps.audit.keys import Owner, address_owner, key_for, mark_for, open_keys, strangers_owner
 from apps.audit.models import AuditEntry
 
 __all__ = ["ERASED", "commitment", "open_box", "reveal", "seal_entry", "values_of"]
@@ -35,10 +36,13 @@ _NONCE, _SALT = 12, 16
 
 
 # ---------------------------------------------------------------- writing
-def seal_entry(entry: AuditEntry) -> None:
-    """Move what is personal or an organisation's own out of the columns of a new entry into its boxes."""
+def seal_entry(entry: AuditEntry, people: Mapping[str, UUID] = MappingProxyType({})) -> None:
+    """Move what is personal or an organisation's own out of the columns of a new entry into its boxes.
+
+    ``people`` says of changes that name a third person, whose they are.
+    """
     boxes: dict[Owner, dict[str, Any]] = {}
-    for owner, name, value in _parts(entry):
+    for owner, name, value in _parts(entry, people):
         if value in ("", None, {}):
             continue
         values = boxes.setdefault(owner, {})
@@ -46,16 +50,20 @@ def seal_entry(entry: AuditEntry) -> None:
     entry.sealed = [_box(entry.pk, owner, values) for owner, values in boxes.items()]
 
 
-def _parts(entry: AuditEntry) -> Iterator[tuple[Owner, str, Any]]:
+def _parts(entry: AuditEntry, people: Mapping[str, UUID]) -> Iterator[tuple[Owner, str, Any]]:
     """What goes into which box; each column that is taken is emptied."""
     actor = _actor_owner(entry)
     if actor is not None:
+        entry.ip_mark = mark_for(actor, str(entry.ip)) if entry.ip else None
         yield actor, "ip", entry.ip and str(entry.ip)
         yield actor, "user_agent", entry.user_agent
         entry.ip, entry.user_agent = None, ""
         if entry.actor_kind in ("user", "staff", "anonymous"):
             yield actor, "actor_label", entry.actor_label
             entry.actor_label = ""
+    for name, person_id in people.items():
+        if name in entry.changes:
+            yield Owner(entry.org_id, person_id), "changes", {name: entry.changes.pop(name)}
     label_is_personal, personal = _personal(entry)
     if label_is_personal or personal:
         target = _target_owner(entry, personal)

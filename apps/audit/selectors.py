@@ -1,5 +1,6 @@
 """Reading the trail."""
 
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -7,14 +8,26 @@ from django.db.models import QuerySet
 
 from apps.audit.chain import chain_of
 from apps.audit.contracts import AuditFilter
-from apps.audit.models import AuditEntry, AuditStream, Chain
+from apps.audit.keys import marks_of
+from apps.audit.models import AuditEntry, AuditExport, AuditRetention, AuditStream, Chain
+from apps.core.tenancy import require_org_id
 
-__all__ = ["audit_get", "audit_list", "chain_status", "place_of", "stream_get", "stream_list"]
+__all__ = [
+    "audit_get",
+    "audit_list",
+    "chain_status",
+    "export_get",
+    "export_list",
+    "place_of",
+    "retention_days",
+    "stream_get",
+    "stream_list",
+]
 
 
 def audit_list(wanted: AuditFilter) -> QuerySet[AuditEntry]:
     """The entries of the scope's organisation that meet the filter; the caller orders and pages."""
-    conditions = {
+    conditions: dict[str, Any] = {
         "actor_id": wanted.actor_id,
         "target_type": wanted.target_type,
         "target_id": wanted.target_id,
@@ -22,6 +35,8 @@ def audit_list(wanted: AuditFilter) -> QuerySet[AuditEntry]:
         "occurred_at__gte": wanted.start,
         "occurred_at__lt": wanted.end,
     }
+    if wanted.ip is not None:
+        conditions["ip_mark__in"] = marks_of(require_org_id(), wanted.ip, start=wanted.start, end=wanted.end)
     if wanted.action is not None and wanted.action.endswith(".*"):
         conditions["action__startswith"] = wanted.action.removesuffix("*")
     else:
@@ -63,3 +78,20 @@ def stream_list() -> QuerySet[AuditStream]:
 def stream_get(stream_id: UUID) -> AuditStream | None:
     """A stream of the scope's organisation."""
     return stream_list().filter(pk=stream_id).first()
+
+
+def export_list() -> QuerySet[AuditExport]:
+    """The exports of the scope's organisation that workers made or are making; the caller orders and pages."""
+    exports: QuerySet[AuditExport] = AuditExport.objects.all()
+    return exports
+
+
+def export_get(export_id: UUID) -> AuditExport | None:
+    """An export of the scope's organisation."""
+    return export_list().filter(pk=export_id).first()
+
+
+def retention_days() -> int | None:
+    """For how many days the scope's organisation keeps its log; None where that is as long as the system does."""
+    days: int | None = AuditRetention.objects.values_list("days", flat=True).first()
+    return days

@@ -1,6 +1,6 @@
 """Writing the trail. There is one way in and none to change or remove; what it says of people can be forgotten."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -10,12 +10,13 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from apps.audit import registry
-from apps.audit.chain import write_checkpoint
 from apps.audit.contracts import AuditFilter, Verified
 from apps.audit.diff import changes, clean
+from apps.audit.export_services import fetch_export, make_export, request_export, sweep_exports
 from apps.audit.keys import address_subjects, strangers_owner
 from apps.audit.models import AuditEntry, SealingKey
 from apps.audit.refusals import record_read, record_refusal
+from apps.audit.retention import drop_before, let_go, set_retention
 from apps.audit.sealed import seal_entry
 from apps.audit.signing import make_signing_key
 from apps.audit.stream_services import (
@@ -29,23 +30,29 @@ from apps.audit.verify import chains, verify_chain
 from apps.core.clock import now
 from apps.core.context import current
 from apps.core.database import insert_later
-from apps.core.partitions import drop_partitions, ensure_partitions, list_partitions
+from apps.core.partitions import ensure_partitions, list_partitions
 from apps.core.tenancy import TenancyError, current_org_id, system_scope
 
 __all__ = [
     "AuditError",
     "create_stream",
     "delete_stream",
+    "fetch_export",
     "forget_org",
     "forget_person",
+    "let_go",
     "maintain",
+    "make_export",
     "note_export",
     "note_verification",
     "record",
     "record_read",
     "record_refusal",
+    "request_export",
     "rotate_sealing_key",
     "rotate_stream_secret",
+    "set_retention",
+    "sweep_exports",
     "test_stream",
     "update_stream",
     "verify_all",
@@ -71,12 +78,15 @@ def record(
     before: dict[str, Any] | None = None,
     after: dict[str, Any] | None = None,
     reason: str = "",
+    people: Mapping[str, UUID] | None = None,
 ) -> UUID:
     """Record an act in the caller's transaction, so that neither stands without the other; returns its id.
 
     Who acts, from where and under which correlation id come from the context. ``before`` and ``after`` are the fields
-    that matter, of which those that differ are kept, with secrets redacted. Raises :class:`AuditError` for an action
-    that is not registered and outside a transaction, and ``TenancyError`` for another organisation than the scope's.
+    that matter, of which those that differ are kept, with secrets redacted; ``people`` says of those that name somebody
+    else than who acts and whom it is done to, whose id that is: they are forgotten with that person. Raises
+    :class:`AuditError` for an action that is not registered and outside a transaction, and ``TenancyError`` for another
+    organisation than the scope's.
     """
     if not registry.is_registered(action):
         raise AuditError(f"the action {action!r} is not registered")
@@ -103,7 +113,7 @@ def record(
         changes=changes(before, after),
         reason=clean({"": reason})[""],
     )
-    seal_entry(entry)
+    seal_entry(entry, people or {})
     insert_later(entry)
     return entry.pk
 
@@ -192,7 +202,7 @@ def maintain() -> dict[str, list[str]]:
         *ensure_partitions("audit_seal", period="month", ahead=PARTITIONS_AHEAD, each=[GUARD_PARTITION]),
     ]
     before = now() - timedelta(days=settings.AUDIT_RETENTION_DAYS)
-    dropped = _drop_before(before) if any(part.end <= before for part in list_partitions("audit_entry")) else []
+    dropped = drop_before(before) if any(part.end <= before for part in list_partitions("audit_entry")) else []
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE audit_key SET sealed_key = NULL, destroyed_at = now()"
@@ -200,32 +210,6 @@ def maintain() -> dict[str, list[str]]:
             [strangers_owner(None, now() - STRANGERS_KEPT).subject],
         )
     return {"made": made, "dropped": dropped}
-
-
-def _drop_before(before: Any) -> list[str]:
-    """Sign where each chain stands behind the months that go, then let them go.
-
-    The checkpoint is committed first: a death in between leaves a chain that verifies from there, with more behind it
-    than need be. A month with entries that are not sealed yet is kept.
-    """
-    parts = [part for part in list_partitions("audit_entry") if part.end <= before]
-    end = max(part.end for part in parts)
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT DISTINCT ON (s.chain_id) s.chain_id, s.position, s.chain FROM audit_seal s"
-            " WHERE s.occurred_at < %s ORDER BY s.chain_id, s.position DESC",
-            [end],
-        )
-        for chain_id, position, digest in cursor.fetchall():
-            write_checkpoint(cursor, chain_id, position, bytes(digest), "close")
-    unsealed = "NOT EXISTS (SELECT 1 FROM audit_seal s WHERE s.entry_id = id AND s.occurred_at = {0}.occurred_at)"
-    dropped = []
-    for part in parts:
-        gone = drop_partitions("audit_entry", before=part.end, unless=unsealed.format(part.name))
-        dropped += gone
-        if part.name in gone:
-            dropped += drop_partitions("audit_seal", before=part.end)
-    return dropped
 
 
 def verify_all() -> dict[str, Any]:

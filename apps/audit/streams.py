@@ -14,7 +14,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -31,7 +31,18 @@ from apps.core.http import HTTPError, OutboundRefused, fetch, resolve
 from apps.core.tenancy import system_scope
 from apps.events.services import publish
 
-__all__ = ["check_url", "deliver_due", "deliver_now", "lag_of", "new_secret", "syslog_message", "webhook_headers"]
+__all__ = [
+    "Receiver",
+    "StreamFailed",
+    "check_url",
+    "deliver_due",
+    "deliver_now",
+    "lag_of",
+    "new_secret",
+    "send_batch",
+    "syslog_message",
+    "webhook_headers",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +53,25 @@ _TIMEOUT = 10.0
 _PORTS = {"syslog+tls": 6514, "syslog+tcp": 601, "syslog+udp": 514}
 # Facility 13 (log audit), severity 5 (notice).
 _PRIORITY = 13 * 8 + 5
+
+
+class Receiver(Protocol):
+    """What sending asks of a stream: an organisation's, or the one of whoever runs the installation."""
+
+    @property
+    def pk(self) -> Any: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def format(self) -> str: ...
+    @property
+    def secret(self) -> str: ...
+    @property
+    def former_secret(self) -> str | None: ...
+    @property
+    def former_until(self) -> datetime | None: ...
+    @property
+    def ca_pem(self) -> str: ...
 
 
 class StreamFailed(Exception):
@@ -97,7 +127,7 @@ def _drain(stream: AuditStream) -> int:
             break
         try:
             if batch:
-                _send(stream, batch)
+                send_batch(stream, batch, name=f"{batch[0].position}-{batch[-1].position}")
         except (StreamFailed, OutboundRefused, HTTPError, OSError) as error:
             _failed(stream, str(error) or type(error).__name__)
             break
@@ -167,11 +197,14 @@ def lag_of(stream: AuditStream) -> int:
     return max(0, row[0] - stream.position) if row else 0
 
 
-def _send(stream: AuditStream, batch: Sequence[Exported]) -> None:
+def send_batch(stream: Receiver, batch: Sequence[Exported], *, name: str) -> None:
+    """Send entries together; ``name`` is what the receiver knows the same batch by when it comes again.
+
+    :class:`StreamFailed`, ``OutboundRefused``, ``HTTPError`` or ``OSError`` where they did not arrive.
+    """
     if urlsplit(stream.url).scheme not in _PORTS:
-        name = f"{stream.pk}.{batch[0].position}-{batch[-1].position}"
         bodies: list[Any] = [cef_line(item) if stream.format == "cef" else json_body(item) for item in batch]
-        _post(stream, name, {"type": "audit.entries", "data": bodies}, now())
+        _post(stream, f"{stream.pk}.{name}", {"type": "audit.entries", "data": bodies}, now())
         return
     _syslog(
         stream,
@@ -198,7 +231,7 @@ def webhook_headers(name: str, body: bytes, moment: datetime, secrets_: Sequence
     return {"webhook-id": name, "webhook-timestamp": stamp, "webhook-signature": " ".join(signatures)}
 
 
-def _post(stream: AuditStream, name: str, body: dict[str, Any], moment: datetime) -> None:
+def _post(stream: Receiver, name: str, body: dict[str, Any], moment: datetime) -> None:
     content = json.dumps(body, ensure_ascii=False).encode()
     valid = [stream.secret]
     if stream.former_secret and stream.former_until and stream.former_until > moment:
@@ -217,7 +250,7 @@ def syslog_message(moment: datetime, action: str, body: str) -> bytes:
     return f"<{_PRIORITY}>1 {stamp} {host} mindweave - {action[:32]} - {body}".encode()
 
 
-def _syslog(stream: AuditStream, messages: Sequence[bytes]) -> None:
+def _syslog(stream: Receiver, messages: Sequence[bytes]) -> None:
     parts = urlsplit(stream.url)
     host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
     address = resolve(host, port)[0]

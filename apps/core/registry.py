@@ -14,6 +14,7 @@ __all__ = [
     "account_tabs",
     "home_tiles",
     "nav",
+    "nav_grants",
     "nav_queries",
     "project_tabs",
     "settings_tabs",
@@ -25,7 +26,8 @@ __all__ = [
 class NavItem:
     """One place: ``url_name`` takes the organisation's slug; ``capability`` hides it from those who lack it.
 
-    ``shortcut`` is the letter that opens it after ``g``.
+    ``shortcut`` is the letter that opens it after ``g``. ``granted``: it opens to those, too, who were given its
+    capability for single things alone, and shows them these.
     """
 
     key: str
@@ -36,6 +38,7 @@ class NavItem:
     order: int = 100
     capability: str | None = None
     shortcut: str = ""
+    granted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,4 +107,6 @@ project_tabs: Registry[NavItem] = Registry()
 home_tiles: Registry[HomeTile] = Registry()
 # What a person wants the places of the navigation to open with: (organisation, person) → key of the place → query.
 nav_queries: list[Callable[[UUID, UUID], dict[str, str]]] = []
+# What people were given for single things: (organisation, person) → capabilities, each for one thing or several.
+nav_grants: list[Callable[[UUID, UUID], frozenset[str]]] = []
 staff_org_panels: Registry[StaffOrgPanel] = Registry()

@@ -17,6 +17,7 @@ from apps.core.errors import MindWeaveError, NotFound
 from apps.core.web.forms import add_problem
 from apps.identity import selectors, services
 from apps.identity.forms import AddressForm, PasswordForm, ProfileForm
+from apps.identity.ports import own_organizations
 from apps.identity.web import account_context, step_up_required, user_id_of
 
 __all__ = ["address", "address_resend", "end_others", "end_session", "password", "profile", "sessions"]
@@ -36,8 +37,11 @@ def _profile(request: HttpRequest, form: ProfileForm, *, status: int = 200) -> H
 def profile(request: HttpRequest) -> HttpResponse:
     """Name and time zone; the address and whether it is verified."""
     user: Any = request.user
-    initial = {"name": user.name, "timezone": user.timezone}
-    form = ProfileForm(request.POST or None, initial=initial, present=user.timezone)
+    initial = {"name": user.name, "timezone": user.timezone, "default_org_id": user.default_org_id}
+    form = ProfileForm(
+        request.POST or None, initial=initial, present=user.timezone,
+        organizations=own_organizations.get().names(user_id_of(request)),
+    )  # fmt: skip
     if request.method == "POST" and form.is_valid():
         try:
             services.update_profile(user_id=user.pk, changes=form.cleaned_data)

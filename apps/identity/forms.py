@@ -1,6 +1,8 @@
 """Forms of signing in and signing up. What makes a password good is decided by the services."""
 
+from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 from zoneinfo import available_timezones
 
 from django import forms
@@ -167,8 +169,23 @@ class ProfileForm(forms.Form):
         help_text="Times on pages are told in it. Without one, in the organisation's.",
     )
 
-    def __init__(self, *args: object, present: str = "", **kwargs: object) -> None:
+    default_org_id = forms.TypedChoiceField(
+        label="Default organisation", required=False, coerce=UUID, empty_value=None,
+        help_text="Meant where none is named: after signing in, and by programs that act for you.",
+    )  # fmt: skip
+
+    def __init__(
+        self, *args: object, present: str = "", organizations: Sequence[tuple[UUID, str]] = (), **kwargs: object
+    ) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        if len(organizations) > 1:
+            self.fields["default_org_id"].choices = [  # type: ignore[attr-defined]
+                ("", "The one you joined first"),
+                *((str(id_), name) for id_, name in organizations),
+            ]
+        else:
+            # Nothing to choose.
+            del self.fields["default_org_id"]
         zones = sorted({present, *ZONES} - {""})
         self.fields["timezone"].choices = [  # type: ignore[attr-defined]
             ("", "The organisation's"),

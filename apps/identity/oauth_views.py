@@ -27,7 +27,7 @@ from apps.identity import oauth, oauth_providers, stepup
 from apps.identity.forms import LoginForm
 from apps.identity.oauth_providers import NAMES, Profile
 from apps.identity.views import after_first_factor
-from apps.identity.web import next_of, step_up_required
+from apps.identity.web import go_on, next_of, step_up_required
 
 __all__ = ["callback", "finish_link", "start", "unlink"]
 
@@ -119,7 +119,7 @@ def _for_who_left(request: HttpRequest, arrival: oauth.Arrival) -> HttpResponse:
     if known is None or known.subject != arrival.profile.subject:
         raise BadRequest(f"This {NAMES[provider]} account is not linked to yours")
     stepup.confirm(request=request, actor=current().actor, user=user, method=f"oauth:{provider}")
-    return redirect(arrival.target or "/")
+    return go_on(request, arrival.target)
 
 
 # ---------------------------------------------------------------- the account's page

@@ -6,7 +6,15 @@ from uuid import UUID
 from apps.core.errors import MindWeaveError
 from apps.core.ports import Port
 
-__all__ = ["FactorPolicy", "LoginPolicy", "SignInMethod", "factor_policy", "login_policy"]
+__all__ = [
+    "FactorPolicy",
+    "LoginPolicy",
+    "OwnOrganizations",
+    "SignInMethod",
+    "factor_policy",
+    "login_policy",
+    "own_organizations",
+]
 
 # Every way in that is not an organisation's own single sign-on.
 SignInMethod = Literal["password", "passkey", "oauth"]
@@ -26,6 +34,13 @@ class FactorPolicy(Protocol):
         """The name of an organisation of theirs that requires one; empty where none does."""
 
 
+class OwnOrganizations(Protocol):
+    """Which organisations a person belongs to (filled by accounts)."""
+
+    def names(self, user_id: UUID) -> list[tuple[UUID, str]]:
+        """Their ids and names, by name."""
+
+
 class _AllWaysOpen:
     def refusal(self, email: str, method: SignInMethod) -> MindWeaveError | None:
         return None
@@ -36,5 +51,11 @@ class _NoneRequired:
         return ""
 
 
+class _None:
+    def names(self, user_id: UUID) -> list[tuple[UUID, str]]:
+        return []
+
+
+own_organizations: Port[OwnOrganizations] = Port("own_organizations", _None())
 login_policy: Port[LoginPolicy] = Port("login_policy", _AllWaysOpen())
 factor_policy: Port[FactorPolicy] = Port("factor_policy", _NoneRequired())

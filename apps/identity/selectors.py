@@ -8,7 +8,7 @@ from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import AnonymousUser
 from django.db import connection
 
-from apps.core.errors import NotFound
+from apps.core.errors import Conflict, NotFound
 from apps.identity.book import live_ones
 from apps.identity.contracts import FactorInfo, FactorKind, SessionInfo, UserInfo
 from apps.identity.models import FactorDevice, User, normalise_email
@@ -24,6 +24,7 @@ __all__ = [
     "user_find",
     "user_get",
     "user_has_second_factor",
+    "user_held",
     "user_info",
     "users_by_emails",
     "users_by_ids",
@@ -94,6 +95,20 @@ def user_get(user_id: UUID) -> UserInfo:
     if found is None:
         raise NotFound()
     return found
+
+
+def user_held(user_id: UUID) -> UserInfo:
+    """A person who is and stays there until the transaction ends: their erasure waits, or this waits for it.
+
+    Asked for before any lock of an organisation or of what is theirs, as an erasure does it: else two could wait for
+    each other. :class:`NotFound` for nobody, :class:`Conflict` (``account_closed``) for a closed account.
+    """
+    user = User.objects.select_for_update(no_key=True).filter(pk=user_id).first()
+    if user is None:
+        raise NotFound()
+    if not user.is_active:
+        raise Conflict("Their account is closed", code="account_closed")
+    return user_info(user)
 
 
 def user_by_email(email: str) -> UserInfo | None:

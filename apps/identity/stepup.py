@@ -10,13 +10,14 @@ from django.http import HttpRequest
 from django_otp import login as otp_login
 
 from apps.audit.services import record
+from apps.core.clock import now
 from apps.core.context import current
 from apps.core.contracts import Actor
 from apps.core.errors import NotAuthenticated
 from apps.identity import services, webauthn
 from apps.identity.mfa import device_of
 from apps.identity.models import User
-from apps.identity.services.signing_in import mark_shown
+from apps.identity.services.signing_in import mark_shown, mark_shown_at
 
 __all__ = ["confirm", "max_age", "note_proof", "note_single_sign_on", "show_code", "show_key", "show_password"]
 
@@ -73,6 +74,14 @@ def _note(request: HttpRequest, actor: Actor, user: User, method: str) -> dateti
     return moment
 
 
-def note_single_sign_on(*, request: HttpRequest, user: User, org_id: UUID) -> None:
-    """Note in a sign-in just opened whose single sign-on it came by: that organisation asks no second factor."""
-    _note(request, current().actor, user, f"sso:{org_id}")
+def note_single_sign_on(*, request: HttpRequest, user: User, org_id: UUID, shown_at: datetime | None) -> None:
+    """Note in a sign-in just opened whose single sign-on it came by: that organisation asks no second factor.
+
+    ``shown_at`` is when the provider says that the person last showed it a credential: whom it knew already, or of whom
+    it does not say it, showed none for this sign-in, and is asked for one before something sensitive.
+    """
+    actor = current().actor
+    if actor.session_id is None:
+        raise NotAuthenticated()
+    moment = None if shown_at is None else min(shown_at, now())
+    mark_shown_at(request=request, session_id=actor.session_id, user=user, method=f"sso:{org_id}", moment=moment)

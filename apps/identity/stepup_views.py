@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
@@ -18,7 +18,7 @@ from apps.core.web.forms import add_problem
 from apps.identity import oauth, oauth_providers, stepup, webauthn
 from apps.identity.forms import ConfirmCodeForm, ConfirmPasswordForm, KeyForm
 from apps.identity.selectors import factor_list
-from apps.identity.web import kept_form, next_of
+from apps.identity.web import go_on, next_of
 
 __all__ = ["confirm"]
 
@@ -42,7 +42,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
             if form.is_valid():
                 method = _show(request, user, form.cleaned_data)
                 stepup.confirm(request=request, actor=current().actor, user=user, method=method)
-                return _go_on(request)
+                return go_on(request, next_of(request))
         except MindWeaveError as error:
             add_problem(form, error)
             status = 400 if error.status == 401 else error.status
@@ -72,11 +72,3 @@ def _context(request: HttpRequest, user: Any, shown: dict[str, forms.Form]) -> d
         "key": {"token": begun["challenge_token"], "options": json.dumps(begun["options"])} if begun else None,
         "key_problems": shown["key"].non_field_errors() if shown["key"].is_bound else [],
     }
-
-
-def _go_on(request: HttpRequest) -> HttpResponse:
-    """Back to the page; where a form waited for this, a page that sends it at a click."""
-    kept = kept_form(request)
-    if kept is None:
-        return redirect(next_of(request) or "/")
-    return render(request, "identity/confirmed.html", {"kept": kept, "next": next_of(request)})

@@ -8,7 +8,7 @@ from urllib.parse import urlencode, urlsplit
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
@@ -18,7 +18,7 @@ from apps.core.errors import NotAuthenticated, PermissionDenied
 from apps.core.registry import account_tabs
 from apps.core.stepup import is_fresh
 
-__all__ = ["account_context", "kept_form", "next_of", "step_up_required", "user_id_of"]
+__all__ = ["account_context", "go_on", "kept_form", "next_of", "step_up_required", "user_id_of"]
 
 _KEPT = "kept_form"
 _KEPT_SECONDS = 600
@@ -107,3 +107,11 @@ def kept_form(request: HttpRequest) -> dict[str, Any] | None:
     """The form that waited for a confirmation, given out once: its ``path`` and ``fields`` (names and values)."""
     kept: dict[str, Any] | None = request.session.pop(_KEPT, None)
     return kept if kept is not None and now().timestamp() - kept["at"] <= _KEPT_SECONDS else None
+
+
+def go_on(request: HttpRequest, target: str) -> HttpResponse:
+    """After a confirmation, back to the page; where a form waited for it, a page that sends the form at a click."""
+    kept = kept_form(request)
+    if kept is None:
+        return redirect(target or "/")
+    return render(request, "identity/confirmed.html", {"kept": kept, "next": target})

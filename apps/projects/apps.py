@@ -8,11 +8,19 @@ class ProjectsConfig(AppConfig):
     def ready(self) -> None:
         from apps.accounts.ports import keys_of_members
         from apps.core.access import AccessSource, access_facts, register_source
-        from apps.core.registry import NavItem, StaffOrgPanel, nav, project_tabs, settings_tabs, staff_org_panels
+        from apps.core.registry import (
+            NavItem,
+            StaffOrgPanel,
+            nav,
+            nav_grants,
+            project_tabs,
+            settings_tabs,
+            staff_org_panels,
+        )
         from apps.projects import events, notifications, peppered, personal  # noqa: F401 - events registers what this app publishes
         from apps.projects.access_facts import key_entries, project_facts, service_account_entries
         from apps.projects.departures import DepartingKeys
-        from apps.projects.permissions import check_place
+        from apps.projects.permissions import check_place, given_somewhere
         from apps.projects.staff import projects_panel
         from apps.teams.ports import place_checks
 
@@ -21,8 +29,10 @@ class ProjectsConfig(AppConfig):
         personal.register()
         keys_of_members.set(DepartingKeys())
         item = NavItem(
-            "projects", "Projects and keys", "projects", "folder", order=40, capability="project.read", shortcut="p"
-        )
+            "projects", "Projects and keys", "projects", "folder", order=40, capability="project.read", shortcut="p",
+            granted=True,
+        )  # fmt: skip
+        nav_grants.append(given_somewhere)
         nav.register(item)
         settings_tabs.register(NavItem("keys", "API keys", "keys", "key", order=35, capability="key.read"))
         for tab in (

@@ -208,24 +208,23 @@ class KeyPolicyForm(forms.Form):
     )
 
 
+def _lines(label: str, help_text: str, *, rows: int = 3, longest: int = 10_000) -> forms.CharField:
+    """A field of lines, which may be empty."""
+    return forms.CharField(
+        label=label, required=False, max_length=longest, help_text=help_text,
+        widget=forms.Textarea(attrs={"rows": rows, "spellcheck": "false"}),
+    )  # fmt: skip
+
+
 class SettingsForm(forms.Form):
     """What a project asks of its events, and its environments; ``version`` is what its page showed."""
 
     version = forms.CharField(required=False, widget=forms.HiddenInput)
-    environments = forms.CharField(
-        label="Names", required=False, max_length=1000,
-        help_text="One a line. A key is of one of them, or of none.",
-        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
-    )  # fmt: skip
-    allowed_models = forms.CharField(
-        label="Models", required=False, max_length=10_000, help_text="Such as claude-haiku-*, one a line. Empty: all.",
-        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
-    )  # fmt: skip
-    allowed_sources = forms.CharField(
-        label="Sources", required=False, max_length=5000,
-        help_text="Such as claude_code; sdk is what names no source. One a line. Empty: all.",
-        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
-    )  # fmt: skip
+    environments = _lines("Names", "One a line. A key is of one of them, or of none.", longest=1000)
+    allowed_models = _lines("Models", "Such as claude-haiku-*, one a line. Empty: all.")
+    allowed_sources = _lines(
+        "Sources", "Such as claude_code; sdk is what names no source. One a line. Empty: all.", longest=5000
+    )
     outside = forms.ChoiceField(
         label="An event outside these",
         choices=[("report", "is counted, and you are told"), ("refuse", "is refused, and you are told")],
@@ -234,24 +233,17 @@ class SettingsForm(forms.Form):
         label="Metadata",
         choices=[("keep", "is kept"), ("tags", "is kept where it is a tag key"), ("drop", "is dropped")],
     )
-    metadata_drop = forms.CharField(
-        label="Keys to drop", required=False, max_length=10_000, help_text="Of metadata, one a line.",
-        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
-    )  # fmt: skip
-    metadata_hash = forms.CharField(
-        label="Keys to hash", required=False, max_length=10_000,
-        help_text="Their values are kept as a hash of this project: equal ones stay equal, nobody reads them.",
-        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
-    )  # fmt: skip
+    metadata_drop = _lines("Keys to drop", "Of metadata, one a line.", rows=2)
+    metadata_hash = _lines(
+        "Keys to hash",
+        "Their values are kept as a hash of this project: equal ones stay equal, nobody reads them.",
+        rows=2,
+    )
     email_attribution = forms.BooleanField(
         label="Find people by the e-mail addresses of telemetry", required=False,
         help_text="Without it, what telemetry sends counts as the key’s owner’s, and no address is kept.",
     )  # fmt: skip
-    default_tags = forms.CharField(
-        label="Default tags", required=False, max_length=10_000,
-        help_text="Such as cost_center = 42, one a line: for events that lack the tag.",
-        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
-    )  # fmt: skip
+    default_tags = _lines("Default tags", "Such as cost_center = 42, one a line: for events that lack the tag.")
     raw_retention_days = forms.IntegerField(
         label="Days that single events are kept", required=False, min_value=1, max_value=400
     )

@@ -2,17 +2,13 @@
 
 from uuid import UUID
 
-from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from apps.accounts import selectors as accounts
-from apps.accounts.grants_forms import GrantForm
+from apps.accounts.grants_pages import end_access, give_access
 from apps.accounts.web import org_page
-from apps.core.errors import MindWeaveError
-from apps.core.web.forms import sentence
 from apps.identity.web import user_id_of
 from apps.projects import services
 from apps.projects.access import granted_here
@@ -32,22 +28,13 @@ def project_access_page(request: HttpRequest, project_slug: str) -> HttpResponse
     project = project_by_slug(org.id, project_slug)
     if request.method != "POST":
         return render(request, "projects/access.html", project_head(request, project, "access"))
-    form = GrantForm(
-        request.POST, kind=PROJECT_RIGHTS, held=frozenset(PROJECT_RIGHTS.capabilities),
-        people=accounts.member_infos(org.id), teams=team_names(org.id).items(),
+    give_access(
+        request, kind=PROJECT_RIGHTS, name=project.name, teams=team_names(org.id).items(),
+        give=lambda grantee_id, capabilities: services.give_project_access(
+            org_id=org.id, project_id=project.id, grantee_id=grantee_id, capabilities=capabilities,
+            by_user_id=user_id_of(request),
+        ),
     )  # fmt: skip
-    if not form.is_valid():
-        messages.error(request, "Choose a member or a team, and at least one thing that they may do.")
-        return redirect("project_access", org.slug, project.slug)
-    try:
-        given = services.give_project_access(
-            org_id=org.id, project_id=project.id, grantee_id=form.cleaned_data["grantee"],
-            capabilities=form.cleaned_data["capabilities"], by_user_id=user_id_of(request),
-        )  # fmt: skip
-    except MindWeaveError as error:
-        messages.error(request, f"{sentence(error)}.")
-    else:
-        messages.success(request, f"{given.name} may now do this with {project.name}.")
     return redirect("project_access", org.slug, project.slug)
 
 
@@ -57,12 +44,10 @@ def project_access_end(request: HttpRequest, project_slug: str, grantee_id: UUID
     """Take away what a member or a team was given on the project."""
     org = request.org  # type: ignore[attr-defined]
     project = project_by_slug(org.id, project_slug)
-    try:
-        services.end_project_access(
+    end_access(
+        request,
+        lambda: services.end_project_access(
             org_id=org.id, project_id=project.id, grantee_id=grantee_id, by_user_id=user_id_of(request)
-        )
-    except MindWeaveError as error:
-        messages.error(request, f"{sentence(error)}.")
-    else:
-        messages.success(request, "Taken away.")
+        ),
+    )
     return redirect("project_access", org.slug, project.slug)

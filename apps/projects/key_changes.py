@@ -5,6 +5,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from apps.accounts.grants import hold_roles_still
 from apps.audit.services import record
 from apps.core.clock import now
 from apps.core.errors import Conflict, NotFound
@@ -38,6 +39,8 @@ def update_api_key(
     ``if_match`` is the header of that name. Whoever changes it must be allowed to make such a key.
     """
     with org_scope(org_id):
+        if "owner_id" in changes:
+            hold_roles_still(org_id)
         rows = ApiKey.objects.select_for_update(of=("self",)).select_related("project")
         key = rows.filter(pk=key_id, project_id=project_id).first()
         if key is None:

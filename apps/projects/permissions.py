@@ -22,6 +22,7 @@ from apps.teams import selectors as teams
 __all__ = [
     "PROJECT_RIGHTS",
     "check_place",
+    "given_somewhere",
     "granted_on_project",
     "held_on_project",
     "may",
@@ -80,6 +81,15 @@ def projects_granted(*, org_id: UUID, user_id: UUID, capability: str = "project.
         )
         ids = own.values_list("content_object_id").union(by_team.values_list("content_object_id"))
         return frozenset(project_id for (project_id,) in ids)
+
+
+def given_somewhere(org_id: UUID, user_id: UUID) -> frozenset[str]:
+    """What a member was given on any project, themselves or by a team of theirs; one query."""
+    with org_scope(org_id):
+        own = ProjectUserObjectPermission.objects.filter(user_id=user_id)
+        by_team = ProjectTeamObjectPermission.objects.filter(team__memberships__user_id=user_id)
+        named = own.values_list("permission__codename").union(by_team.values_list("permission__codename"))
+        return PROJECT_RIGHTS.of_codenames(codename for (codename,) in named)
 
 
 def _is_their_teams(org_id: UUID, user_id: UUID, project_id: UUID) -> bool:

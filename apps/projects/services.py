@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from apps.accounts.grants import hold_roles_still
 from apps.audit.services import record
 from apps.core import ports
 from apps.core.clock import now
@@ -167,6 +168,8 @@ def create_api_key(
     from. Whoever makes it (``by_user_id``; None: the system) must be allowed to, for this project and these rights.
     """
     with org_scope(org_id):
+        # Whoever leaves in this moment takes the key with them, or is no owner any more.
+        hold_roles_still(org_id)
         project = _project(project_id)
         require_keys(
             org_id=org_id, user_id=by_user_id, project_id=project_id, scopes=scopes,
@@ -230,6 +233,7 @@ def rotate_api_key(
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
         raise invalid("rotation", "/overlap_seconds", f"From 0 to {int(MAX_OVERLAP.total_seconds())} seconds")
     with org_scope(org_id):
+        hold_roles_still(org_id)
         old = _key(project_id, key_id)
         require_keys(
             org_id=org_id, user_id=by_user_id, project_id=project_id, scopes=old.scopes,
@@ -237,6 +241,8 @@ def rotate_api_key(
         )  # fmt: skip
         if old.revoked_at is not None:
             raise Conflict("A revoked key cannot be rotated; make a new one", code="key_revoked")
+        if old.project.archived_at is not None:
+            raise Conflict("The project is archived", code="project_archived")
         if old.replaced_by_id is not None:
             raise Conflict("This key was replaced already; replace the new one", code="key_replaced")
         life = old.expires_at - old.created_at if old.expires_at else None

@@ -7,8 +7,11 @@ class SchedulerConfig(AppConfig):
     label = "scheduler"
 
     def ready(self) -> None:
+        from apps.audit import ports as audit_ports
         from apps.audit.registry import register_actions
-        from apps.scheduler import metrics
+        from apps.scheduler import background, metrics, tasks
+
+        audit_ports.export_queue.set(lambda export_id: background.enqueue(tasks.export_audit, export_id=str(export_id)))
 
         register_actions(
             {

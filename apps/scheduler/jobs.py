@@ -41,6 +41,18 @@ def verify_audit() -> dict[str, object]:
     return audit.verify_all()
 
 
+@job(name="audit.let_go", cron="57 2 * * *")
+def let_go_of_audit() -> dict[str, int]:
+    """Delete what organisations keep of their audit trail no longer, behind signed checkpoints."""
+    return audit.let_go()
+
+
+@job(name="audit.sweep_exports", every=timedelta(minutes=1))
+def sweep_audit_exports() -> dict[str, int]:
+    """Take up exports of the audit trail whose worker died and remove the files of those whose time is over."""
+    return audit.sweep_exports()
+
+
 @job(name="audit.rotate_sealing_key", cron="57 4 1 */3 *", retries=1)
 def rotate_sealing_key() -> str:
     """Have a new key sign the chains of the audit trail, four times a year."""

@@ -17,6 +17,7 @@ from apps.sso.models import (
     ScimRequest,
     ScimToken,
     ScimUser,
+    ToldSignIn,
     UsedAssertion,
 )
 
@@ -46,6 +47,13 @@ class ConnectionAdmin(_OrgAdmin):
     search_fields = ("name", "org__name", "issuer", "idp_entity_id")
     exclude = ("client_secret", "sp_key", "test_answer")
     deferred = ("client_secret", "sp_key", "test_answer")
+
+
+@admin.register(ToldSignIn)
+class ToldSignInAdmin(_OrgAdmin):
+    list_display = ("event_id", "org", "at")
+    list_select_related = ("org",)
+    search_fields = ("org__name",)
 
 
 @admin.register(GroupMapping)

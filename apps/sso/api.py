@@ -1,8 +1,10 @@
 """``/orgs/{id}/sso/…``: single sign-on and provisioning over the API."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -33,6 +35,7 @@ __all__ = [
 
 _MANAGE = "sso.manage"
 _TAGS = ["Single sign-on"]
+_OLDEST = ("created_at", "id")
 
 
 class DomainNameSerializer(StrictSerializer):
@@ -67,6 +70,7 @@ class ConnectionChangesSerializer(StrictSerializer):
     subject_attribute = serializers.CharField(max_length=200, required=False, allow_blank=True)
     email_attribute = serializers.CharField(max_length=200, required=False, allow_blank=True)
     signs_requests = serializers.BooleanField(required=False)
+    needs_auth_time = serializers.BooleanField(required=False)
     allows_unsolicited = serializers.BooleanField(required=False)
 
 
@@ -84,6 +88,11 @@ class ConnectionSerializer(serializers.Serializer):  # type: ignore[type-arg]
     creates_members = serializers.BooleanField()
     default_role = serializers.CharField()
     tested_at = serializers.DateTimeField(allow_null=True)
+    metadata_checked_at = serializers.DateTimeField(
+        allow_null=True, help_text="When the provider's metadata were last fetched from `idp_metadata_url`."
+    )
+    metadata_failing_since = serializers.DateTimeField(allow_null=True)
+    metadata_problem = serializers.CharField(help_text="Why the last fetch changed nothing; empty where it went well.")
     last_used_at = serializers.DateTimeField(allow_null=True)
     created_at = serializers.DateTimeField()
     settings = serializers.DictField(help_text="What its kind is set by, without secrets, and our addresses for it.")
@@ -137,16 +146,31 @@ class ScimRequestSerializer(serializers.Serializer):  # type: ignore[type-arg]
     detail = serializers.CharField()
 
 
-# ---------------------------------------------------------------- domains
-class SsoDomainList(ApiView):
+# ---------------------------------------------------------------- what all of them have in common
+class _List(ApiView):
+    """Rows of an organisation, and one more: for whoever manages single sign-on, adding by a fresh credential."""
+
     capabilities = {"GET": _MANAGE, "POST": _MANAGE}
     step_up = frozenset({"POST"})
 
+    def page(self, rows: QuerySet[Any], shown: Callable[[Any], Any], order: tuple[str, str] = _OLDEST) -> Response:
+        """The page of ``rows`` that the request asks for."""
+        return Response(paginate(rows, self.request.query_params, order=order).body(lambda row: shown(row).data))
+
+
+class _Removable(ApiView):
+    """What can be taken away by whoever manages single sign-on, by a fresh credential."""
+
+    capabilities = {"DELETE": _MANAGE}
+    step_up = frozenset({"DELETE"})
+
+
+# ---------------------------------------------------------------- domains
+class SsoDomainList(_List):
     @extend_schema(tags=_TAGS, responses={200: page_of(DomainSerializer, "DomainPage")})
     def get(self, request: Request, org_id: UUID) -> Response:
         """The domains of an organisation, proved or not."""
-        page = paginate(selectors.domain_list(org_id), request.query_params, order=("created_at", "id"))
-        return Response(page.body(lambda row: DomainSerializer(selectors.domain_info(row)).data))
+        return self.page(selectors.domain_list(org_id), lambda row: DomainSerializer(selectors.domain_info(row)))
 
     @extend_schema(tags=_TAGS, request=DomainNameSerializer, responses={201: DomainSerializer})
     def post(self, request: Request, org_id: UUID) -> Response:
@@ -155,10 +179,7 @@ class SsoDomainList(ApiView):
         return Response(DomainSerializer(domain).data, status=201)
 
 
-class SsoDomainDetail(ApiView):
-    capabilities = {"DELETE": _MANAGE}
-    step_up = frozenset({"DELETE"})
-
+class SsoDomainDetail(_Removable):
     @extend_schema(tags=_TAGS, responses={204: OpenApiResponse(description="Removed")})
     def delete(self, request: Request, org_id: UUID, domain_id: UUID) -> Response:
         """Give a domain up."""
@@ -177,15 +198,13 @@ class SsoDomainVerify(ApiView):
 
 
 # ---------------------------------------------------------------- connections
-class SsoConnectionList(ApiView):
-    capabilities = {"GET": _MANAGE, "POST": _MANAGE}
-    step_up = frozenset({"POST"})
-
+class SsoConnectionList(_List):
     @extend_schema(tags=_TAGS, responses={200: page_of(ConnectionSerializer, "ConnectionPage")})
     def get(self, request: Request, org_id: UUID) -> Response:
         """The connections of an organisation, without their secrets."""
-        page = paginate(selectors.connection_list(org_id), request.query_params, order=("created_at", "id"))
-        return Response(page.body(lambda row: ConnectionSerializer(selectors.connection_info(row)).data))
+        return self.page(
+            selectors.connection_list(org_id), lambda row: ConnectionSerializer(selectors.connection_info(row))
+        )
 
     @extend_schema(tags=_TAGS, request=NewConnectionSerializer, responses={201: ConnectionSerializer})
     def post(self, request: Request, org_id: UUID) -> Response:
@@ -226,6 +245,7 @@ _ACTS: dict[str, Any] = {
     "disable": services.disable_connection,
     "enforce": services.enforce_connection,
     "relax": services.relax_connection,
+    "refresh": services.refresh_metadata,
 }
 
 
@@ -235,7 +255,7 @@ class SsoConnectionAct(ApiView):
 
     @extend_schema(tags=_TAGS, request=None, responses={200: ConnectionSerializer})
     def post(self, request: Request, org_id: UUID, connection_id: UUID, act: str) -> Response:
-        """Enable, disable, enforce or relax a connection."""
+        """Enable, disable, enforce or relax a connection, or refresh it from its metadata's address."""
         if act not in _ACTS:
             raise NotFound()
         _ACTS[act](org_id=org_id, connection_id=connection_id)
@@ -272,15 +292,11 @@ class SsoBreakGlassOwner(ApiView):
 
 
 # ---------------------------------------------------------------- groups
-class SsoMappingList(ApiView):
-    capabilities = {"GET": _MANAGE, "POST": _MANAGE}
-    step_up = frozenset({"POST"})
-
+class SsoMappingList(_List):
     @extend_schema(tags=_TAGS, responses={200: page_of(MappingSerializer, "MappingPage")})
     def get(self, request: Request, org_id: UUID) -> Response:
         """What groups of the provider give."""
-        page = paginate(selectors.mapping_list(org_id), request.query_params, order=("created_at", "id"))
-        return Response(page.body(lambda row: MappingSerializer(row).data))
+        return self.page(selectors.mapping_list(org_id), MappingSerializer)
 
     @extend_schema(tags=_TAGS, request=NewMappingSerializer, responses={201: MappingSerializer})
     def post(self, request: Request, org_id: UUID) -> Response:
@@ -289,10 +305,7 @@ class SsoMappingList(ApiView):
         return Response(MappingSerializer(selectors.mapping_list(org_id).get(pk=mapping_id)).data, status=201)
 
 
-class SsoMappingDetail(ApiView):
-    capabilities = {"DELETE": _MANAGE}
-    step_up = frozenset({"DELETE"})
-
+class SsoMappingDetail(_Removable):
     @extend_schema(tags=_TAGS, responses={204: OpenApiResponse(description="Removed")})
     def delete(self, request: Request, org_id: UUID, mapping_id: UUID) -> Response:
         """Have a group give this no more."""
@@ -301,15 +314,11 @@ class SsoMappingDetail(ApiView):
 
 
 # ---------------------------------------------------------------- provisioning
-class SsoScimTokenList(ApiView):
-    capabilities = {"GET": _MANAGE, "POST": _MANAGE}
-    step_up = frozenset({"POST"})
-
+class SsoScimTokenList(_List):
     @extend_schema(tags=_TAGS, responses={200: page_of(ScimTokenSerializer, "ScimTokenPage")})
     def get(self, request: Request, org_id: UUID) -> Response:
         """The tokens of provisioning."""
-        page = paginate(selectors.scim_tokens(org_id), request.query_params, order=("created_at", "id"))
-        return Response(page.body(lambda row: ScimTokenSerializer(selectors.scim_token_info(row)).data))
+        return self.page(selectors.scim_tokens(org_id), lambda row: ScimTokenSerializer(selectors.scim_token_info(row)))
 
     @extend_schema(tags=_TAGS, request=NewScimTokenSerializer, responses={201: MadeScimTokenSerializer})
     def post(self, request: Request, org_id: UUID) -> Response:
@@ -318,10 +327,7 @@ class SsoScimTokenList(ApiView):
         return Response({**ScimTokenSerializer(token).data, "token": secret}, status=201)
 
 
-class SsoScimTokenDetail(ApiView):
-    capabilities = {"DELETE": _MANAGE}
-    step_up = frozenset({"DELETE"})
-
+class SsoScimTokenDetail(_Removable):
     @extend_schema(tags=_TAGS, responses={204: OpenApiResponse(description="Revoked")})
     def delete(self, request: Request, org_id: UUID, token_id: UUID) -> Response:
         """Revoke a token of provisioning."""
@@ -329,11 +335,11 @@ class SsoScimTokenDetail(ApiView):
         return Response(status=204)
 
 
-class SsoScimLog(ApiView):
+class SsoScimLog(_List):
     capabilities = {"GET": _MANAGE}
+    step_up = frozenset()
 
     @extend_schema(tags=_TAGS, responses={200: page_of(ScimRequestSerializer, "ScimRequestPage")})
     def get(self, request: Request, org_id: UUID) -> Response:
         """What provisioning asked in the last 30 days, oldest first."""
-        page = paginate(selectors.request_list(org_id), request.query_params, order=("at", "id"))
-        return Response(page.body(lambda row: ScimRequestSerializer(row).data))
+        return self.page(selectors.request_list(org_id), ScimRequestSerializer, order=("at", "id"))

@@ -13,7 +13,8 @@ class Arrival:
     """A verified answer of a provider: who it is (``subject``, for ever theirs), and what it says of them.
 
     ``groups`` is None where the provider said nothing of groups, so that they stay as they are. ``claims`` is all that
-    was received, for whoever tests a connection; nothing is decided by it.
+    was received, for whoever tests a connection; nothing is decided by it. ``authenticated_at`` is when the provider
+    says that they last showed it a credential, None where it does not say.
     """
 
     subject: str
@@ -21,6 +22,7 @@ class Arrival:
     name: str = ""
     groups: tuple[str, ...] | None = None
     claims: dict[str, Any] = field(default_factory=dict)
+    authenticated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,9 @@ class ConnectionInfo:
     default_role: str
     last_used_at: datetime | None
     tested_at: datetime | None
+    metadata_checked_at: datetime | None
+    metadata_failing_since: datetime | None
+    metadata_problem: str
     created_at: datetime
     settings: dict[str, Any]
 

@@ -26,6 +26,12 @@ _FACTS: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
     "sso.connection_enabled": (_CONNECTION, "People may sign in by a connection"),
     "sso.connection_disabled": (_CONNECTION, "Nobody signs in by a connection any more"),
     "sso.connection_deleted": (_CONNECTION, "A connection was deleted"),
+    "sso.metadata_changed": (
+        {**_CONNECTION, "changed": _CHANGED},
+        "A provider's metadata, fetched again, changed a connection",
+    ),
+    "sso.metadata_failing": ({**_CONNECTION, "problem": _TEXT}, "A provider's metadata cannot be taken any more"),
+    "sso.metadata_recovered": (_CONNECTION, "A provider's metadata can be taken again"),
     "sso.enforced": (_CONNECTION, "People of the verified domains sign in by a connection alone"),
     "sso.relaxed": (_CONNECTION, "People of the verified domains may sign in in other ways again"),
     "sso.break_glass_added": ({"user_id": _ID}, "An owner may sign in without the provider"),

@@ -92,8 +92,13 @@ class OidcForm(_ConnectionForm):
     scopes = forms.CharField(
         label="Scopes", max_length=300, initial="openid email profile", widget=forms.TextInput(attrs=_PLAIN)
     )
+    needs_auth_time = forms.BooleanField(
+        label="Confirmations want the time of the sign-in", required=False, initial=True,
+        help_text="Off for a provider that never tells it (auth_time), such as Google: then its word is taken.",
+    )  # fmt: skip
     field_order = (
         "name", "issuer", "client_id", "client_secret", "scopes", "groups_claim", "default_role", "creates_members",
+        "needs_auth_time",
     )  # fmt: skip
 
 
@@ -112,6 +117,11 @@ class SamlForm(_ConnectionForm):
         widget=forms.Textarea(attrs={**_PLAIN, "rows": 6, "spellcheck": "false", "class": "mw-in mw-mono"}),
         help_text="PEM. Several stand one behind the other: the old and the new one while the provider changes keys.",
     )  # fmt: skip
+    idp_metadata_url = forms.URLField(
+        label="Address of the metadata", max_length=500, required=False, assume_scheme="https",
+        widget=forms.URLInput(attrs=_PLAIN),
+        help_text="Fetched again every six hours: new certificates count by themselves. Empty: never.",
+    )  # fmt: skip
     subject_attribute = forms.CharField(
         label="Subject attribute", max_length=200, required=False, widget=forms.TextInput(attrs=_PLAIN),
         help_text="An attribute that never changes hands. Empty: the NameID, which should then be persistent.",
@@ -126,8 +136,8 @@ class SamlForm(_ConnectionForm):
         help_text="They can't be tied to a browser, so somebody can be signed in as somebody else without noticing.",
     )  # fmt: skip
     field_order = (
-        "name", "idp_entity_id", "idp_sso_url", "idp_certificates", "subject_attribute", "email_attribute",
-        "groups_claim", "default_role", "creates_members", "signs_requests", "allows_unsolicited",
+        "name", "idp_entity_id", "idp_sso_url", "idp_certificates", "idp_metadata_url", "subject_attribute",
+        "email_attribute", "groups_claim", "default_role", "creates_members", "signs_requests", "allows_unsolicited",
     )  # fmt: skip
 
     def clean_idp_certificates(self) -> list[str]:

@@ -22,6 +22,7 @@ __all__ = [
     "ScimRequest",
     "ScimToken",
     "ScimUser",
+    "ToldSignIn",
     "UsedAssertion",
 ]
 
@@ -72,13 +73,24 @@ class Connection(TimestampedModel, OrgScopedModel):
     client_id = models.CharField(max_length=300, blank=True)
     client_secret = EncryptedTextField(null=True, blank=True)
     scopes = models.CharField(max_length=300, default="openid email profile")
+    needs_auth_time = models.BooleanField(
+        default=True, help_text="A confirmation by it counts only where it says when the person last signed in there."
+    )
     # The claim of OpenID Connect, or the attribute of SAML, that lists the groups.
     groups_claim = models.CharField(max_length=200, default="groups", blank=True)
     # SAML 2.0
     idp_entity_id = models.CharField(max_length=500, blank=True)
     idp_sso_url = models.URLField(max_length=500, blank=True)
     idp_certificates = ArrayField(models.TextField(), default=list, blank=True)
-    idp_metadata_url = models.URLField(max_length=500, blank=True)
+    idp_metadata_url = models.URLField(
+        max_length=500, blank=True, help_text="Where the metadata are fetched again and again; empty: never."
+    )
+    metadata_checked_at = models.DateTimeField(null=True, blank=True)
+    metadata_failing_since = models.DateTimeField(null=True, blank=True)
+    metadata_problem = models.CharField(max_length=300, blank=True)
+    metadata_told_at = models.DateTimeField(
+        null=True, blank=True, help_text="When those who manage it were told of the failure that goes on."
+    )
     subject_attribute = models.CharField(
         max_length=200, blank=True, help_text="The attribute that names a person for ever; empty: the NameID."
     )
@@ -125,6 +137,22 @@ class BreakGlass(TimestampedModel, OrgScopedModel):
 
     def __str__(self) -> str:
         return str(self.user_id)
+
+
+class ToldSignIn(UUIDModel, OrgScopedModel):
+    """A sign-in past the provider that the organisation was told of: the bus delivers it once, or more than once."""
+
+    org = models.ForeignKey("accounts.Organization", on_delete=models.CASCADE, related_name="+")
+    event_id = models.UUIDField(help_text="The event of the bus that told of the sign-in.")
+    at = models.DateTimeField(default=now, db_index=True)
+
+    class Meta(OrgScopedModel.Meta):
+        verbose_name = "sign-in past the provider"
+        verbose_name_plural = "sign-ins past the provider"
+        constraints = (models.UniqueConstraint(fields=["org", "event_id"], name="sso_told_sign_in_once"),)
+
+    def __str__(self) -> str:
+        return str(self.event_id)
 
 
 class GroupMapping(TimestampedModel, OrgScopedModel):

@@ -50,6 +50,16 @@ def register() -> None:
             "People of the verified domains sign in by {name} alone from now on.", "info",
         ),
         (
+            "sso_metadata_changed", "sso.metadata_changed",
+            "The identity provider of {name} has other keys or another address",
+            "They were taken from its metadata. Look at the connection, unless you know why.", "warn",
+        ),
+        (
+            "sso_metadata_failing", "sso.metadata_failing", "The metadata of {name} cannot be taken any more",
+            "Once the provider changes its keys, nobody can sign in by it. The connection says what is wrong.",
+            "danger",
+        ),
+        (
             "sso_relaxed", "sso.relaxed", "Single sign-on is no longer enforced",
             "People of the verified domains may sign in in other ways again.", "warn",
         ),

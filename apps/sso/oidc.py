@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -124,8 +125,10 @@ def _told_error(answer: Response) -> str:
 
 
 # ---------------------------------------------------------------- there
-def authorize_url(connection: Connection, *, state: str, nonce: str, verifier: str, login_hint: str = "") -> str:
-    """Where the browser goes to sign in."""
+def authorize_url(
+    connection: Connection, *, state: str, nonce: str, verifier: str, login_hint: str = "", fresh: bool = False
+) -> str:
+    """Where the browser goes to sign in. ``fresh``: the provider is to ask for a credential even of whom it knows."""
     provider = discover(connection.issuer)
     query = {
         "response_type": "code",
@@ -139,6 +142,9 @@ def authorize_url(connection: Connection, *, state: str, nonce: str, verifier: s
     }
     if login_hint:
         query["login_hint"] = login_hint
+    if fresh:
+        # Either says it; providers know the one or the other. That they did it is seen by `auth_time`.
+        query |= {"prompt": "login", "max_age": "0"}
     joint = "&" if urlsplit(provider.authorization_endpoint).query else "?"
     return f"{provider.authorization_endpoint}{joint}{urlencode(query)}"
 
@@ -264,7 +270,17 @@ def _arrival(connection: Connection, claims: dict[str, Any]) -> Arrival:
         name=claims["name"] if isinstance(claims.get("name"), str) else "",
         groups=_groups(claims.get(connection.groups_claim)) if connection.groups_claim else None,
         claims={name: value for name, value in claims.items() if name not in {"nonce", "at_hash"}},
+        authenticated_at=_shown_at(claims.get("auth_time")),
     )
+
+
+def _shown_at(auth_time: Any) -> datetime | None:
+    if isinstance(auth_time, bool) or not isinstance(auth_time, int | float):
+        return None
+    try:
+        return datetime.fromtimestamp(auth_time, UTC)
+    except (OverflowError, ValueError, OSError) as error:
+        raise OidcRefused("auth_time is no time") from error
 
 
 def _check_google(connection: Connection, claims: dict[str, Any]) -> None:

@@ -20,13 +20,17 @@ _MOST = 5
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """One begun sign-in. ``tester`` is the person who only tests the connection; nobody is signed in then."""
+    """One begun sign-in. ``tester`` is the person who only tests the connection; nobody is signed in then.
+
+    ``confirmer`` is the signed-in person who shows the provider a credential again.
+    """
 
     connection_id: str
     next: str = ""
     nonce: str = ""
     verifier: str = ""
     tester: str = ""
+    confirmer: str = ""
     at: float = 0.0
 
     @property

@@ -1,11 +1,12 @@
 """Reads of single sign-on."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection as database
-from django.db.models import QuerySet
+from django.db.models import F, Q, QuerySet
 
 from apps.accounts import selectors as accounts
 from apps.core.clock import now
@@ -19,6 +20,7 @@ from apps.sso.models import (
     Connection,
     ConnectionKind,
     Domain,
+    ExternalIdentity,
     GroupMapping,
     ScimGroup,
     ScimRequest,
@@ -30,6 +32,7 @@ __all__ = [
     "affected_members",
     "break_glass_ids",
     "connection_find",
+    "connection_for_confirmation",
     "connection_for_domain",
     "connection_for_org",
     "connection_get",
@@ -43,6 +46,7 @@ __all__ = [
     "is_of_verified_domain",
     "mapping_list",
     "may_break_glass",
+    "metadata_due",
     "our_addresses",
     "provisioned_counts",
     "pushed_groups",
@@ -52,13 +56,17 @@ __all__ = [
     "verified_domains",
 ]
 
-_OIDC = ("issuer", "client_id", "scopes", "groups_claim")
+_OIDC = ("issuer", "client_id", "scopes", "groups_claim", "needs_auth_time")
 _SAML = (
     "idp_entity_id", "idp_sso_url", "idp_certificates", "idp_metadata_url", "subject_attribute", "email_attribute",
     "groups_claim", "signs_requests", "allows_unsolicited",
 )  # fmt: skip
 
 
+# How often metadata are fetched again, and how soon after a failure: a little less than the clock of the job.
+METADATA_EVERY = timedelta(hours=6) - timedelta(minutes=5)
+METADATA_RETRY = timedelta(minutes=55)
+_MOST_DUE = 200
 _IS_SOMEBODYS = "SELECT 1 FROM sso_domain WHERE name = %s AND verified_at IS NOT NULL LIMIT 1"
 
 
@@ -121,6 +129,9 @@ def connection_info(connection: Connection) -> ConnectionInfo:
         default_role=connection.default_role,
         last_used_at=connection.last_used_at,
         tested_at=connection.tested_at,
+        metadata_checked_at=connection.metadata_checked_at,
+        metadata_failing_since=connection.metadata_failing_since,
+        metadata_problem=connection.metadata_problem,
         created_at=connection.created_at,
         settings={**shown, **our_addresses(connection)},
     )
@@ -169,6 +180,21 @@ def connection_for_domain(email: str) -> Connection | None:
             Connection.objects.filter(org_id__in=org_id, is_enabled=True).order_by("-is_enforced", "created_at").first()
         )
     return found if found is not None and _is_open(found.org_id) else None
+
+
+def connection_for_confirmation(user_id: UUID) -> Connection | None:
+    """The connection by which somebody last signed in, of those that are on; None where they never did by any."""
+    with system_scope("a person confirms that it is them without naming an organisation"):
+        identity: ExternalIdentity | None = (
+            ExternalIdentity.objects.filter(user_id=user_id, connection__is_enabled=True)
+            .select_related("connection")
+            .order_by("-last_used_at")
+            .first()
+        )
+    if identity is None or not _is_open(identity.org_id):
+        return None
+    found: Connection = identity.connection
+    return found
 
 
 def connection_for_org(slug: str) -> Connection | None:
@@ -220,6 +246,23 @@ def affected_members(org_id: UUID) -> list[Any]:
         for member in accounts.member_infos(org_id)
         if domain_of(member.email) in domains and member.user_id not in spared
     ]
+
+
+def metadata_due() -> list[tuple[UUID, UUID]]:
+    """The organisations and ids of connections whose metadata are to be fetched again, the longest due first.
+
+    Those that are on and were not asked for six hours, or an hour where that failed. The caller stands in a system
+    scope.
+    """
+    moment = now()
+    rows = Connection.objects.filter(
+        Q(metadata_checked_at=None)
+        | Q(metadata_checked_at__lte=moment - METADATA_EVERY)
+        | Q(metadata_failing_since__isnull=False, metadata_checked_at__lte=moment - METADATA_RETRY),
+        kind=ConnectionKind.SAML, is_enabled=True,
+    ).exclude(idp_metadata_url="")  # fmt: skip
+    rows = rows.order_by(F("metadata_checked_at").asc(nulls_first=True), "pk")
+    return list(rows.values_list("org_id", "pk")[:_MOST_DUE])
 
 
 # ---------------------------------------------------------------- groups

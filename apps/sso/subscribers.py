@@ -11,7 +11,7 @@ __all__ = ["register"]
 
 def _signed_in(envelope: Envelope) -> None:
     """Alarm where a break-glass owner went round the provider."""
-    services.note_sign_in(user_id=UUID(envelope.data["user_id"]), method=envelope.data["method"])
+    services.note_sign_in(user_id=UUID(envelope.data["user_id"]), method=envelope.data["method"], event_id=envelope.id)
 
 
 def register() -> None:

@@ -1,8 +1,11 @@
 """Signing in by an organisation's own provider: finding it, going there, coming back."""
 
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 from uuid import UUID
 
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
 from django.core.validators import validate_email
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -17,8 +20,9 @@ from apps.accounts import selectors as accounts
 from apps.core import ports
 from apps.core.authentication import client_ip, user_actor
 from apps.core.crypto import new_token
-from apps.core.errors import MindWeaveError, NotFound, PermissionDenied
+from apps.core.errors import BadRequest, MindWeaveError, NotFound, PermissionDenied
 from apps.core.ratelimit import Limit, enforce
+from apps.identity.web import go_on, user_id_of
 from apps.sso import oidc, saml, selectors, services
 from apps.sso.contracts import Arrival
 from apps.sso.errors import SsoRefused
@@ -26,7 +30,7 @@ from apps.sso.forms import FindForm
 from apps.sso.models import Connection, ConnectionKind
 from apps.sso.pending import Pending, remember, take
 
-__all__ = ["callback", "find", "saml_acs", "saml_finish", "saml_metadata", "start"]
+__all__ = ["callback", "confirm", "find", "saml_acs", "saml_finish", "saml_metadata", "start"]
 
 _FIND = Limit("sso-find", 30, 300)
 _START = Limit("sso-start", 120, 300)
@@ -81,22 +85,46 @@ def start(request: HttpRequest, name: str) -> HttpResponse:
     tester = _tester(request, connection) if request.GET.get("test") else ""
     if not connection.is_enabled and not tester:
         raise NotFound()
+    return _leave(request, connection, hint=_hint(request.GET.get("login_hint", "")), tester=tester)
+
+
+def _leave(
+    request: HttpRequest, connection: Connection, *, hint: str, tester: str = "", confirmer: str = ""
+) -> HttpResponse:
+    """To the provider; who confirms is asked for a credential there whatever it knows of them."""
     pending = Pending(
-        connection_id=str(connection.pk), next=_next(request), nonce=new_token(), verifier=new_token(384), tester=tester
-    )
-    hint = _hint(request.GET.get("login_hint", ""))
+        connection_id=str(connection.pk), next=_next(request), nonce=new_token(), verifier=new_token(384),
+        tester=tester, confirmer=confirmer,
+    )  # fmt: skip
+    fresh = bool(confirmer)
     try:
         if connection.kind == ConnectionKind.SAML:
-            key, url = saml.new_request(connection, relay_state="")
+            key, url = saml.new_request(connection, relay_state="", fresh=fresh)
         else:
             key = new_token()
             url = oidc.authorize_url(
-                connection, state=key, nonce=pending.nonce, verifier=pending.verifier, login_hint=hint
+                connection, state=key, nonce=pending.nonce, verifier=pending.verifier, login_hint=hint, fresh=fresh
             )
     except (oidc.OidcRefused, saml.SamlRefused) as error:
         raise _refused(connection, SsoRefused(str(error)[:300], "Your identity provider cannot be reached.")) from error
     remember(request, key, pending)
     return redirect(url)
+
+
+@never_cache
+@login_required
+@require_safe
+def confirm(request: HttpRequest) -> HttpResponse:
+    """``/sso/confirm``: a signed-in person shows their provider a credential again, before something sensitive."""
+    _limit(_START, request)
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
+        # A page elsewhere must not make a browser confirm anything.
+        raise BadRequest("This begins on the page that asks for it")
+    connection = selectors.connection_for_confirmation(user_id_of(request))
+    if connection is None:
+        messages.error(request, "You have signed in by no organisation's provider yet. Confirm in another way.")
+        return redirect(f"{reverse('account_confirm')}?{urlencode({'next': _next(request)})}")
+    return _leave(request, connection, hint=_hint(getattr(request.user, "email", "")), confirmer=str(request.user.pk))
 
 
 def _connection(name: str) -> Connection:
@@ -176,11 +204,24 @@ def _arrive(request: HttpRequest, connection: Connection, pending: Pending, arri
             raise SsoRefused("the tester has signed out")
         services.keep_test(connection=connection, arrival=arrival)
         return redirect("sso_connection", org.slug, connection.pk)
+    if pending.confirmer:
+        return _confirmed(request, connection, pending, arrival)
     try:
         services.sign_in(request=request, connection=connection, arrival=arrival)
     except MindWeaveError as error:
         raise _refused(connection, error) from error
     return redirect(pending.next or reverse("home", args=[org.slug]))
+
+
+def _confirmed(request: HttpRequest, connection: Connection, pending: Pending, arrival: Arrival) -> HttpResponse:
+    try:
+        services.confirm_by_provider(
+            request=request, connection=connection, arrival=arrival, user_id=UUID(pending.confirmer),
+            asked_at=datetime.fromtimestamp(pending.at, UTC),
+        )  # fmt: skip
+    except MindWeaveError as error:
+        raise _refused(connection, error) from error
+    return go_on(request, pending.next)
 
 
 # ---------------------------------------------------------------- and back, SAML
@@ -204,7 +245,7 @@ def saml_acs(request: HttpRequest, connection_id: UUID) -> HttpResponse:
     _limit(_ANSWER, request)
     connection = _saml_connection(connection_id)
     try:
-        answer = saml.read_answer(connection, request.POST.get("SAMLResponse", ""))
+        answer = _read(connection, request.POST.get("SAMLResponse", ""))
         if not answer.in_response_to and not connection.allows_unsolicited:
             raise saml.SamlRefused("nobody here asked for the answer")
         ticket = services.receive_assertion(connection=connection, answer=answer)
@@ -215,6 +256,16 @@ def saml_acs(request: HttpRequest, connection_id: UUID) -> HttpResponse:
     response = redirect(f"{reverse('sso_saml_finish', args=[connection_id])}?{urlencode({'ticket': ticket})}")
     response.status_code = 303
     return response
+
+
+def _read(connection: Connection, encoded: str) -> saml.SamlAnswer:
+    """The answer; one signed by a key that is not known has the metadata fetched once, where their address is known."""
+    try:
+        return saml.read_answer(connection, encoded)
+    except saml.SamlRefused as error:
+        if not error.unknown_key or not services.renew_certificates(connection=connection):
+            raise
+    return saml.read_answer(_saml_connection(connection.pk), encoded)
 
 
 @never_cache

@@ -9,6 +9,7 @@ _CONNECTION = f"{_SETTINGS}/connections/<uuid:connection_id>"
 
 urlpatterns = [
     path("login/sso", views.find, name="sso_login"),
+    path("sso/confirm", views.confirm, name="sso_confirm"),
     path("sso/callback", views.callback, name="sso_callback"),
     path("sso/<str:name>/start", views.start, name="sso_start"),
     path("sso/<uuid:connection_id>/saml/metadata", views.saml_metadata, name="sso_saml_metadata"),

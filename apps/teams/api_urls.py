@@ -1,9 +1,10 @@
 from django.urls import path
 
-from apps.teams import api, grants_api, invitation_api
+from apps.teams import api, bulk_api, grants_api, invitation_api
 
 urlpatterns = [
     path("orgs/<uuid:org_id>/teams", api.TeamList.as_view(), name="team-list"),
+    path("orgs/<uuid:org_id>/members/bulk", bulk_api.MembersBulk.as_view(), name="members-bulk"),
     path("teams/<uuid:team_id>", api.TeamDetail.as_view(), name="team-detail"),
     path("teams/<uuid:team_id>/members/<uuid:user_id>", api.TeamMember.as_view(), name="team-member"),
     path("teams/<uuid:team_id>/grants", grants_api.TeamGrants.as_view(), name="team-grants"),

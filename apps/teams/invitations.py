@@ -268,11 +268,12 @@ def accept_invitation(*, token: str, user_id: UUID) -> UUID:
     org_id = UUID(str(found.org_id))
     org = accounts.org_get(org_id)
     with org_scope(org_id):
+        # The person first, as their erasure does it; then what is the organisation's.
+        person = identity.user_held(user_id)
         lock_seats(org_id)
         row = _row(found.pk)
         if bytes(row.digest) != bytes(found.digest):
             raise NotFound()  # sent again in this very moment
-        person = identity.user_get(user_id)
         _check_open(row)
         if normal_email(person.email) != row.email:
             detail = "This invitation is for another address than the one you are signed in with"

@@ -7,7 +7,7 @@ from apps.core.tenancy import org_scope
 from apps.teams.contracts import TEAM_RIGHTS
 from apps.teams.grant_models import TeamUserObjectPermission
 
-__all__ = ["TEAM_RIGHTS", "granted_on_team", "held_on_team", "may", "teams_granted"]
+__all__ = ["TEAM_RIGHTS", "given_somewhere", "granted_on_team", "held_on_team", "may", "teams_granted"]
 
 
 def granted_on_team(*, org_id: UUID, user_id: UUID, team_id: UUID) -> frozenset[str]:
@@ -33,3 +33,10 @@ def teams_granted(*, org_id: UUID, user_id: UUID) -> frozenset[UUID]:
     with org_scope(org_id):
         mine = TeamUserObjectPermission.objects.filter(user_id=user_id)
         return frozenset(mine.values_list("content_object_id", flat=True))
+
+
+def given_somewhere(org_id: UUID, user_id: UUID) -> frozenset[str]:
+    """What a member was given on any team; one query."""
+    with org_scope(org_id):
+        rows = TeamUserObjectPermission.objects.filter(user_id=user_id).order_by()
+        return TEAM_RIGHTS.of_codenames(rows.values_list("permission__codename", flat=True).distinct())

@@ -83,10 +83,19 @@ def members_page(request: HttpRequest) -> HttpResponse:
         "after": page + 1 if page * _PAGE < total else None,
         "roles": roles,
         "may_manage": may_manage,
+        "giveable": roles_to_give(request, roles) if may_manage else [],
+        "team_names": _teams_to_fill(request) if may_manage else [],
         "invited": open_count(org.id) if may_manage else 0,
         "me": user_id_of(request),
     }
     return render(request, "teams/members.html", context, status=400 if form.errors else 200)
+
+
+def _teams_to_fill(request: HttpRequest) -> list[tuple[UUID, str]]:
+    if not can(request, "team.manage"):
+        return []
+    named = selectors.team_names(request.org.id)  # type: ignore[attr-defined]
+    return sorted(named.items(), key=lambda team: team[1].lower())
 
 
 @org_page(capability="member.read", title="Member", key="settings", personal=True)

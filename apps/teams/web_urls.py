@@ -2,12 +2,13 @@
 
 from django.urls import path
 
-from apps.teams import grants_views, invitation_views, invite_views, views
+from apps.teams import bulk_views, grants_views, invitation_views, invite_views, views
 
 urlpatterns = [
     path("invite", invite_views.invite_page, name="invite"),
     path("invite/<str:token>", invite_views.invite_link, name="invite_link"),
     path("o/<slug:slug>/settings/members", views.members_page, name="members"),
+    path("o/<slug:slug>/settings/members/bulk", bulk_views.members_bulk, name="members_bulk"),
     path("o/<slug:slug>/settings/members/invite", invitation_views.invite_many, name="invite_many"),
     path("o/<slug:slug>/settings/members/invitations", invitation_views.invitations_page, name="invitations"),
     path(

@@ -9,7 +9,7 @@ import pytest
 from allauth.mfa.models import Authenticator
 
 from apps.accounts import access, services
-from apps.accounts.models import Membership
+from apps.accounts.models import AccessReview, Membership, Organization
 from apps.core.access import BATCH
 from apps.core.clock import now
 from apps.core.tenancy import org_scope, system_scope
@@ -19,6 +19,7 @@ from apps.projects.services import give_project_access, revoke_api_key
 from apps.sso.models import ScimToken
 from apps.teams.services import give_team_access
 from tests.cast import Api, Cast, make_key, make_person, published, rights_of, trail
+from tests.teams.mail import mails_to
 
 
 def path(cast: Cast, tail: str = "") -> str:
@@ -205,3 +206,40 @@ def test_a_review_outlives_its_reviewer(cast) -> None:
         User.objects.filter(pk=cast.erin.id).delete()
     [kept] = access.last_reviews(cast.org.id)
     assert (kept.reviewer_id, kept.reviewer) == (None, "somebody who is gone")
+
+
+# ---------------------------------------------------------------- reminders
+def test_a_review_that_is_due_is_told_once_to_those_who_may_do_it(cast) -> None:
+    assert services.remind_access_reviews() == 0  # both organisations are new
+    Organization.objects.filter(pk=cast.org.id).update(created_at=now() - timedelta(days=91))
+    assert services.remind_access_reviews() == 1
+    assert services.remind_access_reviews() == 0
+    due = (now() - timedelta(days=1)).date()
+    assert published("access.review_due") == [{"org_id": str(cast.org.id), "due": due.isoformat()}]
+    assert len(trail("access.review_due")) == 1
+    told = {name for name in ("alice", "erin", "bob", "dora") if mails_to(f"{name}@example.com", "access_review_due")}
+    assert told == {"alice", "erin"}
+    assert f"/o/{cast.org.slug}/settings/access" in mails_to("erin@example.com", "access_review_due")[0].text
+    # Done, and due again half a year later.
+    services.update_organization(org_id=cast.org.id, changes={"access_review_every": "half_year"})
+    review = services.confirm_access_review(org_id=cast.org.id, by_user_id=cast.erin.id)
+    assert review.next_due == now().date() + timedelta(days=182)
+    assert services.remind_access_reviews() == 0
+    with org_scope(cast.org.id):
+        AccessReview.objects.update(next_due=now().date())
+    assert services.remind_access_reviews() == 1
+
+
+def test_who_wants_no_reminder_and_who_is_suspended_gets_none(cast) -> None:
+    Organization.objects.update(created_at=now() - timedelta(days=500))
+    page = f"/o/{cast.org.slug}/settings/access"
+    assert Api(cast.erin).client.post(page, {"access_review_every": "off"}).status_code == 302
+    assert Api(cast.alice).get(f"/orgs/{cast.org.id}").json()["access_review_every"] == "off"
+    assert trail("org.updated")[-1].changes["access_review_every"] == ["quarter", "off"]
+    services.suspend_organization(org_id=cast.elsewhere.id, reason="unpaid")
+    assert services.remind_access_reviews() == 0
+    assert published("access.review_due") == []
+    assert access.review_due(cast.org.id) is None
+    assert Api(cast.alice).patch(f"/orgs/{cast.org.id}", {"access_review_every": "daily"}).status_code == 400
+    assert Api(cast.alice).patch(f"/orgs/{cast.org.id}", {"access_review_every": "year"}).status_code == 200
+    assert "overdue since" in Api(cast.erin).client.get(page).content.decode()

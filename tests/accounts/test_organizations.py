@@ -169,6 +169,18 @@ def test_a_person_with_several_organisations_names_one_or_gets_their_oldest(cast
     assert api.get(f"/users/{cast.bob.id}", X_Org_Id="mine").status_code == 400
 
 
+def test_the_default_organisation_is_chosen_on_the_profile_page(cast) -> None:
+    client, form = Api(cast.alice).client, {"name": "Alice", "timezone": ""}
+    assert b"default_org_id" not in client.get("/account").content  # there is nothing to choose
+    second = services.create_organization(owner_id=cast.alice.id, name="Second")
+    assert f'<option value="{second.id}">Second</option>' in client.get("/account").content.decode()
+    assert client.post("/account", {**form, "default_org_id": str(second.id)}).status_code == 302
+    assert selectors.default_org_id(cast.alice.id) == second.id
+    assert client.post("/account", {**form, "default_org_id": str(cast.elsewhere.id)}).status_code == 400
+    assert selectors.default_org_id(cast.alice.id) == second.id
+    assert trail("user.updated")[-1].changes["default_org_id"] == [None, str(second.id)]
+
+
 def test_whoever_belongs_nowhere_is_told_so(cast) -> None:
     answer = Api(make_person("newcomer")).get(f"/users/{cast.bob.id}")
     assert (answer.status_code, answer.json()["code"]) == (404, "no_organization")

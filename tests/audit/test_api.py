@@ -7,7 +7,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from apps.accounts import services as accounts
-from apps.audit.services import record
+from apps.audit.services import forget_person, record
 from apps.core import clock
 from apps.core.context import bind
 from apps.core.contracts import Actor
@@ -124,7 +124,28 @@ def test_the_filters_narrow(api, org) -> None:
     assert days(target_type="other") == ["04"]
     assert days(target_type="test", target_id="t-2") == ["03"]
     assert days(correlation_id="c-1") == ["04", "03", "02"]
+    assert days(ip="192.0.2.1") == []
     assert days(start="2026-11-02T00:00:00Z", end="2026-11-04T00:00:00Z") == ["03", "02"], "half-open"
+
+
+def test_entries_are_found_by_the_address_they_came_from(api, org) -> None:
+    bob = uuid7()
+    office = {"ip": "192.0.2.50"}
+    act(org, days=1, actor=Actor("user", id=bob, label="bob@example.com", **office))
+    act(org, days=2, actor=Actor("user", id=uuid7(), ip="2001:db8::1"))
+    act(org, days=3, actor=Actor("key", id=uuid7(), **office))
+    act(org, days=4, actor=Actor("anonymous", ip="::ffff:192.0.2.50"))
+    act(uuid7(), days=5, actor=Actor("user", id=bob, **office))
+
+    def days(ip: str) -> list[str]:
+        return [entry["occurred_at"][8:10] for entry in read(api, org, ip=ip, target_type="test")]
+
+    assert days("192.0.2.50") == ["05", "04", "02"], "of people, keys and strangers; of this organisation alone"
+    assert days("2001:0db8:0:0::0001") == ["03"], "in any spelling"
+    assert days("192.0.2.5") == []
+    assert api.get("/audit", {"ip": "192.0.2"}, headers={"X-Org-Id": str(org)}).status_code == 400
+    forget_person(user_id=bob)
+    assert days("192.0.2.50") == ["05", "04"], "who was erased is not found by address any more"
 
 
 def test_pages_follow_each_other_without_gap_or_repetition(api, org) -> None:

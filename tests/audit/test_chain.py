@@ -14,12 +14,13 @@ from django.db import DatabaseError, connection, transaction
 
 from apps.audit import chain as chain_module
 from apps.audit.chain import genesis, link, seal, seal_all
-from apps.audit.services import maintain, note_verification, record, rotate_sealing_key
+from apps.audit.services import let_go, maintain, note_verification, record, rotate_sealing_key, set_retention
 from apps.core import clock
+from apps.core.errors import ValidationFailed
 from apps.core.ids import uuid7
 from apps.core.partitions import ensure_partitions
 from tests.audit.chains import ACTION, chain, entry, query, tampered, verified
-from tests.cast import published
+from tests.cast import published, trail
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -358,3 +359,62 @@ def test_a_month_with_entries_that_are_not_sealed_yet_is_kept(settings) -> None:
     with clock.freeze(datetime(2032, 5, 5, tzinfo=UTC)), transaction.atomic():
         assert "audit_entry_p203201" not in maintain()["dropped"]
         transaction.set_rollback(True)
+
+
+def test_an_organisation_keeps_less_and_its_chain_verifies_from_what_is_kept() -> None:
+    org_id, other = uuid7(), uuid7()
+    today = clock.now()
+    for org, days in ((org_id, 200), (org_id, 130), (other, 200), (org_id, 5)):
+        with clock.freeze(today - timedelta(days=days)):
+            entry(org)
+    seal_all()
+    set_retention(org_id=org_id, days=120)
+    seal_all()
+    assert let_go(batch=1) == {"entries": 2, "organisations": 1}
+    assert [row[0] for row in places(org_id)] == [3, 4]
+    (gone,) = trail("audit.entries_deleted", org_id=org_id)
+    assert gone.changes == {"entries": [None, 2], "up_to_position": [None, 2]}
+    assert [row[0] for row in places(other)] == [1], "another's stays"
+    found = verified(org_id)
+    assert (found.from_position, found.position, found.is_whole) == (3, 4, True)
+    assert let_go() == {"entries": 0, "organisations": 0}
+    (told,) = trail("audit.retention_changed", org_id=org_id)
+    assert told.changes == {"days": [400, 120]}
+    with tampered("DELETE FROM audit_seal WHERE chain_id = %(org)s AND position = 3", org=org_id):
+        assert not verified(org_id).is_whole, "what goes beyond what was signed is found"
+
+
+def test_the_database_lets_nothing_go_that_is_not_over_and_signed_for() -> None:
+    org_id = uuid7()
+    for days in (200, 5):
+        with clock.freeze(clock.now() - timedelta(days=days)):
+            entry(org_id)
+    seal_all()
+
+    def refused(statement: str) -> bool:
+        try:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute(statement, [org_id])
+        except DatabaseError as error:
+            return "only grows" in str(error)
+        return False
+
+    entries, seals = "DELETE FROM audit_entry WHERE org_id = %s", "DELETE FROM audit_seal WHERE chain_id = %s"
+    assert refused(entries)
+    assert refused(seals)
+    set_retention(org_id=org_id, days=120)
+    assert refused(f"{entries} AND occurred_at < now() - interval '150 days'"), "no checkpoint was signed"
+    seal_all()
+    assert let_go()["entries"] == 1
+    assert refused(entries), "what is not over stays"
+    assert refused(seals)
+    assert query("SELECT count(*) FROM audit_entry WHERE org_id = %s", org_id) == [(3,)], "and what was changed"
+
+
+@pytest.mark.parametrize("days", [89, 401])
+def test_nobody_keeps_it_shorter_than_the_least_or_longer_than_the_system(days) -> None:
+    org_id = uuid7()
+    with pytest.raises(ValidationFailed):
+        set_retention(org_id=org_id, days=days)
+    assert query("SELECT count(*) FROM audit_retention WHERE org_id = %s", org_id) == [(0,)]
+    assert trail("audit.retention_changed", org_id=org_id) == []

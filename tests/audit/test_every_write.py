@@ -28,6 +28,8 @@ EXEMPT = {
     "apps.identity.services.tell_registered": "the mail is the record",
     "apps.identity.services.valid_second_factor": "uses a code up; what it is shown for has its entry",
     "apps.audit.services.maintain": "retention by the clock; the run of its job is kept",
+    "apps.audit.services.make_export": "that it is asked for and each fetching are recorded; it changes nothing",
+    "apps.audit.services.sweep_exports": "takes up what is on record, and removes files whose time is over",
     "apps.audit.services.verify_all": "looks; what it finds is kept with the chain",
     "apps.audit.services.test_stream": "sends a test and changes nothing",
     "apps.audit.services.verify_org": "looks; what it finds is kept with the chain",
@@ -52,6 +54,7 @@ EXEMPT = {
     "apps.sso.services.note_scim_request": "the request is the record",
     "apps.sso.services.prune_scim_requests": "retention by the clock; the run of its job is kept",
     "apps.sso.services.forget_assertions": "retention by the clock; the run of its job is kept",
+    "apps.sso.services.forget_told_sign_ins": "retention by the clock; the run of its job is kept",
     "apps.teams.services.prune_invitations": "retention by the clock; the run of its job is kept",
     "apps.usage.services.ingest": "the events are the record, kept in the inbox and then raw",
 }

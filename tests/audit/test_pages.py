@@ -27,6 +27,8 @@ def test_it_is_narrowed_by_action_person_target_and_day(cast: Cast) -> None:
     assert "Weaver" in page(cast, target=str(cast.project.id))
     assert "Nothing meets this filter" in page(cast, start="2001-01-01", end="2001-01-02")
     assert "cannot be read" in page(cast, actor="nobody")
+    assert "Nothing meets this filter" in page(cast, ip="203.0.113.9")
+    assert "(told once an hour)" in page(cast, ip="192.0.2.10")
 
 
 def test_an_entry_shows_before_and_after(cast: Cast) -> None:

@@ -118,6 +118,27 @@ def test_an_address_is_forgotten_with_the_person_it_turns_out_to_be() -> None:
     assert read(invited).changes == {}
 
 
+def test_an_address_is_found_to_be_forgotten_when_the_peppers_are_others(settings) -> None:
+    settings.TOKEN_PEPPERS = ["one-pepper-of-the-test-that-will-be-taken-away"]
+    invited = entry(uuid7(), target_type="invitation", target_id=uuid7(), target_label=EMAIL)
+    settings.TOKEN_PEPPERS = ["another-pepper-of-the-test-and-the-only-one"]
+    keys.forget_cached_keys()
+    forget_person(user_id=uuid7(), emails=[EMAIL])
+    assert read(invited).target_label == ERASED
+
+
+def test_whoever_else_an_entry_names_is_forgotten_by_themselves() -> None:
+    org_id, staff, member = uuid7(), uuid7(), uuid7()
+    after, people = {"staff": "sam@mindweave.test", "until": "noon"}, {"staff": staff}
+    told = entry(org_id, target_type="user", target_id=member, target_label=EMAIL, after=after, people=people)
+    assert "sam@" not in stored(told)
+    assert read(told).changes == {"staff": [None, "sam@mindweave.test"], "until": [None, "noon"]}
+    forget_person(user_id=staff)
+    assert (read(told).changes, read(told).target_label) == ({"until": [None, "noon"]}, EMAIL)
+    forget_person(user_id=member)
+    assert read(told).target_label == ERASED
+
+
 def test_strangers_share_a_key_a_month_that_is_destroyed_after_ninety_days() -> None:
     stranger = Actor(ANONYMOUS.kind, ip="198.51.100.4", user_agent="curl")
     ids = [

@@ -21,8 +21,10 @@ from cryptography.x509.oid import NameOID
 
 from apps.audit import services
 from apps.audit.chain import seal_all
-from apps.audit.models import AuditStream
-from apps.audit.streams import deliver_due
+from apps.audit.checks import check_stream
+from apps.audit.models import AuditStream, SystemStream
+from apps.audit.streams import deliver_due, new_secret
+from apps.audit.system_stream import deliver_to_operator, operator_lag
 from apps.core import clock
 from apps.core.errors import NotFound, ValidationFailed
 from apps.core.ids import uuid7
@@ -315,3 +317,40 @@ def test_a_stream_that_is_not_there_is_not_changed() -> None:
     org_id = uuid7()
     with org_scope(org_id), pytest.raises(NotFound):
         services.update_stream(org_id=org_id, stream_id=uuid7(), changes={"name": "x"})
+
+
+# ---------------------------------------------------------------- whoever runs the installation
+def test_the_operators_receiver_gets_every_organisations_entries_and_those_of_none(webhook, settings) -> None:
+    seal_all()
+    settings.AUDIT_STREAM_URL, settings.AUDIT_STREAM_SECRET = to(webhook), new_secret()
+    SystemStream.objects.all().delete()
+    assert deliver_to_operator() == 0, "from now on"
+    ids = [str(entry(org_id)) for org_id in (uuid7(), uuid7(), None)]
+    assert (deliver_to_operator(), operator_lag()) == (0, 0), "nothing before it is sealed"
+    seal_all()
+    assert operator_lag() == 3
+    webhook.status = 500
+    assert deliver_to_operator() == 0
+    assert SystemStream.objects.get().last_error == "the receiver answered 500"
+    webhook.status = 204
+    SystemStream.objects.update(retry_at=None)
+    assert (deliver_to_operator(), operator_lag(), deliver_to_operator()) == (3, 0, 0)
+    (failed, _), (headers, body) = webhook.calls
+    assert headers["webhook-id"] == failed["webhook-id"], "the same batch has the same name"
+    assert is_signed(headers, body, settings.AUDIT_STREAM_SECRET)
+    sent = json.loads(body)["data"]
+    assert [each["id"] for each in sent] == ids
+    assert sent[0]["actor"]["label"] == "alice@example.com"
+
+
+def test_a_receiver_of_the_operators_that_cannot_be_one_is_said_at_start(settings) -> None:
+    def said() -> list[str]:
+        return [problem.id for problem in check_stream()]
+
+    assert said() == []
+    settings.AUDIT_STREAM_URL, settings.AUDIT_STREAM_FORMAT = "gopher://siem", "xml"
+    assert said() == ["mindweave.E041", "mindweave.E042"]
+    settings.AUDIT_STREAM_URL, settings.AUDIT_STREAM_FORMAT = "https://siem.example", "cef"
+    assert said() == ["mindweave.E043"]
+    settings.AUDIT_STREAM_SECRET = new_secret()
+    assert said() == []

@@ -1,11 +1,14 @@
 """A person's data: handed out to them, and erased, on request."""
 
+import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
+from django.db import connection, transaction
 from django.urls import reverse
 
 from apps.accounts import services as accounts
@@ -26,10 +29,11 @@ from apps.notify.models import EmailMessage
 from apps.notify.services import send_email
 from apps.projects.models import ApiKey
 from apps.teams.models import Invitation, TeamMembership
-from apps.teams.services import invite_member
+from apps.teams.services import accept_invitation, invite_member
 from apps.usage.models import Person
 from mindweave.admin_site import StaffSite
-from tests.cast import PASSWORD, Api, Cast, make_key, published, sign_in, trail
+from tests.cast import PASSWORD, Api, Cast, at_once, make_key, published, sign_in, trail
+from tests.teams.mail import token_of
 from tests.usage.engine.conftest import _fresh_caches, committed, drain, event  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -206,6 +210,70 @@ def test_somebody_who_comes_back_is_somebody_new(cast: Cast) -> None:
 
 
 # ---------------------------------------------------------------- the page
+# ---------------------------------------------------------------- at the same moment
+def by_invitation(cast: Cast, person: UserInfo) -> Callable[[], Any]:
+    """How a person joins by the link in a mail."""
+    invite_member(org_id=cast.org.id, email=person.email, role="viewer", by_user_id=cast.alice.id)
+    token = token_of(person.email)
+    return lambda: accept_invitation(token=token, user_id=person.id)
+
+
+def by_an_admin(cast: Cast, person: UserInfo) -> Callable[[], Any]:
+    """How an admin makes them a member."""
+    return lambda: accounts.add_member(org_id=cast.org.id, user_id=person.id, role="viewer")
+
+
+def one_while_the_other_waits(first: Callable[[], Any], second: Callable[[], Any]) -> list[Any]:
+    """What two transactions come to, the second of which begins when the first is done and has not committed."""
+    done = threading.Event()
+
+    def ahead() -> Any:
+        with transaction.atomic():
+            result = first()
+            done.set()
+            deadline = time.monotonic() + 10
+            while not waiting() and time.monotonic() < deadline:
+                time.sleep(0.01)
+        return result
+
+    def behind() -> Any:
+        assert done.wait(10)
+        return second()
+
+    return at_once(ahead, behind)
+
+
+def waiting() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return bool(cursor.fetchone()[0])
+
+
+@pytest.mark.parametrize("way", [by_invitation, by_an_admin])
+def test_who_is_being_erased_joins_nothing_any_more(cast: Cast, way: Any) -> None:
+    grace = register(email="grace@example.com", password=PASSWORD, name="Grace", email_verified=True)
+    join = way(cast, grace)
+    erased, joined = one_while_the_other_waits(lambda: erase_person(user_id=grace.id, reason="asked"), join)
+    assert erased["accounts"] == 0
+    assert isinstance(joined, Conflict)
+    assert joined.code == "account_closed"
+    with system_scope("the test looks at all"):
+        assert not Membership.objects.filter(user_id=grace.id).exists()
+
+
+@pytest.mark.parametrize("way", [by_invitation, by_an_admin])
+def test_who_joins_in_the_moment_of_their_erasure_is_taken_out_by_it(cast: Cast, way: Any) -> None:
+    grace = register(email="grace@example.com", password=PASSWORD, name="Grace", email_verified=True)
+    join = way(cast, grace)
+    joined, erased = one_while_the_other_waits(join, lambda: erase_person(user_id=grace.id, reason="asked"))
+    assert not isinstance(joined, Exception)
+    assert erased["accounts"] == 1
+    with system_scope("the test looks at all"):
+        assert not Membership.objects.filter(user_id=grace.id).exists()
+
+
 def test_the_page_hands_out_a_file_and_erases_who_types_their_address(cast: Cast) -> None:
     api = Api(cast.bob)
     page = api.client.get("/account/privacy").content.decode()

@@ -125,13 +125,13 @@ def test_nobody_is_led_elsewhere_by_it(cast: Cast) -> None:
     assert evil["Location"] == "/account/confirm?next=%2F"
 
 
-def test_who_came_by_single_sign_on_may_come_by_it_again(cast: Cast) -> None:
+def test_who_came_by_single_sign_on_may_confirm_by_it(cast: Cast) -> None:
     User.objects.filter(pk=cast.bob.id).update(password="!")
     api = Api()
     user = User.objects.get(pk=cast.bob.id)
     sign_in(api.client, user, shown=("oidc", f"sso:{cast.org.id}"), age=timedelta(minutes=16))
     page = api.client.get("/account/confirm?next=/test/page").content.decode()
-    assert 'href="/login/sso?next=/test/page"' in page
+    assert 'href="/sso/confirm?next=/test/page"' in page
     assert 'name="password"' not in page
 
 

@@ -21,6 +21,9 @@ CROSSING = {
     "apps/accounts/slugs.py",  # a short name is one organisation's of all
     "apps/accounts/factors.py",  # a person's factors protect every organisation of theirs
     "apps/accounts/impersonation.py",  # staff in a member's place
+    "apps/audit/export_services.py",  # an export's id says which organisation it is of
+    "apps/audit/retention.py",  # each organisation's own retention, by the clock
+    "apps/audit/system_stream.py",  # the receiver of whoever runs the installation
     "apps/audit/streams.py",  # every organisation's streams are served
     "apps/audit/refusals.py",  # the same, of what was refused
     "apps/audit/services.py",  # an entry says itself whose it is

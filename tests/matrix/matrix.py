@@ -286,6 +286,12 @@ ROWS = (
     Row("GET", "audit-detail", ADMINS, 404, path=lambda cast, made: {"entry_id": cast.org.id}),
     Row("GET", "audit-verify", ADMINS, path=lambda cast, made: {}),
     Row("GET", "audit-export", ADMINS, path=lambda cast, made: {}),
+    Row("GET", "audit-exports", ADMINS, path=lambda c, m: {}),
+    Row("POST", "audit-exports", ADMINS, 400, path=lambda c, m: {}, body={"format": "parchment"}),
+    Row("GET", "audit-export-detail", ADMINS, 404, path=lambda c, m: {"export_id": c.org.id}),
+    Row("GET", "audit-export-file", ADMINS, 404, path=lambda c, m: {"export_id": c.org.id}),
+    Row("GET", "audit-retention", ADMINS, path=lambda c, m: {}),
+    Row("PUT", "audit-retention", ADMINS, path=lambda c, m: {}, body={"days": 180}),
     Row("GET", "audit-keys", public=True),
     Row("GET", "audit-streams", ADMINS, path=lambda c, m: {}),
     Row("POST", "audit-streams", ADMINS, 201, path=lambda c, m: {}, body={"name": "SIEM", "url": "https://siem.test/"}),
@@ -346,6 +352,12 @@ ROWS = (
         Row(method, "scim-unknown", scim=True, page=True, ok=501, path=lambda cast, made: {"rest": "Me"}, body={})
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
     ),
+    # --- several members at once
+    Row(
+        "POST", "members-bulk", ADMINS, path=org,
+        body={"action": "remove", "user_ids": ["00000000-0000-7000-8000-000000000000"]},
+    ),
+    Row("POST", "members_bulk", ADMINS, page=True, path=slug, ok=302),
     # --- single sign-on over the API
     Row("GET", "sso-domains", ADMINS, path=org),
     Row("POST", "sso-domains", ADMINS, 201, path=org, body={"name": "looms.example"}),
@@ -401,6 +413,7 @@ ROWS = (
     # --- signing in by a provider
     Row("GET", "sso_login", public=True, page=True),
     Row("GET", "sso_start", public=True, page=True, ok=404, path=lambda cast, made: {"name": "nobody"}),
+    Row("GET", "sso_confirm", ALL, page=True, org=False, ok=302),
     Row("GET", "sso_callback", public=True, page=True, ok=403),
     Row("GET", "sso_saml_metadata", public=True, page=True, ok=404, path=nothing("connection_id")),
     Row("POST", "sso_saml_acs", public=True, page=True, ok=404, path=nothing("connection_id")),
@@ -528,10 +541,15 @@ ROWS = (
     Row("POST", "settings_export", ("owner",), page=True, path=slug, ok=-1),
     Row("GET", "settings_security", ALL, page=True, path=slug),
     Row("POST", "settings_security_change", ADMINS, page=True, path=slug, ok=-1, body={"requires_mfa": "0"}),
+    Row("POST", "settings_audit_retention", ADMINS, page=True, path=slug, ok=-1, body={"days": "180"}),
     Row("POST", "settings_leave", ALL, page=True, path=slug, ok=-1),
     Row("POST", "settings_delete", ("owner",), page=True, path=slug, ok=-1, body={"confirm": "wonder-looms"}),
     Row("GET", "audit", ADMINS, page=True, path=slug),
     Row("GET", "audit_export", ADMINS, page=True, path=slug),
+    Row("GET", "audit_exports", ADMINS, page=True, path=slug),
+    Row("POST", "audit_exports", ADMINS, page=True, path=slug, body={"format": "parchment"}, ok=-1),
+    Row("GET", "audit_export_file", ADMINS, 404, page=True,
+        path=lambda c, m: {"slug": c.org.slug, "export_id": c.org.id}),
     Row("GET", "audit_streams", ADMINS, page=True, path=slug),
     Row("POST", "audit_streams", ADMINS, 400, page=True, path=slug, body={"name": "SIEM", "url": "nowhere"}),
     Row("POST", "audit_stream_act", ADMINS, 404, page=True,

@@ -12,14 +12,14 @@ import pytest
 from django.db import transaction
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from apps.accounts.services import create_role
+from apps.accounts.services import add_member, create_role
 from apps.analytics.services import create_view
 from apps.core.clock import now
 from apps.core.tenancy import org_scope
 from apps.notify.contracts import Draft
 from apps.notify.selectors import latest_notes
 from apps.notify.services import tell
-from apps.projects.services import revoke_api_key
+from apps.projects.services import give_project_access, revoke_api_key
 from apps.sso.scim.resources import read_user
 from apps.sso.services import (
     add_domain,
@@ -34,7 +34,7 @@ from apps.teams.models import Invitation
 from apps.teams.services import invite_member
 from apps.usage.pricing.book import TOKEN_KINDS
 from apps.usage.services import price_set, register_tag_key
-from tests.cast import Api, Cast, make_key
+from tests.cast import Api, Cast, make_key, make_person
 from tests.matrix.matrix import ALL, EXCUSED, ROWS, Row
 from tests.matrix.people import NARROW, everybody
 
@@ -198,6 +198,31 @@ def test_a_role_of_few_permissions_opens_what_names_them_and_nothing_else(cast: 
             assert answer.status_code == 403, (row.id, needed, answer.status_code)
         elif row.method == "GET":
             assert answer.status_code != 403, (row.id, needed)
+
+
+# What shows usage of one project to whoever was given that alone; all else that wants `usage.read` stays shut.
+OF_ONE_PROJECT = {
+    "usage-events", "usage-event", "usage-sessions", "usage-session", "analytics-usage", "usage", "usage_csv",
+    "sessions", "sessions_csv", "session", "events", "events_csv", "event", "project_usage",
+}  # fmt: skip
+
+
+def test_usage_of_one_project_opens_what_can_be_narrowed_to_it_and_nothing_else(
+    cast: Cast, made: dict[str, Any]
+) -> None:
+    person = make_person("hugo")
+    role = create_role(org_id=cast.org.id, name="Next to nothing", capabilities=["org.read"])
+    add_member(org_id=cast.org.id, user_id=person.id, role=role.key)
+    give_project_access(
+        org_id=cast.org.id, project_id=cast.project.id, grantee_id=person.id, capabilities=["usage.read"]
+    )
+    hugo, patterns = Api(person), {pattern.name: pattern for pattern in routes()}
+    for row in ROWS:
+        if row.public or not row.roles or not row.org or _declared(patterns[row.route], row.method) != "usage.read":
+            continue
+        answer = ask(hugo, row, cast, made)
+        opens = row.route in OF_ONE_PROJECT and row.method == "GET"
+        assert (answer.status_code == 403) != opens, (row.id, answer.status_code)
 
 
 def test_every_route_has_a_row() -> None:

@@ -50,11 +50,12 @@ class SamlIdp:
         signs: str = "assertion",
         **changes: Any,
     ) -> etree._Element:
-        """A Response. ``changes``: issuer, recipient, destination, not_before, ends, id, sha1, key, raw_subject…"""
+        """A Response. ``changes``: issuer, recipient, destination, not_before, ends, id, sha1, key, shown…"""
         moment = changes.get("moment", datetime.now(UTC))
         asked = f' InResponseTo="{in_response_to}"' if in_response_to else ""
         response_asked = changes.get("response_in_response_to", in_response_to)
         response_asked = f' InResponseTo="{response_asked}"' if response_asked else ""
+        shown = _stamp(changes.get("shown", moment))
         ends = changes.get("ends", moment + timedelta(minutes=5))
         begins = changes.get("not_before", moment - timedelta(minutes=1))
         issuer = escape(changes.get("issuer", self.entity_id))
@@ -82,7 +83,7 @@ class SamlIdp:
     <saml:Conditions NotBefore="{_stamp(begins)}" NotOnOrAfter="{_stamp(ends or moment + timedelta(minutes=5))}">{
             "" if changes.get("no_audience") else audiences
         }</saml:Conditions>
-    <saml:AuthnStatement AuthnInstant="{_stamp(moment)}"><saml:AuthnContext><saml:AuthnContextClassRef
+    <saml:AuthnStatement AuthnInstant="{shown}"><saml:AuthnContext><saml:AuthnContextClassRef
       >urn:oasis:names:tc:SAML:2.0:ac:classes:Password</saml:AuthnContextClassRef></saml:AuthnContext></saml:AuthnStatement>
     <saml:AttributeStatement>{told}</saml:AttributeStatement>
   </saml:Assertion>

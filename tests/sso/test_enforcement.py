@@ -1,23 +1,28 @@
 """Enforced single sign-on: who must sign in by the provider, and who may do without."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
 
 from apps.accounts import services as accounts
+from apps.core.clock import now
 from apps.core.errors import Conflict, MindWeaveError
+from apps.core.ids import uuid7
+from apps.core.tenancy import system_scope
 from apps.events.contracts import Envelope
 from apps.identity import services as identity
-from apps.identity.models import User
+from apps.identity.models import Challenge, User
 from apps.sso import services
 from apps.sso.contracts import Arrival
-from apps.sso.models import Connection
+from apps.sso.models import Connection, ToldSignIn
 from apps.sso.policy import SsoLoginPolicy
 from apps.sso.selectors import connection_find
 from tests.cast import PASSWORD, Api, Cast, published, trail
 from tests.sso.nameserver import NameServer
+from tests.teams.mail import mails_to
 
 pytestmark = pytest.mark.django_db
 
@@ -96,23 +101,56 @@ def test_a_break_glass_owner_comes_in_by_password_and_a_second_factor_and_it_is_
 ) -> None:
     with pytest.raises(identity.MfaRequired):
         identity.login(email="alice@example.com", password=PASSWORD)
-    assert services.note_sign_in(user_id=cast.alice.id, method="password+mfa") == 1
+    assert services.note_sign_in(user_id=cast.alice.id, method="password+mfa", event_id=uuid7()) == 1
     assert published("sso.break_glass_used") == [{"user_id": str(cast.alice.id), "method": "password+mfa"}]
     assert trail("sso.break_glass_used")[-1].org_id == cast.org.id
-    assert services.note_sign_in(user_id=cast.alice.id, method="saml") == 0
-    assert services.note_sign_in(user_id=cast.bob.id, method="password") == 0
+    assert services.note_sign_in(user_id=cast.alice.id, method="saml", event_id=uuid7()) == 0
+    assert services.note_sign_in(user_id=cast.bob.id, method="password", event_id=uuid7()) == 0
 
 
-def test_the_alarm_hears_each_sign_in(enforced: Connection, cast: Cast) -> None:
+def test_the_alarm_hears_each_sign_in_once_however_often_it_is_delivered(enforced: Connection, cast: Cast) -> None:
     from apps.events.registry import subscriptions
 
     subscription = next(one for one in subscriptions().values() if one.name == "sso.watch_break_glass")
     assert subscription.hears("user.login")
     data = {"user_id": str(cast.alice.id), "method": "password+mfa"}
-    envelope = Envelope.__new__(Envelope)
-    object.__setattr__(envelope, "data", data)
-    subscription.handler(envelope)
-    assert len(published("sso.break_glass_used")) == 1
+    first, second = (
+        Envelope(uuid7(), "user.login", "identity", now(), "1.0", "", data, topic="audit.log", key="") for _ in "ab"
+    )
+    for envelope in (first, first, second, first):
+        subscription.handler(envelope)
+    assert len(published("sso.break_glass_used")) == len(trail("sso.break_glass_used")) == 2
+    with system_scope("the job"):
+        ToldSignIn.objects.update(at=now() - timedelta(days=46))
+        assert services.forget_told_sign_ins() == 2
+
+
+def test_a_forgotten_password_is_answered_alike_and_the_letter_says_where_to_sign_in(
+    enforced: Connection, cast: Cast
+) -> None:
+    begun = Challenge.objects.count()
+    assert identity.send_reset(email="bob@example.com")
+    assert identity.send_reset(email="alice@example.com")  # who may break glass has a use for a password
+    assert not identity.send_reset(email="nobody@example.com")
+    letter = mails_to("bob@example.com")[-1]
+    assert letter.template == "reset_by_sso"
+    assert f"/sso/{enforced.pk}/start" in letter.text
+    assert "/reset/" not in letter.text
+    assert mails_to("alice@example.com")[-1].template == "reset_password"
+    assert mails_to("nobody@example.com") == []
+    assert Challenge.objects.count() == begun + 1
+    answers = [Api().post("/auth/forgot", {"email": f"{name}@example.com"}) for name in ("bob", "nobody")]
+    assert len({(one.status_code, one.content) for one in answers}) == 1
+
+
+def test_a_link_mailed_before_enforcement_sets_no_password_after_it(ready: Connection, cast: Cast) -> None:
+    identity.send_reset(email="bob@example.com")
+    token = mails_to("bob@example.com")[-1].text.split("/reset/")[1].split()[0]
+    services.enforce_connection(org_id=cast.org.id, connection_id=ready.pk)
+    answer = Api().post("/auth/reset", {"token": token, "password": "twelve looms by the river"})
+    assert (answer.status_code, answer.json()["code"]) == (403, "sso_required")
+    assert User.objects.get(pk=cast.bob.id).check_password(PASSWORD)
+    assert trail("user.password.reset") == []
 
 
 def test_a_break_glass_owner_without_a_factor_is_held_too(enforced: Connection, cast: Cast) -> None:

@@ -15,6 +15,7 @@ SPECIAL: dict[tuple[str, str], Any] = {
     ("usage_inbox", "slot"): lambda n: n % SLOTS,
     ("usage_org", "salt"): lambda n: n.to_bytes(16),
     ("audit_key", "destroyed_at"): lambda n: None,
+    ("audit_retention", "days"): lambda n: 100 + n,
     ("usage_price", "valid_to"): lambda n: None,
     # What was not encrypted cannot be decrypted, and whatever is related to a connection reads it whole.
     ("sso_connection", "client_secret"): lambda n: None,

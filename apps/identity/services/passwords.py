@@ -161,10 +161,19 @@ def ask_reset(*, email: str, ip: str | None) -> None:
 
 @transaction.atomic
 def send_reset(*, email: str) -> bool:
-    """Mail the link to a new password to the owner of an address, if it has one; whether it was sent."""
+    """Mail the link to a new password to the owner of an address, if it has one; whether a letter was sent.
+
+    To somebody whose organisation enforces its single sign-on, the letter says so, and has the way there instead.
+    """
     user = User.objects.filter(email=normalise_email(email), is_active=True).first()
     if user is None or not mail_allowed(email):
         return False
+    held = login_policy.get().refusal(user.email, "password")
+    if held is not None:
+        # The page said the same as to everybody; only the letter, which only they read, says that no password helps.
+        context = {"name": user.name, "sso_url": held.extra.get("sso_url", "")}
+        send_email(to=user.email, template="reset_by_sso", context=context, org_id=None)
+        return True
     token = challenges.begin(purpose=RESET, user_id=user.pk, data={"email": user.email}, lifetime=_RESET_LIFETIME)
     send_email(to=user.email, template="reset_password", context={"name": user.name, "token": token}, org_id=None)
     return True
@@ -180,7 +189,8 @@ def reset_password(*, token: str, password: str) -> None:
     """Give the person of a mailed link a new password; every sign-in of theirs ends, and they are told.
 
     The link proves the address too. A password that is not good enough leaves the link as it is. Raises
-    :class:`NotFound` for a link that is used or too old, :class:`ValidationFailed` for the password.
+    :class:`NotFound` for a link that is used or too old, :class:`ValidationFailed` for the password, and what the login
+    policy says where it holds the person by now.
     """
     gone = NotFound("This link has been used, or is too old", code="token_invalid")
     begun = challenges.finish(purpose=RESET, token=token)
@@ -189,6 +199,9 @@ def reset_password(*, token: str, password: str) -> None:
     user = User.objects.select_for_update().filter(pk=begun.user_id, is_active=True).first()
     if user is None or user.email != begun.data["email"]:
         raise gone
+    held = login_policy.get().refusal(user.email, "password")
+    if held is not None:
+        raise held
     _set(user, password, "/password")
     if user.email_verified_at is None:
         user.email_verified_at = now()

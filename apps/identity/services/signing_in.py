@@ -27,7 +27,7 @@ from apps.identity.selectors import factor_list, user_has_second_factor
 from apps.identity.services.passwords import check_password
 from apps.identity.services.tokens import issue_pair
 
-__all__ = ["MfaRequired", "login", "login_web", "mark_shown", "start_sign_in", "valid_second_factor",
+__all__ = ["MfaRequired", "login", "login_web", "mark_shown", "mark_shown_at", "start_sign_in", "valid_second_factor",
            "verify_second_factor"]  # fmt: skip
 
 _SECOND_FACTOR = Limit("second-factor", 8, 300)
@@ -141,10 +141,17 @@ def mark_shown(*, request: HttpRequest, session_id: UUID, user: User, method: st
     The id of a cookie session is rotated. Raises :class:`NotAuthenticated` where the sign-in has ended or is not
     theirs. Belongs into the caller's transaction, which leaves the entry of the trail.
     """
+    moment = now()
+    mark_shown_at(request=request, session_id=session_id, user=user, method=method, moment=moment)
+    return moment
+
+
+def mark_shown_at(*, request: HttpRequest, session_id: UUID, user: User, method: str, moment: datetime | None) -> None:
+    """:func:`mark_shown` of a credential that was shown elsewhere, at ``moment``; None where that is not known."""
     row = SignIn.objects.select_for_update().filter(pk=session_id, user=user, ended_at=None).first()
     if row is None:
         raise NotAuthenticated("This sign-in has ended", code="session_ended")
-    row.authenticated_at = moment = now()
+    row.authenticated_at = moment
     row.methods = sorted({*row.methods, method})
     row.save(update_fields=["authenticated_at", "methods"])
     transaction.on_commit(forget_sessions)
@@ -152,4 +159,3 @@ def mark_shown(*, request: HttpRequest, session_id: UUID, user: User, method: st
         request.session.cycle_key()
         _by(request, row)
         set_actor(user_actor(user, request))
-    return moment

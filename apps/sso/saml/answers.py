@@ -57,7 +57,11 @@ _GROUPS = ("groups", "memberOf", "http://schemas.microsoft.com/ws/2008/06/identi
 
 
 class SamlRefused(Exception):
-    """An answer that is not valid, and why."""
+    """An answer that is not valid, and why; ``unknown_key`` where all that is wrong may be the key that signed it."""
+
+    def __init__(self, reason: str, *, unknown_key: bool = False) -> None:
+        super().__init__(reason)
+        self.unknown_key = unknown_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +89,12 @@ def read_answer(connection: Connection, encoded: str) -> SamlAnswer:
         _check_signatures(document)
         assertion = _only(document, "//saml:Assertion", "one assertion is wanted")
         in_response_to, until = _check_addressing(response.document, assertion, acs)
-        arrival = _arrival(connection, response)
+        arrival = _arrival(connection, response, _shown_at(assertion))
     except SamlRefused:
         raise
     except (OneLogin_Saml2_ValidationError, OneLogin_Saml2_Error, LxmlError, ValueError, TypeError) as error:
-        raise SamlRefused(str(error)[:300] or type(error).__name__) from error
+        unknown = getattr(error, "code", None) == OneLogin_Saml2_ValidationError.INVALID_SIGNATURE
+        raise SamlRefused(str(error)[:300] or type(error).__name__, unknown_key=unknown) from error
     except Exception as error:
         # xmlsec and the toolkit raise their own, bare ones among them; what cannot be read is not valid.
         raise SamlRefused(f"{type(error).__name__}: {error}"[:300]) from error
@@ -142,7 +147,14 @@ def _check_addressing(response: _Element, assertion: _Element, acs: str) -> tupl
     raise SamlRefused("no bearer confirmation names this address, an end, and what it answers")
 
 
-def _arrival(connection: Connection, response: Any) -> Arrival:
+def _shown_at(assertion: _Element) -> datetime | None:
+    """When the person showed the provider a credential: the earliest of what the assertion states."""
+    stated = [one.get("AuthnInstant") for one in Xml.query(assertion, "./saml:AuthnStatement")]
+    moments = [Utils.parse_SAML_to_time(one) for one in stated if one]
+    return datetime.fromtimestamp(min(moments), UTC) if moments else None
+
+
+def _arrival(connection: Connection, response: Any, shown_at: datetime | None) -> Arrival:
     attributes: dict[str, list[Any]] = {**response.get_friendlyname_attributes(), **response.get_attributes()}
     told = {name: [one for one in values if isinstance(one, str)] for name, values in attributes.items()}
 
@@ -171,4 +183,5 @@ def _arrival(connection: Connection, response: Any) -> Arrival:
         name=name,
         groups=groups,
         claims={"NameID": name_id, "NameID format": form, **told},
+        authenticated_at=shown_at,
     )

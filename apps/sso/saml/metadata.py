@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
-from lxml.etree import LxmlError
+from lxml.etree import LxmlError, _Element
 from onelogin.saml2.constants import OneLogin_Saml2_Constants
 from onelogin.saml2.idp_metadata_parser import OneLogin_Saml2_IdPMetadataParser
+from onelogin.saml2.utils import OneLogin_Saml2_Utils
 from onelogin.saml2.xml_utils import OneLogin_Saml2_XML
 
+from apps.core.clock import now
 from apps.core.errors import ValidationFailed
 from apps.core.http import HTTPError, OutboundRefused, fetch
 from apps.sso.models import Connection
@@ -46,10 +48,11 @@ def read_metadata(text: str | bytes) -> IdpMetadata:
         parsed = OneLogin_Saml2_IdPMetadataParser.parse(
             raw.strip(), required_sso_binding=OneLogin_Saml2_Constants.BINDING_HTTP_REDIRECT
         )
-    except (LxmlError, ValueError) as error:
+        if len(providers) != 1:
+            raise _invalid("It has to describe one identity provider")
+        _check_end(providers[0], root)
+    except (LxmlError, ValueError, TypeError) as error:
         raise _invalid("This is no XML that can be read") from error
-    if len(providers) != 1:
-        raise _invalid("It has to describe one identity provider")
     idp = parsed.get("idp", {})
     many = idp.get("x509certMulti", {}).get("signing") or [idp.get("x509cert", "")]
     certificates = checked_certificates([one for one in many if one])
@@ -57,6 +60,13 @@ def read_metadata(text: str | bytes) -> IdpMetadata:
     if not (found.entity_id and found.sso_url and found.certificates):
         raise _invalid("It lacks the entity id, the sign-on address (HTTP-Redirect) or a certificate for signing")
     return found
+
+
+def _check_end(*elements: _Element) -> None:
+    for element in elements:
+        until = element.get("validUntil")
+        if until and OneLogin_Saml2_Utils.parse_SAML_to_time(until) <= now().timestamp():
+            raise _invalid(f"It was valid until {until[:40]}")
 
 
 def fetch_metadata(url: str) -> IdpMetadata:

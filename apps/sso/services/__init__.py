@@ -12,6 +12,7 @@ from apps.sso.services.domains import add_domain, recheck_domain, remove_domain,
 from apps.sso.services.enforcement import (
     add_break_glass,
     enforce_connection,
+    forget_told_sign_ins,
     note_sign_in,
     relax_connection,
     remove_break_glass,
@@ -19,9 +20,11 @@ from apps.sso.services.enforcement import (
 from apps.sso.services.groups import create_scim_group, delete_scim_group, update_scim_group
 from apps.sso.services.log import note_scim_request, prune_scim_requests
 from apps.sso.services.mappings import add_mapping, apply_mappings, remove_mapping
+from apps.sso.services.metadata import refresh_metadata, renew_certificates
 from apps.sso.services.provisioning import create_scim_user, delete_scim_user, update_scim_user
 from apps.sso.services.sign_in import (
     accept_arrival,
+    confirm_by_provider,
     forget_assertions,
     note_refusal,
     receive_assertion,
@@ -37,6 +40,7 @@ __all__ = [
     "add_mapping",
     "apply_mappings",
     "authenticate_scim_token",
+    "confirm_by_provider",
     "create_connection",
     "create_scim_group",
     "create_scim_token",
@@ -48,6 +52,7 @@ __all__ = [
     "enable_connection",
     "enforce_connection",
     "forget_assertions",
+    "forget_told_sign_ins",
     "keep_test",
     "note_refusal",
     "note_scim_request",
@@ -55,10 +60,12 @@ __all__ = [
     "prune_scim_requests",
     "receive_assertion",
     "recheck_domain",
+    "refresh_metadata",
     "relax_connection",
     "remove_break_glass",
     "remove_domain",
     "remove_mapping",
+    "renew_certificates",
     "revoke_scim_token",
     "sign_in",
     "take_assertion",

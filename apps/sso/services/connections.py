@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 _COMMON = ("name", "creates_members", "default_role", "groups_claim")
-_OIDC = (*_COMMON, "issuer", "client_id", "client_secret", "scopes")
+_OIDC = (*_COMMON, "issuer", "client_id", "client_secret", "scopes", "needs_auth_time")
 _SAML = (
     *_COMMON, "idp_entity_id", "idp_sso_url", "idp_certificates", "idp_metadata_url", "subject_attribute",
     "email_attribute", "signs_requests", "allows_unsolicited",
@@ -81,6 +81,9 @@ def update_connection(*, org_id: UUID, connection_id: UUID, changes: dict[str, A
             connection.tested_at = connection.test_answer = None
             if connection.is_enforced:
                 relax(connection, reason="the connection leads somewhere else now")
+        if "idp_metadata_url" in changed:
+            connection.metadata_checked_at = connection.metadata_failing_since = connection.metadata_told_at = None
+            connection.metadata_problem = ""
         _save(connection)
         tell_connection(
             connection, "sso.connection_updated", data={"changed": sorted(changed)},

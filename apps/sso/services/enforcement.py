@@ -1,16 +1,18 @@
 """Enforced single sign-on: who must sign in by the provider, and who may do without when it fails."""
 
+from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
 
 from apps.accounts import selectors as accounts
+from apps.core.clock import now
 from apps.core.database import lock_org
 from apps.core.errors import Conflict, NotFound
 from apps.core.tenancy import org_scope, system_scope
 from apps.identity.provisioned import PROVIDER_METHODS, end_unprovided, person_has_second_factor
 from apps.sso import selectors
-from apps.sso.models import BreakGlass, Connection
+from apps.sso.models import BreakGlass, Connection, ToldSignIn
 from apps.sso.roles import OWNER
 from apps.sso.telling import tell, tell_connection
 
@@ -18,11 +20,15 @@ __all__ = [
     "add_break_glass",
     "end_other_sign_ins",
     "enforce_connection",
+    "forget_told_sign_ins",
     "note_sign_in",
     "relax",
     "relax_connection",
     "remove_break_glass",
 ]
+
+# The bus keeps its dead letters, which staff can have delivered again, for 30 days.
+_TOLD_KEPT = timedelta(days=45)
 
 
 @transaction.atomic
@@ -122,8 +128,11 @@ def _fit_ones(org_id: UUID) -> set[UUID]:
     return {one for one in ids if selectors.is_fit_for_break_glass(org_id=org_id, user_id=one)}
 
 
-def note_sign_in(*, user_id: UUID, method: str) -> int:
-    """Alarm the organisations that a break-glass owner went round the provider of; returns how many."""
+def note_sign_in(*, user_id: UUID, method: str, event_id: UUID) -> int:
+    """Alarm the organisations that a break-glass owner went round the provider of; returns how many.
+
+    Each is told once of one sign-in, however often the event that tells of it is delivered.
+    """
     if set(method.split("+")) & PROVIDER_METHODS:
         return 0
     with system_scope("a person signs in without naming an organisation"):
@@ -131,10 +140,20 @@ def note_sign_in(*, user_id: UUID, method: str) -> int:
         enforced = list(
             Connection.objects.filter(org_id__in=org_ids, is_enforced=True).values_list("org_id", flat=True)
         )
+    told = 0
     for org_id in enforced:
         with org_scope(org_id), transaction.atomic():
-            _tell_break_glass(org_id, user_id, "sso.break_glass_used", method=method)
-    return len(enforced)
+            _, is_news = ToldSignIn.objects.get_or_create(org_id=org_id, event_id=event_id)
+            if is_news:
+                _tell_break_glass(org_id, user_id, "sso.break_glass_used", method=method)
+                told += 1
+    return told
+
+
+def forget_told_sign_ins() -> int:
+    """Delete what was told so long ago that no delivery of it can come any more; returns how many."""
+    deleted, _ = ToldSignIn.objects.filter(at__lt=now() - _TOLD_KEPT).delete()
+    return int(deleted)
 
 
 def _tell_break_glass(org_id: UUID, user_id: UUID, action: str, **more: str) -> None:

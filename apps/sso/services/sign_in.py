@@ -1,6 +1,6 @@
 """What comes of a provider's answer: who it is here, and the session that they get."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from apps.accounts import selectors as accounts
 from apps.accounts import services as members
 from apps.audit.services import record
 from apps.core.clock import now
+from apps.core.context import current
 from apps.core.crypto import new_token, token_digest, token_digests
 from apps.core.database import lock_org
 from apps.core.errors import MindWeaveError
@@ -20,18 +21,32 @@ from apps.core.tenancy import org_scope
 from apps.identity import selectors as identity
 from apps.identity import services as people
 from apps.identity.provisioned import person_for_sign_in, take_over_unverified
-from apps.identity.stepup import note_single_sign_on
+from apps.identity.stepup import confirm, note_single_sign_on
 from apps.sso import selectors
 from apps.sso.contracts import Arrival
 from apps.sso.errors import SsoRefused
-from apps.sso.models import Connection, ExternalIdentity, ScimUser, UsedAssertion
+from apps.sso.models import Connection, ConnectionKind, ExternalIdentity, ScimUser, UsedAssertion
 from apps.sso.saml.answers import SamlAnswer
 from apps.sso.services.mappings import apply_mappings, default_role
 from apps.sso.telling import acting_as, tell_connection
 
-__all__ = ["accept_arrival", "forget_assertions", "note_refusal", "receive_assertion", "sign_in", "take_assertion"]
+__all__ = [
+    "accept_arrival",
+    "confirm_by_provider",
+    "forget_assertions",
+    "note_refusal",
+    "receive_assertion",
+    "sign_in",
+    "take_assertion",
+]
 
 _TICKET = "sso-ticket"
+# How far the provider's clock may be off ours.
+_SKEW = timedelta(seconds=60)
+_UNTOLD = (
+    "Your provider does not say when you signed in there, so this confirms nothing. Confirm in another way, or ask an "
+    "administrator of your organisation."
+)
 _WHO = "Your provider says that you are {email}, which is not an address of a domain of this organisation."
 
 
@@ -42,10 +57,43 @@ def sign_in(*, request: HttpRequest, connection: Connection, arrival: Arrival) -
         user_id = accept_arrival(connection=connection, arrival=arrival)
         user = person_for_sign_in(user_id)
         people.login_web(request=request, user=user, method=connection.kind)
-        note_single_sign_on(request=request, user=user, org_id=connection.org_id)
+        note_single_sign_on(request=request, user=user, org_id=connection.org_id, shown_at=arrival.authenticated_at)
         with org_scope(connection.org_id):
             tell_connection(connection, "sso.signed_in", data={"user_id": str(user_id)}, after={"user_id": user_id})
     return user_id
+
+
+@transaction.atomic
+def confirm_by_provider(
+    *, request: HttpRequest, connection: Connection, arrival: Arrival, user_id: UUID, asked_at: datetime
+) -> None:
+    """Note in the sign-in that goes on that its person showed their provider a credential after ``asked_at``.
+
+    :class:`SsoRefused` where the answer is about somebody else, or the provider did not ask them again: it says when
+    they last showed it a credential. One that never says it counts only where the connection is set so.
+    """
+    with org_scope(connection.org_id):
+        known = ExternalIdentity.objects.filter(
+            connection=connection, subject=arrival.subject, user_id=user_id
+        ).exists()
+    if not known or request.user.pk != user_id:
+        raise SsoRefused(
+            "the confirmation is about somebody else",
+            "At your provider somebody else is signed in. Sign in there as yourself, and confirm again.",
+            code="sso_other_person",
+        )  # fmt: skip
+    if arrival.authenticated_at is None:
+        if connection.kind == ConnectionKind.SAML or connection.needs_auth_time:
+            raise SsoRefused("the provider does not say when they signed in there", _UNTOLD, code="sso_not_fresh")
+    elif arrival.authenticated_at < asked_at - _SKEW:
+        raise SsoRefused(
+            f"they signed in there at {arrival.authenticated_at:%Y-%m-%d %H:%M:%S}, before they were asked",
+            "Your provider did not ask you for a credential again. Sign out there, then confirm again.",
+            code="sso_not_fresh",
+        )
+    _check_person(user_id)
+    user = person_for_sign_in(user_id)
+    confirm(request=request, actor=current().actor, user=user, method=f"sso:{connection.org_id}")
 
 
 @transaction.atomic
@@ -149,6 +197,7 @@ def receive_assertion(*, connection: Connection, answer: SamlAnswer) -> str:
         "name": arrival.name,
         "groups": None if arrival.groups is None else list(arrival.groups),
         "claims": arrival.claims,
+        "authenticated_at": arrival.authenticated_at and arrival.authenticated_at.isoformat(),
     }
     with org_scope(connection.org_id):
         try:
@@ -185,13 +234,14 @@ def take_assertion(*, connection: Connection, ticket: str) -> tuple[Arrival, str
             action="sso.assertion_received", org_id=connection.org_id, target_type="sso_connection",
             target_id=connection.pk, target_label=connection.name, after={"taken_up": row.assertion_id},
         )  # fmt: skip
-    groups = body["groups"]
+    groups, shown_at = body["groups"], body.get("authenticated_at")
     arrival = Arrival(
         subject=body["subject"],
         email=body["email"],
         name=body["name"],
         groups=None if groups is None else tuple(groups),
         claims=body["claims"],
+        authenticated_at=datetime.fromisoformat(shown_at) if shown_at else None,
     )
     return arrival, row.in_response_to, row.expires_at
 

@@ -18,10 +18,13 @@ from apps.core.money import nano_to_str
 from apps.core.tenancy import require_org_id
 from apps.usage.api.read import EventSerializer
 from apps.usage.chunks import fetch
+from apps.usage.granted import OfUsage, require_given
 from apps.usage.repricing import reprice_start
 from apps.usage.selectors.event import event_explained
 
 __all__ = ["EventDetail", "RepriceDetail", "RepriceList"]
+
+_GONE = "There is no such event, or it is past its retention"
 
 
 class _PriceSerializer(serializers.Serializer):  # type: ignore[type-arg]
@@ -53,7 +56,7 @@ class EventDetailSerializer(EventSerializer):
     cost_explanation = _ExplanationSerializer()
 
 
-class EventDetail(ApiView):
+class EventDetail(OfUsage):
     capabilities = {"GET": "usage.read"}
     scopes = {"GET": "read"}
 
@@ -62,7 +65,8 @@ class EventDetail(ApiView):
         """One event, while raw events are kept, and how its cost came about."""
         body = event_explained(org_id=require_org_id(), event_id=event_id)
         if body is None:
-            raise NotFound("There is no such event, or it is past its retention")
+            raise NotFound(_GONE)
+        require_given(body["project_id"], self.given, _GONE)
         record_read(what="raw events", org_id=self.org_id)
         return Response(body)
 

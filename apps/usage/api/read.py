@@ -14,7 +14,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.audit.services import record_read
-from apps.core.api import ApiView
 from apps.core.api.fields import page_of
 from apps.core.errors import NotFound, ValidationFailed
 from apps.core.metrics import CONTENT_TYPE, exposition
@@ -22,6 +21,7 @@ from apps.core.pagination import decode_cursor, encode_cursor, read_limit
 from apps.core.tenancy import require_org_id
 from apps.core.views import check_metrics_access
 from apps.usage.api.search import EVENT_FILTERS, after, page, page_parameters, parameters, read_search
+from apps.usage.granted import OfUsage, narrowed, require_given
 from apps.usage.selectors.raw import EventRow, event_search
 from apps.usage.selectors.sessions import SESSION_FILTERS, SESSION_STATES, SessionRow, session_get, session_list
 from apps.usage.selectors.timeline import kind_of, session_events
@@ -128,7 +128,7 @@ class SessionDetailSerializer(SessionSerializer):
     timeline = _TimelineSerializer(help_text="Its raw events in order, as long as they are kept; by pages.")
 
 
-class Events(ApiView):
+class Events(OfUsage):
     capabilities = {"GET": "usage.read"}
     scopes = {"GET": "read"}
     order = ("-timestamp", "-event_id")
@@ -139,11 +139,15 @@ class Events(ApiView):
         parameters=parameters("Events", [*EVENT_FILTERS, "tag:<name>"]),
     )
     def get(self, request: Request) -> Response:
-        """Search raw events, newest first. A socket at `/ws/usage/events` shows new ones as they are counted."""
+        """Search raw events, newest first. A socket at `/ws/usage/events` shows new ones as they are counted.
+
+        Who was given `usage.read` on single projects alone sees the events of these.
+        """
         params = request.query_params
         search = read_search(params, EVENT_FILTERS, tags=True)
         rows = event_search(
-            org_id=require_org_id(), filters=search.filters, limit=search.limit + 1, start=search.start, end=search.end,
+            org_id=require_org_id(), filters=narrowed(search.filters, self.given), limit=search.limit + 1,
+            start=search.start, end=search.end,
             after=after(params, self.order, UUID),
         )  # fmt: skip
         record_read(what="raw events", org_id=self.org_id)
@@ -154,7 +158,7 @@ class Events(ApiView):
         )
 
 
-class SessionList(ApiView):
+class SessionList(OfUsage):
     capabilities = {"GET": "usage.read"}
     scopes = {"GET": "read"}
     order = ("-last_at", "-number")
@@ -164,7 +168,10 @@ class SessionList(ApiView):
         parameters=parameters("Sessions whose last event is", [*SESSION_FILTERS, "state"]),
     )  # fmt: skip
     def get(self, request: Request) -> Response:
-        """Sessions, the latest first."""
+        """Sessions, the latest first.
+
+        Who was given `usage.read` on single projects alone sees those that began in one of these.
+        """
         params = request.query_params
         search = read_search(params, [*SESSION_FILTERS, "state"], tags=False)
         states = search.filters.pop("state", list(SESSION_STATES))
@@ -173,7 +180,8 @@ class SessionList(ApiView):
             problem = {"pointer": "filter[state]", "detail": detail}
             raise ValidationFailed("Some parameters are not valid", errors=[problem])  # type: ignore[list-item]
         rows = session_list(
-            org_id=require_org_id(), filters=search.filters, limit=search.limit + 1, start=search.start, end=search.end,
+            org_id=require_org_id(), filters=narrowed(search.filters, self.given), limit=search.limit + 1,
+            start=search.start, end=search.end,
             after=after(params, self.order, int), states=states, idle=idle_limit(),
         )  # fmt: skip
         return page(
@@ -183,7 +191,7 @@ class SessionList(ApiView):
         )
 
 
-class SessionDetail(ApiView):
+class SessionDetail(OfUsage):
     capabilities = {"GET": "usage.read"}
     scopes = {"GET": "read"}
     # Where a page of the timeline ends, and how many model calls there were up to there.
@@ -205,14 +213,19 @@ class SessionDetail(ApiView):
         found = session_get(org_id=org_id, session_id=session_id, idle=idle_limit())
         if found is None:
             raise NotFound("There is no such session")
+        require_given(found.body["project_id"], self.given, "There is no such session")
         rows = session_events(
             org_id=org_id, session_id=session_id, start=found.started_at, end=found.at, limit=limit + 1, after=behind
         )
-        data = _timeline(found, rows[:limit], turn)
+        # A sender may use one id in two projects: what is of another is left out.
+        seen = [row for row in rows[:limit] if self.given is None or row.body["project_id"] in self.given]
+        data = _timeline(found, seen, turn)
         cursor = None
         if len(rows) > limit:
             last = rows[limit - 1]
-            cursor = encode_cursor([last.at.isoformat(), last.event_id, data[-1]["turn"]], order=self.order)
+            cursor = encode_cursor(
+                [last.at.isoformat(), last.event_id, data[-1]["turn"] if data else turn], order=self.order
+            )
         record_read(what="raw events", org_id=self.org_id)
         return Response({**found.body, "timeline": {"data": data, "next_cursor": cursor}})
 

@@ -1,0 +1,136 @@
+"""Files of the trail that a worker makes: asked for, made, fetched, gone."""
+
+import gzip
+import json
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from apps.audit import ports, services
+from apps.audit.export_services import export_path
+from apps.audit.models import AuditExport
+from apps.core.clock import freeze, now
+from apps.core.tenancy import system_scope
+from tests.cast import Api, Cast, trail
+
+
+@pytest.fixture
+def queued(monkeypatch) -> list[UUID]:
+    """The exports that a worker was told of."""
+    told: list[UUID] = []
+    monkeypatch.setattr(ports.export_queue, "_impl", told.append)
+    return told
+
+
+def row_of(export_id: str) -> AuditExport:
+    with system_scope("the test looks at all"):
+        return AuditExport.objects.get(pk=export_id)
+
+
+def sweep() -> dict[str, int]:
+    with system_scope("jobs work across organisations"):
+        return services.sweep_exports()
+
+
+def test_what_is_asked_for_is_made_told_of_and_fetched(cast: Cast, queued, django_capture_on_commit_callbacks) -> None:
+    alice = Api(cast.alice)
+    with django_capture_on_commit_callbacks(execute=True):
+        answer = alice.post("/audit/exports", {"format": "jsonl", "action": "project.*"})
+    assert answer.status_code == 202, answer.content
+    made = answer.json()
+    assert (made["state"], made["entries"], made["total"]) == ("queued", 0, None)
+    assert made["filter"]["action"] == "project.*"
+    assert made["requested_by_id"] == str(cast.alice.id)
+    assert queued == [UUID(made["id"])]
+    assert alice.get(f"/audit/exports/{made['id']}/file").status_code == 404
+    assert services.make_export(export_id=queued[0])
+    ready = alice.get(f"/audit/exports/{made['id']}").json()
+    assert (ready["state"], ready["entries"], ready["total"]) == ("ready", 1, 1)
+    assert ready["size_bytes"] > 0
+    file = alice.get(f"/audit/exports/{made['id']}/file")
+    header, entry, *_, end = map(json.loads, gzip.decompress(b"".join(file.streaming_content)).splitlines())
+    assert (header["type"], end["entries"]) == ("header", 1)
+    assert (entry["action"], entry["target"]["label"]) == ("project.created", "Weaver")
+    assert [each["id"] for each in alice.get("/audit/exports").json()["data"]] == [made["id"]]
+    (asked,), (taken,) = trail("audit.export_requested"), trail("audit.exported")
+    assert asked.changes == {"format": [None, "jsonl"], "action": [None, "project.*"]}
+    assert (taken.org_id, taken.actor_id, taken.target_id) == (cast.org.id, cast.alice.id, made["id"])
+    assert not services.make_export(export_id=queued[0]), "a message that comes twice makes nothing"
+
+
+def test_one_at_a_time_in_each_organisation(cast: Cast, queued) -> None:
+    assert Api(cast.alice).post("/audit/exports").status_code == 202
+    again = Api(cast.erin).post("/audit/exports")
+    assert (again.status_code, again.json()["code"]) == (409, "export_running")
+    assert Api(cast.charlie).post("/audit/exports").status_code == 202
+    with system_scope("the test looks at all"):
+        assert AuditExport.objects.count() == 2
+
+
+def test_another_organisations_export_is_not_there(cast: Cast, queued) -> None:
+    made = Api(cast.alice).post("/audit/exports", {"format": "csv"}).json()
+    services.make_export(export_id=UUID(made["id"]))
+    for path in (f"/audit/exports/{made['id']}", f"/audit/exports/{made['id']}/file"):
+        assert Api(cast.charlie).get(path).status_code == 404
+    assert trail("audit.exported") == []
+
+
+def test_what_comes_after_the_asking_is_another_exports(cast: Cast, queued) -> None:
+    made = Api(cast.alice).post("/audit/exports", {"format": "csv"}).json()
+    later = trail("audit.export_requested")
+    services.make_export(export_id=UUID(made["id"]))
+    text = gzip.decompress(export_path(row_of(made["id"])).read_bytes()).decode()
+    assert str(later[0].id) not in text
+    assert "project.created" in text
+
+
+def test_a_worker_that_died_is_noticed_and_three_times_is_enough(
+    cast: Cast, queued, django_capture_on_commit_callbacks
+) -> None:
+    made = Api(cast.alice).post("/audit/exports").json()
+    with system_scope("a worker took it and died"):
+        AuditExport.objects.update(state="running", attempts=1, seen_at=now() - timedelta(minutes=6))
+    with django_capture_on_commit_callbacks(execute=True):
+        assert sweep()["again"] == 1
+    assert queued == [UUID(made["id"])]
+    assert services.make_export(export_id=queued[0])
+    with system_scope("and another again and again"):
+        AuditExport.objects.update(state="running", attempts=3, seen_at=now() - timedelta(minutes=6))
+    assert sweep()["failed"] == 1
+    row = row_of(made["id"])
+    assert row.state == "failed"
+    assert "died several times" in row.failure
+    assert not export_path(row).exists(), "nobody can fetch it"
+
+
+def test_a_file_goes_when_its_time_is_over(cast: Cast, queued) -> None:
+    made = Api(cast.alice).post("/audit/exports").json()
+    services.make_export(export_id=UUID(made["id"]))
+    path = export_path(row_of(made["id"]))
+    assert path.exists()
+    assert path.stat().st_mode & 0o077 == 0
+    with freeze(now() + timedelta(days=8)):
+        assert sweep()["removed"] == 1
+        assert Api(cast.alice).get(f"/audit/exports/{made['id']}/file").status_code in (401, 404)
+    assert not path.exists()
+    assert row_of(made["id"]).state == "gone"
+
+
+def test_the_page_starts_one_of_what_the_log_was_narrowed_to_and_shows_how_far_it_is(cast: Cast, queued) -> None:
+    alice, page = Api(cast.alice).client, f"/o/{cast.org.slug}/settings/audit/exports"
+    assert "No file was asked for yet" in alice.get(page).content.decode()
+    assert f"{page}?action=project.%2A" in alice.get(page[:-8], {"action": "project.*"}).content.decode()
+    assert alice.post(f"{page}?action=project.*", {"format": "csv"}).status_code == 302
+    with system_scope("the test looks at all"):
+        row = AuditExport.objects.get()
+    assert row.wanted["action"] == "project.*"
+    text = alice.get(page).content.decode()
+    assert "Waits" in text
+    assert "Make the file" not in text, "one at a time"
+    services.make_export(export_id=row.pk)
+    text = alice.get(page).content.decode()
+    assert "Ready" in text
+    assert "by Alice" in text
+    assert b"project.created" in gzip.decompress(b"".join(alice.get(f"{page}/{row.pk}").streaming_content))
+    assert Api(cast.dora).client.get(page).status_code == 403
