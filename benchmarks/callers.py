@@ -37,7 +37,7 @@ class Measured:
 
 def request_of(url: str, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> bytes:
     """A request as it goes over the wire."""
-    own = {"Host": urlsplit(url).netloc, **headers}
+    own = {"Host": urlsplit(url).netloc, "User-Agent": "mindweave-bench/1.0", "Accept": "*/*", **headers}
     if body:
         own["Content-Length"] = str(len(body))
     lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in own.items()), "", ""]

@@ -71,6 +71,15 @@ class RolePermissions:
         found = role_selectors.membership_get(org_id=org_id, user_id=actor.id)
         return found.capabilities if found else None
 
+    def enter(self, actor: Actor, org_id: UUID) -> tuple[frozenset[str], MindWeaveError | None] | None:
+        if actor.kind != "user" or actor.id is None:
+            return None
+        found = role_selectors.membership_and_gate(org_id=org_id, user_id=actor.id)
+        if found is None:
+            return None
+        membership, gate = found
+        return membership.capabilities, self._refusal(actor, org_id, *gate)
+
     def check(self, actor: Actor, capability: str, org_id: UUID) -> bool:
         if capability not in CAPABILITIES:
             raise ValueError(f"{capability!r} is not a capability")
@@ -83,7 +92,10 @@ class RolePermissions:
         return selectors.org_gate(org_id)[0] == OrgStatus.ACTIVE
 
     def entry_refusal(self, actor: Actor, org_id: UUID) -> MindWeaveError | None:
-        status, requires_mfa = selectors.org_gate(org_id)
+        return self._refusal(actor, org_id, *selectors.org_gate(org_id))
+
+    @staticmethod
+    def _refusal(actor: Actor, org_id: UUID, status: str | None, requires_mfa: bool) -> MindWeaveError | None:
         if status != OrgStatus.ACTIVE:
             return PermissionDenied("This organisation is suspended", code="org_suspended")
         return factor_refusal(actor, org_id=org_id, requires_mfa=requires_mfa)

@@ -15,6 +15,7 @@ from apps.core.tenancy import org_scope
 __all__ = [
     "capabilities_for",
     "members_with_role",
+    "membership_and_gate",
     "membership_get",
     "role_find",
     "role_get",
@@ -96,7 +97,7 @@ def with_role(rows: QuerySet[Membership]) -> QuerySet[Any]:
 
 # Asked with every request: as a query of the ORM the reckoning of its text costs ten times what PostgreSQL takes.
 _MEMBERSHIP = """
-SELECT membership.role, role.capabilities, role.name
+SELECT membership.role, role.capabilities, role.name, org.status, org.requires_mfa
 FROM accounts_membership membership
 JOIN accounts_organization org ON org.id = membership.org_id
 LEFT JOIN accounts_customrole role ON role.org_id = membership.org_id AND role.key = membership.role
@@ -106,13 +107,19 @@ WHERE membership.org_id = %s AND membership.user_id = %s AND org.status <> %s
 
 def membership_get(*, org_id: UUID, user_id: UUID) -> MembershipInfo | None:
     """A person's membership with what they may do by it, or None; one query."""
+    found = membership_and_gate(org_id=org_id, user_id=user_id)
+    return found[0] if found else None
+
+
+def membership_and_gate(*, org_id: UUID, user_id: UUID) -> tuple[MembershipInfo, tuple[str, bool]] | None:
+    """:func:`membership_get`, and what decides on entering (:func:`selectors.org_gate`); one query for both."""
     with connection.cursor() as cursor:
         cursor.execute(_MEMBERSHIP, [org_id, user_id, OrgStatus.DELETED.value])
         row = cursor.fetchone()
     if row is None:
         return None
-    role, held, name = row
-    return MembershipInfo(org_id, user_id, role, held_of(role, held), name or role)
+    role, held, name, status, requires_mfa = row
+    return MembershipInfo(org_id, user_id, role, held_of(role, held), name or role), (status, requires_mfa)
 
 
 def capabilities_for(*, org_id: UUID, user_id: UUID) -> frozenset[str]:

@@ -1,8 +1,9 @@
 """What the prompt cache saved, by the price book (docs/definitions.md, "savings by cache")."""
 
-from datetime import datetime, time
+from datetime import date, datetime, time
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -33,25 +34,28 @@ def cache_savings(org_id: UUID, period: Period) -> Decimal | None:
         return None
     book = get_book()
     # By the price's place in memory: the book holds them all, and its rows hold what cannot be hashed.
-    sums: dict[tuple[int, PriceClass], tuple[PriceRow, list[int]]] = {}
+    sums: dict[tuple[int, tuple[Any, ...]], tuple[PriceRow, list[int]]] = {}
+    prices: dict[tuple[str, date], PriceRow | None] = {}
     with connection.cursor() as cursor:
         cursor.execute(
             _SQL.format(rollups=rollup_sql("day", "what")),
             {"org": number, "start": period.first, "end": period.end.date()},
         )
         rows = cursor.fetchall()
-    for day, model, tier, batch, geo, speed, band, read, short_lived, long_lived in rows:
-        noon = round(datetime.combine(day, time(12), period.zone).timestamp()) * 1_000_000
-        price = book.find(model, noon, org_id)
+    for day, model, *kind, read, short_lived, long_lived in rows:
+        if (model, day) not in prices:
+            noon = round(datetime.combine(day, time(12), period.zone).timestamp()) * 1_000_000
+            prices[model, day] = book.find(model, noon, org_id)
+        price = prices[model, day]
         if price is None:
             continue
-        price_class = PriceClass(tier, batch, geo, speed, band)
-        _, tokens = sums.setdefault((id(price), price_class), (price, [0, 0, 0]))
-        for kind, count in enumerate((read, short_lived, long_lived)):
-            tokens[kind] += int(count)
+        _, tokens = sums.setdefault((id(price), tuple(kind)), (price, [0, 0, 0]))
+        tokens[0] += int(read)
+        tokens[1] += int(short_lived)
+        tokens[2] += int(long_lived)
     saved = Fraction(0)
-    for (_, price_class), (price, (read, short_lived, long_lived)) in sums.items():
-        plain, _, of_read, of_short, of_long, _ = book.rates_of(price, price_class)
+    for (_, kinds), (price, (read, short_lived, long_lived)) in sums.items():
+        plain, _, of_read, of_short, of_long, _ = book.rates_of(price, PriceClass(*kinds))
         saved += plain * (read + short_lived + long_lived)
         saved -= of_read * read + of_short * short_lived + of_long * long_lived
     return Decimal(round(saved)).scaleb(-9) if sums else None

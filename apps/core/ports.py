@@ -20,6 +20,9 @@ class Permissions(Protocol):
     def held(self, actor: Actor, org_id: UUID) -> frozenset[str] | None:
         """All that ``actor`` may do in the organisation; None where its existence may not be told to them."""
 
+    def enter(self, actor: Actor, org_id: UUID) -> tuple[frozenset[str], MindWeaveError | None] | None:
+        """:meth:`held` and :meth:`entry_refusal` of a person, read at one moment."""
+
     def check(self, actor: Actor, capability: str, org_id: UUID) -> bool:
         """Whether ``actor`` holds ``capability`` in the organisation."""
 
@@ -56,6 +59,9 @@ def _unheard(*, error: MindWeaveError, method: str, route: str, org_id: UUID | N
 
 class _DenyAll:
     def held(self, actor: Actor, org_id: UUID) -> frozenset[str] | None:
+        return None
+
+    def enter(self, actor: Actor, org_id: UUID) -> tuple[frozenset[str], MindWeaveError | None] | None:
         return None
 
     def check(self, actor: Actor, capability: str, org_id: UUID) -> bool:

@@ -38,6 +38,16 @@ LETTERS_KEPT = timedelta(days=30)
 PARTITIONS_AHEAD = 7
 
 
+_INSERT_ONE = (
+    "INSERT INTO events_outbox (event_id, topic, type, key, org_id, envelope, published_at)"
+    " VALUES (%s, %s, %s, %s, %s, %s, %s)"
+)
+_INSERT_MANY = (
+    "INSERT INTO events_outbox (event_id, topic, type, key, org_id, envelope, published_at)"
+    " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::uuid[], %s::jsonb[], %s::timestamptz[])"
+)
+
+
 class PublishError(RuntimeError):
     """An event was published that the bus cannot carry: a bug of the publisher."""
 
@@ -63,13 +73,10 @@ def publish_many(events: Sequence[NewEvent]) -> list[UUID]:
     if not events:
         return []
     rows = [_row(event) for event in events]
-    columns = zip(*rows, strict=True)
-    later(
-        "INSERT INTO events_outbox (event_id, topic, type, key, org_id, envelope, published_at)"
-        " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::uuid[], %s::jsonb[],"
-        " %s::timestamptz[])",
-        [list(column) for column in columns],
-    )
+    if len(rows) == 1:
+        later(_INSERT_ONE, rows[0])
+    else:
+        later(_INSERT_MANY, [list(column) for column in zip(*rows, strict=True)])
     for row in rows:
         PUBLISHED.labels(row[1]).inc()
     _wake_on_commit()

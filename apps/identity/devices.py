@@ -4,6 +4,7 @@ import ipaddress
 import logging
 import re
 import threading
+from functools import lru_cache
 from typing import Any
 
 import maxminddb
@@ -19,6 +20,7 @@ _lock = threading.Lock()
 _opened: tuple[str, Any] | None = None
 
 
+@lru_cache(maxsize=2048)
 def device_of_agent(user_agent: str) -> str:
     """``Firefox 132 on Windows``; the product itself where it is a program, empty where nothing was said."""
     found = ua_parser.parse(user_agent[:300])

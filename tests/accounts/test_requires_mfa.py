@@ -141,7 +141,7 @@ def test_switching_it_wants_a_fresh_credential_and_other_changes_do_not(cast: Ca
 def test_the_page_shows_who_has_none_before_it_is_switched_on(cast: Cast) -> None:
     enrol_key(User.objects.get(pk=cast.bob.id), "security_key")
     client: Client = api_of(cast.erin, "password", "mfa").client
-    page = client.get(f"/o/{cast.org.slug}/settings/security").content.decode()
+    page = client.get(f"/o/{cast.org.slug}/settings/security").content.decode().replace("<wbr>", "")
     assert "4 of 5" in re.sub("<[^>]+>", "", page)
     assert "dora@example.com" in page
     assert "bob@example.com" not in page

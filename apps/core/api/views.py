@@ -162,15 +162,16 @@ class ApiView(APIView):
             org_id = self.actor.org_id
             if org_id is None or (named is not None and named != org_id):
                 raise errors.NotFound(foreign_org=named)
+            refusal = permissions.entry_refusal(self.actor, org_id)
         else:
             org_id = named or permissions.default_org_id(self.actor)
             if org_id is None:
                 raise errors.NotFound("You belong to no organisation yet", code="no_organization")
-            held = permissions.held(self.actor, org_id)
-            if held is None:
+            entered = permissions.enter(self.actor, org_id)
+            if entered is None:
                 raise errors.NotFound(foreign_org=org_id)
-            self.held = held
-        if refusal := permissions.entry_refusal(self.actor, org_id):
+            self.held, refusal = entered
+        if refusal is not None:
             raise refusal
         return org_id
 

@@ -29,6 +29,8 @@ class DatabaseWrapper(_Backend):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._waiting: list[str] = []
+        # A cursor that only puts values into statements; making one costs more than that.
+        self._composer: Any = None
 
     # ------------------------------------------------------------------ whether the connection lives
     def close_if_health_check_failed(self) -> None:
@@ -52,8 +54,9 @@ class DatabaseWrapper(_Backend):
         if not self.in_atomic_block:
             raise TransactionManagementError("A statement can only wait inside a transaction")
         self.validate_no_broken_transaction()
-        cursor: Any = super()._cursor()
-        self._waiting.append(cursor.mogrify(statement, values))
+        if self._composer is None or self._composer.connection is not self.connection:
+            self._composer = super()._cursor()
+        self._waiting.append(self._composer.mogrify(statement, values))
 
     def tell(self, channel: str) -> None:
         """``NOTIFY`` the listeners of ``channel``, which is an identifier; outside of transactions without a cursor."""
