@@ -61,6 +61,10 @@ def test_the_file_holds_what_the_filter_shows(cast: Cast) -> None:
     text = b"".join(response.streaming_content).decode()
     assert "project.created" in text
     assert "member.added" not in text
+    refused = Api(cast.alice).client.get(
+        f"/o/{cast.org.slug}/settings/audit/export", {"format": "csv", "start": "yesterday"}
+    )
+    assert refused.status_code == 422
 
 
 @pytest.mark.django_db(transaction=True)

@@ -65,7 +65,10 @@ _NEEDS_WHAT_IS_NOT_THERE = {
     ),
     "another sign-in": ("DELETE /auth/sessions/{session_id}",),
     "a person who owns no organisation": ("DELETE /auth/me",),
-    "an export": ("GET /org-exports/{export_id}", "GET /orgs/{org_id}/export"),
+    "an export": (
+        "GET /org-exports/{export_id}", "GET /orgs/{org_id}/export", "GET /audit/exports/{export_id}",
+        "GET /audit/exports/{export_id}/file",
+    ),
     "a deleted organisation": ("POST /orgs/{org_id}/restore",),
     "an invitation": (
         "DELETE /orgs/{org_id}/invitations/{invitation_id}", "POST /orgs/{org_id}/invitations/{invitation_id}/resend",
