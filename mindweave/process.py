@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 
-__all__ = ["begin", "name_processes_of_metrics"]
+__all__ = ["begin", "name_processes_of_metrics", "settle"]
 
 
 def begin() -> None:
@@ -20,6 +20,12 @@ def begin() -> None:
     gc.set_threshold(50_000, 20, 50)
     # A thread that has its answer from the database waits at most so long for one that computes.
     sys.setswitchinterval(0.001)
+
+
+def settle() -> None:
+    """What is loaded now stays: the collector need not look through it while somebody waits."""
+    gc.collect()
+    gc.freeze()
 
 
 def name_processes_of_metrics() -> None:

@@ -4,7 +4,7 @@ import os
 
 import django
 
-from mindweave.process import begin
+from mindweave.process import begin, settle
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mindweave.settings")
 begin()
@@ -16,3 +16,4 @@ from mindweave.handlers import PageHandler  # noqa: E402
 from mindweave.lane import Lane  # noqa: E402
 
 application = Lane(PageHandler())
+settle()
