@@ -10,6 +10,8 @@ Keys are a rule of their own: ``key.manage`` of a role is for the projects of it
 from collections.abc import Sequence
 from uuid import UUID
 
+from django.db import connection
+
 from apps.accounts import selectors as accounts
 from apps.accounts.grants import require_held
 from apps.core.errors import PermissionDenied
@@ -34,6 +36,15 @@ __all__ = [
 # What a key with the scope ``read`` shows: of the whole organisation, not only of its project.
 _READ_BY_KEY = frozenset({"org.read", "member.read", "team.read", "project.read", "usage.read"})
 
+_GRANTED = """
+SELECT p.codename FROM projects_projectuserobjectpermission g JOIN auth_permission p ON p.id = g.permission_id
+WHERE g.org_id = %(org)s AND g.content_object_id = %(project)s AND g.user_id = %(user)s
+UNION
+SELECT p.codename FROM projects_projectteamobjectpermission g JOIN auth_permission p ON p.id = g.permission_id
+JOIN teams_teammembership m ON m.team_id = g.team_id
+WHERE g.org_id = %(org)s AND g.content_object_id = %(project)s AND m.user_id = %(user)s
+"""
+
 
 # ---------------------------------------------------------------- what a person holds
 def granted_on_project(*, org_id: UUID, user_id: UUID, project_id: UUID) -> frozenset[str]:
@@ -41,13 +52,10 @@ def granted_on_project(*, org_id: UUID, user_id: UUID, project_id: UUID) -> froz
 
     Managing a project is managing its keys.
     """
-    with org_scope(org_id):
-        own = ProjectUserObjectPermission.objects.filter(content_object_id=project_id, user_id=user_id)
-        by_team = ProjectTeamObjectPermission.objects.filter(
-            content_object_id=project_id, team__memberships__user_id=user_id
-        )
-        named = own.values_list("permission__codename").union(by_team.values_list("permission__codename"))
-        given = PROJECT_RIGHTS.of_codenames(codename for (codename,) in named)
+    # The bare statement: with every request of whoever was given no more, and the ORM's union takes a millisecond.
+    with connection.cursor() as cursor:
+        cursor.execute(_GRANTED, {"org": org_id, "user": user_id, "project": project_id})
+        given = PROJECT_RIGHTS.of_codenames(codename for (codename,) in cursor.fetchall())
     return given | {"key.manage"} if "project.manage" in given else given
 
 
