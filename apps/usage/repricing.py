@@ -25,7 +25,17 @@ from apps.core.money import nano_to_str
 from apps.core.tenancy import system_scope
 from apps.events.services import publish
 from apps.projects.selectors import raw_retention_floor
-from apps.usage.chunks import CHUNK_FIELDS, Chunk, at_micros, chunk_of, fetch, micros_of, read_chunks, replace_costs
+from apps.usage.chunks import (
+    CHUNK_FIELDS,
+    Chunk,
+    at_micros,
+    chunk_of,
+    fetch,
+    lock_costs,
+    micros_of,
+    read_chunks,
+    replace_costs,
+)
 from apps.usage.drain.bounds import OTHER
 from apps.usage.drain.dims import DEFAULT_RETENTION_DAYS
 from apps.usage.ingest.what import COST_IS_REPORTED, PRICED, REPORTED, UNPRICED
@@ -175,7 +185,8 @@ def _wait_for_inbox(run: _Run, org_id: UUID) -> bool:
 # ---------------------------------------------------------------------------------------------- raw events
 def _reprice_chunk(run: _Run, org: int, org_id: UUID, whats: dict[int, _What], number: int) -> None:
     with transaction.atomic():
-        _lock(org)
+        # The difference is from what is stored.
+        lock_costs(org)
         rows = fetch(f"SELECT {CHUNK_FIELDS} FROM usage_chunk WHERE org = %s AND id = %s", (org, number))  # noqa: S608
         looked = changed = before = after = 0
         if rows:
@@ -346,7 +357,8 @@ def _reprice_day(
     low = max(start, run.start_at) if run.start_at else start
     high = min(start + timedelta(days=1), run.end_at) if run.end_at else start + timedelta(days=1)
     with transaction.atomic():
-        _lock(org)
+        # The difference is from what is stored.
+        lock_costs(org)
         rows = fetch(_HISTORY, {"org": org, "start": low, "end": high, "whats": list(whats)})
         rows = [row for row in rows if row[1] not in kept] if kept else rows
         totals = {"looked_at": 0, "changed": 0, "left_alone": 0, "cost_before": 0, "cost_after": 0}
@@ -384,12 +396,6 @@ def _price_sums(
 
 
 # ---------------------------------------------------------------------------------------------- the run's own row
-def _lock(org: int) -> None:
-    """One repricing of an organisation at a time: the difference is from what is stored."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('usage-reprice'), %s)", [org])
-
-
 def _orgs(run: _Run) -> Iterator[tuple[int, UUID]]:
     conditions = "id >= %(at)s" + (" AND org_id = %(org)s" if run.org_id else "")
     yield from fetch(
