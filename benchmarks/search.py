@@ -137,8 +137,8 @@ def _wait_for_hints(database: str) -> None:
             " WHERE job = 'usage.hints' AND finished_at IS NOT NULL AND (result->>'blocks')::int > 0"
         ).fetchone() or (0, 0)
     print(
-        f"  {events:,} events in {chunks:,} chunks, {after} of them without a hint {time.monotonic() - began:.0f} s later;"
-        f" {raw / events:.1f} bytes an event raw, {hints / events:.2f} of hints in {blocks} blocks,"
+        f"  {events:,} events in {chunks:,} chunks, {after} of them without a hint {time.monotonic() - began:.0f} s"
+        f" later; {raw / events:.1f} bytes an event raw, {hints / events:.2f} of hints in {blocks} blocks,"
         f" made by {jobs[0]} runs of {jobs[1]} s together",
         flush=True,
     )
