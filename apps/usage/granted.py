@@ -13,7 +13,7 @@ from apps.core.errors import NotFound, PermissionDenied
 from apps.identity.web import user_id_of
 from apps.projects.permissions import projects_granted
 
-__all__ = ["OfUsage", "given_to", "given_usage", "narrowed", "require_given"]
+__all__ = ["OfUsage", "given_to", "given_usage", "narrowed", "only_of", "require_given"]
 
 _CAPABILITY = "usage.read"
 
@@ -34,6 +34,11 @@ def narrowed(filters: Mapping[str, Sequence[str]], given: frozenset[str] | None)
             "You were given the usage of single projects, and this asks for others", extra={"capability": _CAPABILITY}
         )
     return asked
+
+
+def only_of(filters: Mapping[str, Sequence[str]], given: frozenset[str] | None) -> list[str] | None:
+    """The projects that sums are to count, of filters that are narrowed; None: all."""
+    return None if given is None else list(filters["project"])
 
 
 def require_given(project_id: str | None, given: frozenset[str] | None, detail: str) -> None:

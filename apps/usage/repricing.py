@@ -279,9 +279,11 @@ def _correct(org: int, minute: Ints, who: Ints, what: Ints, cost: Ints, unpriced
 
 
 def _correct_sessions(org: int, c: dict[str, Any], cost: Ints) -> None:
-    sessions, first, place = np.unique(c["session"], return_index=True, return_inverse=True)
+    # By who, too: a session may have a part for each of several projects.
+    keys, first, place = np.unique(np.stack((c["session"], c["who"])), axis=1, return_index=True, return_inverse=True)
+    sessions, whos = keys
     sums = np.zeros(len(sessions), dtype=np.int64)
-    np.add.at(sums, place, cost)
+    np.add.at(sums, place.reshape(-1), cost)
     with connection.cursor() as cursor:
         # Its name is known where the session is; an event lies within its session, so no bound moves.
         cursor.execute(
@@ -293,7 +295,7 @@ def _correct_sessions(org: int, c: dict[str, Any], cost: Ints) -> None:
             " org = %(org)s AND id = d.session UNION ALL SELECT session_id FROM usage_session_delta"
             " WHERE org = %(org)s AND session = d.session LIMIT 1) AS n WHERE d.session <> 0 AND d.cost <> 0",
             {
-                "org": org, "sessions": sessions.tolist(), "whos": c["who"][first].tolist(), "costs": sums.tolist(),
+                "org": org, "sessions": sessions.tolist(), "whos": whos.tolist(), "costs": sums.tolist(),
                 "ats": [at_micros(int(ts)) for ts in c["ts"][first]],
             },
         )  # fmt: skip

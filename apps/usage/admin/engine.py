@@ -113,6 +113,11 @@ class SessionAdmin(ReadOnlyAdmin):
     ordering = ("-org", "-last_at")
 
 
+@admin.register(models.SessionPart)
+class SessionPartAdmin(SumsAdmin):
+    list_display = ("session", "org", "project", "started_at", "last_at", "calls", "tool_calls", "cost_nano")
+
+
 @admin.register(models.SessionDelta)
 class SessionDeltaAdmin(SumsAdmin):
     list_display = ("session_id", "org", "model", "started_at", "last_at", "calls", "tool_calls", "cost_nano")

@@ -27,6 +27,7 @@ from apps.usage.models.rollups import (
     RollupQuarter,
     Session,
     SessionDelta,
+    SessionPart,
 )
 from apps.usage.models.watch import Shard, Stall
 
@@ -52,6 +53,7 @@ __all__ = [
     "RollupQuarter",
     "Session",
     "SessionDelta",
+    "SessionPart",
     "Shard",
     "Stall",
     "Summary",

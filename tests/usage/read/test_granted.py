@@ -8,6 +8,7 @@ import pytest
 from apps.accounts import services as accounts
 from apps.projects import services as projects
 from apps.teams import services as teams
+from apps.usage.drain.fold import fold_all
 from tests.cast import Api, Cast, make_key, make_person
 from tests.usage.engine.conftest import event, moment
 
@@ -81,8 +82,18 @@ def test_whoever_was_given_the_usage_of_one_project_sees_that_and_nothing_of_oth
     assert answer["totals"]["events"] == 2
     shared = api.get("/v1/sessions/shared").json()
     assert [one["event"]["event_id"] for one in shared["timeline"]["data"]] == [world["shared-mine"]["event_id"]]
-    # A session is of the project in which it began, and its sums are the session's.
-    assert shared["metrics"]["events"] == 2
+    # Of a session that another project used too, what is theirs alone: sums, times and models.
+    for _ in ("not folded", "folded"):
+        parts = [
+            *(one for one in api.get("/v1/sessions").json()["data"] if one["session_id"] == "shared"),
+            api.get("/v1/sessions/shared").json(),
+        ]
+        for part in parts:
+            assert (part["metrics"]["events"], part["metrics"]["input_tokens"]) == (1, 100)
+            assert part["started_at"] == part["last_at"] == world["shared-mine"]["timestamp"]
+        fold_all()
+    whole = Api(cast.dora).get("/v1/sessions/shared").json()
+    assert (whole["metrics"]["events"], whole["metrics"]["input_tokens"]) == (2, 200)
     assert api.get(f"/v1/events/{world['mine']['event_id']}").status_code == 200
     assert api.get(f"/v1/events/{world['theirs']['event_id']}").status_code == 404
     assert api.get("/v1/sessions/session-of-theirs").status_code == 404
