@@ -312,8 +312,7 @@ def events_page(request: HttpRequest) -> HttpResponse:
     context = _who(request) | {
         "rows": bodies, "said": said, "period": _period(request), "older": older, "types": _TYPES,
         "statuses": _STATUSES, "later": bool(_after(request)), "address": _address(**said), "wanted": wanted,
-        "filtered": bool(filters), "socket": "" if given_to(request) is not None
-        else f"/ws/usage/events?{urlencode({'org': org.slug, **filters})}",
+        "filtered": bool(filters), "socket": f"/ws/usage/events?{urlencode({'org': org.slug, **filters})}",
     }  # fmt: skip
     record_read(what="raw events", org_id=org.id)
     return render(request, "analytics/events.html", context)
