@@ -36,7 +36,7 @@ def audit_list(wanted: AuditFilter) -> QuerySet[AuditEntry]:
         "occurred_at__lt": wanted.end,
     }
     if wanted.ip is not None:
-        conditions["ip_mark__in"] = marks_of(require_org_id(), wanted.ip, start=wanted.start, end=wanted.end)
+        conditions["ip_mark__in"] = marks_of(require_org_id(), wanted.ip)
     if wanted.action is not None and wanted.action.endswith(".*"):
         conditions["action__startswith"] = wanted.action.removesuffix("*")
     else:
