@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 
 from apps.audit.chain import chain_of
 from apps.audit.contracts import AuditFilter
-from apps.audit.keys import marks_of
+from apps.audit.keys import marks_at
 from apps.audit.models import AuditEntry, AuditExport, AuditRetention, AuditStream, Chain
 from apps.core.tenancy import require_org_id
 
@@ -36,7 +36,11 @@ def audit_list(wanted: AuditFilter) -> QuerySet[AuditEntry]:
         "occurred_at__lt": wanted.end,
     }
     if wanted.ip is not None:
-        conditions["ip_mark__in"] = marks_of(require_org_id(), wanted.ip)
+        at_address = marks_at(require_org_id(), wanted.ip)
+        if at_address is None:
+            nothing: QuerySet[AuditEntry] = AuditEntry.objects.none()
+            return nothing
+        conditions["ip_mark__in"] = at_address
     if wanted.action is not None and wanted.action.endswith(".*"):
         conditions["action__startswith"] = wanted.action.removesuffix("*")
     else:

@@ -63,7 +63,7 @@ def test_members_are_listed_with_what_they_may_do_and_were_given(cast) -> None:
     assert said["key.manage"] == "Manage keys of their teams' projects and of projects without a team"
     text = Api(cast.erin).client.get(f"/o/{cast.org.slug}/settings/access").content.decode()
     assert "See its keys" in text
-    assert 'Change the plan and how it is paid <span class="mw-quiet mw-mono">billing.manage</span>' in text
+    assert 'Change the plan and how it is paid <span class="mw-quiet mw-mono mw-hide-s">billing.manage</span>' in text
     assert [name for name, row in listed.items() if row["administers"]] == ["Alice", "Erin"]
 
 
