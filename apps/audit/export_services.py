@@ -101,15 +101,23 @@ def export_filter(row: AuditExport) -> AuditFilter:
 def fetch_export(*, org_id: UUID, export_id: UUID) -> tuple[AuditExport, Path]:
     """The file of an export of the organisation; each fetching is on record, as ``audit.exported``.
 
-    :class:`NotFound` while it is not there, and once its time is over.
+    :class:`NotFound` while it is not there, once its time is over, and once somebody in it was erased.
     """
     with org_scope(org_id):
         row = AuditExport.objects.filter(pk=export_id, state=AuditExport.State.READY, expires_at__gt=now()).first()
-    if row is None or not export_path(row).exists():
+        outdated = row is not None and _is_outdated(row)
+    if row is None or outdated or not export_path(row).exists():
         raise NotFound("There is no such export, or its time is over")
     with transaction.atomic(), org_scope(org_id):
         _record("audit.exported", row, after={"format": row.format, "entries": row.entries})
     return row, export_path(row)
+
+
+def _is_outdated(row: AuditExport) -> bool:
+    """Whether it was asked for before somebody was forgotten, and may say of them what nobody reads any more."""
+    from apps.audit.selectors import forgotten_since
+
+    return forgotten_since(UUID(str(row.org_id)), row.created_at)
 
 
 # ---------------------------------------------------------------- making
@@ -186,7 +194,9 @@ def _publish(kind: str, row: AuditExport, **data: Any) -> None:
 
 # ---------------------------------------------------------------- by the clock
 def sweep_exports() -> dict[str, int]:
-    """Take up exports whose worker died or was never told, and remove the files of those whose time is over."""
+    """Take up exports whose worker died or was never told, and remove files whose time is over or in which somebody is
+    who was erased.
+    """
     found = {"again": 0, "failed": 0, "removed": 0}
     for row in AuditExport.objects.filter(state__in=_UNFINISHED, seen_at__lt=now() - _SILENT):
         if row.attempts >= _MAX_ATTEMPTS:
@@ -196,7 +206,9 @@ def sweep_exports() -> dict[str, int]:
             _tell(row)
             _queue(row)
             found["again"] += 1
-    for row in AuditExport.objects.filter(state=AuditExport.State.READY, expires_at__lte=now()):
+    for row in AuditExport.objects.filter(state=AuditExport.State.READY):
+        if row.expires_at > now() and not _is_outdated(row):
+            continue
         export_path(row).unlink(missing_ok=True)
         with org_scope(UUID(str(row.org_id))):
             AuditExport.objects.filter(pk=row.pk).update(state=AuditExport.State.GONE)

@@ -157,7 +157,8 @@ def forget_org(*, org_id: UUID) -> int:
 def _destroy(where: str, values: list[Any], *, keep: tuple[UUID | None, UUID | None, str]) -> int:
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE audit_key SET sealed_key = NULL, destroyed_at = now()"  # noqa: S608 - the callers' own conditions
+            # By the clock and not by the transaction's beginning: copies are held against it.
+            "UPDATE audit_key SET sealed_key = NULL, destroyed_at = clock_timestamp()"  # noqa: S608 - the callers' own
             f" WHERE ({where}) AND sealed_key IS NOT NULL",
             values,
         )

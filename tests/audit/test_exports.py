@@ -13,6 +13,7 @@ from apps.accounts.capabilities import CAPABILITIES
 from apps.audit import ports, services
 from apps.audit.export_services import export_path
 from apps.audit.models import AuditExport
+from apps.audit.services import forget_person
 from apps.core.clock import freeze, now
 from apps.core.tenancy import system_scope
 from apps.events.contracts import Envelope
@@ -162,6 +163,22 @@ def test_a_file_goes_when_its_time_is_over(cast: Cast, queued) -> None:
         assert Api(cast.alice).get(f"/audit/exports/{made['id']}/file").status_code in (401, 404)
     assert not path.exists()
     assert row_of(made["id"]).state == "gone"
+
+
+def test_a_file_is_gone_once_somebody_in_it_was_erased(cast: Cast, queued) -> None:
+    alice, made = Api(cast.alice), Api(cast.alice).post("/audit/exports").json()
+    services.make_export(export_id=UUID(made["id"]))
+    path = export_path(row_of(made["id"]))
+    forget_person(user_id=cast.charlie.id)
+    assert sweep()["removed"] == 0, "of another organisation"
+    assert alice.get(f"/audit/exports/{made['id']}/file").status_code == 200
+    forget_person(user_id=cast.bob.id)
+    assert alice.get(f"/audit/exports/{made['id']}/file").status_code == 404, "at once"
+    assert sweep()["removed"] == 1
+    assert not path.exists()
+    again = alice.post("/audit/exports").json()
+    services.make_export(export_id=UUID(again["id"]))
+    assert alice.get(f"/audit/exports/{again['id']}/file").status_code == 200
 
 
 def test_the_page_starts_one_of_what_the_log_was_narrowed_to_and_shows_how_far_it_is(cast: Cast, queued) -> None:
