@@ -58,7 +58,7 @@ def _searches(
     account: Account, cursor: object, old: dict[str, str], far: dict[str, str]
 ) -> list[tuple[str, dict[str, object]]]:
     user = str(account.users[3])
-    errors = {"filter[status]": "error", "filter[user]": user}
+    errors: dict[str, object] = {"filter[status]": "error", "filter[user]": user}
     return [
         ("the newest 50", {}),
         ("the next page", {"cursor": cursor}),
@@ -96,12 +96,12 @@ def _send_rare(caller: Caller, account: Account) -> None:
     register_tag_key(org_id=account.org_id, key="shelf")
     time.sleep(6)  # until every process counts by it
     at = datetime.now(UTC) - timedelta(days=5)
-    common = {
+    common: dict[str, object] = {
         "org_id": str(account.org_id), "project_id": str(account.project_id), "user_id": str(account.users[7]),
         "model": MODELS[1], "input_tokens": 1, "output_tokens": 1,
     }  # fmt: skip
     events = [
-        {**common, **more, "event_id": str(uuid4()), "timestamp": (at + timedelta(seconds=n)).isoformat()}
+        common | more | {"event_id": str(uuid4()), "timestamp": (at + timedelta(seconds=n)).isoformat()}
         for n, more in enumerate((
             {"event_type": "api_call", "stop_reason": _RARE["stop_reason"], "request_id": _RARE["request_id"]},
             {"event_type": "api_call", "status": "error", "error_type": "odd_error"},

@@ -11,7 +11,7 @@ A hint may say "perhaps" where nothing is; it never says "no" where something is
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -102,7 +102,7 @@ class BlockMaker:
         self._combos: list[npt.NDArray[np.void]] = []
         self._keys: list[U64] = []
 
-    def add(self, columns: dict[str, npt.NDArray[Any]], words: Sequence[tuple[str, str]], *, ids: bool) -> None:
+    def add(self, columns: dict[str, npt.NDArray[Any]], words: Iterable[tuple[str, str]], *, ids: bool) -> None:
         """The next chunk: its columns, the words of its details, by field, and whether its event ids are known too."""
         self._combos.append(_distinct_combos(columns))
         keys = [

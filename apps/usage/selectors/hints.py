@@ -43,7 +43,7 @@ def chunks_without(plan: Plan) -> list[int]:
     keys = sorted({key for one in values for key in one.keys})
     rows = _blocks(plan, keys, combos=combos)
     blocks: list[_Block] = []
-    asked: list[tuple[int, int, int, int]] = []
+    asked: list[tuple[int, int, int, int, int]] = []
     for number, bits, chunks, has_ids, packed, fences in rows:
         block = _Block(number, bits, np.array(chunks, dtype=np.int64), np.ones(len(chunks), dtype=bool))
         if combos:
@@ -55,7 +55,9 @@ def chunks_without(plan: Plan) -> list[int]:
             borders = {key: np.frombuffer(fence, dtype="<u4") for key, fence in zip(keys, fences, strict=True)}
             for which, one in enumerate(values):
                 if has_ids or not one.of_ids:
-                    asked += [(len(blocks) - 1, which, key, *borders[key].tolist()) for key in one.keys]  # type: ignore[misc]
+                    for key in one.keys:
+                        low, high = borders[key].tolist()
+                        asked.append((len(blocks) - 1, which, key, low, high))
     _ask_entries(blocks, asked)
     return [int(number) for block in blocks for number in block.chunks[~block.maybe] if number]
 

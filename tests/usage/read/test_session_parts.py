@@ -39,7 +39,7 @@ def shown(bodies: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def check(world: World, projects: list[str]) -> None:
     """Each set of projects sees of each session the sums of exactly their events."""
     bodies = [row.body for row in event_search(org_id=world.org_id, filters={}, limit=10_000)]
-    for mine in [[one] for one in projects] + [projects[:2], None]:  # type: ignore[list-item]
+    for mine in [[one] for one in projects] + [projects[:2], None]:
         expected: dict[str, list[dict[str, Any]]] = {}
         for body in bodies:
             if mine is None or body["project_id"] in mine:
