@@ -14,7 +14,7 @@ from django.views.decorators.http import require_safe
 
 from apps.accounts.selectors import member_infos
 from apps.accounts.web import can, org_page
-from apps.analytics.explorer import value_names
+from apps.analytics.explorer_filters import value_names
 from apps.analytics.export import csv_response
 from apps.analytics.period import PERIODS, Period, period_of
 from apps.analytics.waterfall import Step, first_token_ms, waterfall
