@@ -100,15 +100,16 @@ def _send_rare(caller: Caller, account: Account) -> None:
         "org_id": str(account.org_id), "project_id": str(account.project_id), "user_id": str(account.users[7]),
         "model": MODELS[1], "input_tokens": 1, "output_tokens": 1,
     }  # fmt: skip
+    kinds: list[dict[str, object]] = [
+        {"event_type": "api_call", "stop_reason": _RARE["stop_reason"], "request_id": _RARE["request_id"]},
+        {"event_type": "api_call", "status": "error", "error_type": "odd_error"},
+        {"event_type": "mcp_tool", "mcp_server": _RARE["mcp_server"], "mcp_tool": _RARE["mcp_tool"]},
+        {"event_type": "api_call", "metadata": {"shelf": "top"}},
+    ]
     events = [
-        common | more | {"event_id": str(uuid4()), "timestamp": (at + timedelta(seconds=n)).isoformat()}
-        for n, more in enumerate((
-            {"event_type": "api_call", "stop_reason": _RARE["stop_reason"], "request_id": _RARE["request_id"]},
-            {"event_type": "api_call", "status": "error", "error_type": "odd_error"},
-            {"event_type": "mcp_tool", "mcp_server": _RARE["mcp_server"], "mcp_tool": _RARE["mcp_tool"]},
-            {"event_type": "api_call", "metadata": {"shelf": "top"}},
-        ))
-    ]  # fmt: skip
+        {**common, **kind, "event_id": str(uuid4()), "timestamp": (at + timedelta(seconds=n)).isoformat()}
+        for n, kind in enumerate(kinds)
+    ]
     body = json.dumps({"events": events}).encode()
     status, answer, _ = caller("POST", "/v1/events", body, **{"Content-Type": "application/json"})
     if status != 202 or json.loads(answer)["rejected"]:
