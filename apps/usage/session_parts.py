@@ -20,24 +20,31 @@ _ADDED: Final = ", ".join(f"sum({name}) AS {name}" for name in SUMS)
 _MORE: Final = ", ".join(f"{name} = p.{name} + EXCLUDED.{name}" for name in SUMS)
 
 # The end of folding: ``gone`` are the deltas, ``merged`` the sessions that they were added to. What the statement reads
-# of tables is as it was before it.
+# of tables is as it was before it. Mostly none is of several projects: then nothing of it is run, since what asks whether
+# there are any stands by itself; and the few are looked up one by one, which OFFSET 0 tells the planner.
 PARTS: Final = f"""
 several AS (
-    SELECT org, id FROM merged WHERE mixed > 0
+    SELECT m.org, m.id, k.known FROM merged m CROSS JOIN LATERAL (
+        SELECT EXISTS (SELECT FROM usage_session_part p WHERE p.org = m.org AND p.session = m.id) AS known OFFSET 0) k
+    WHERE m.mixed > 0
 ), news AS (
     SELECT g.org, g.session, coalesce(w.project_id, '{NO_PROJECT}') AS project, g.who, ARRAY[g.model] AS models,
-        g.started_at, g.last_at, {", ".join(f"g.{name}" for name in SUMS)}
-    FROM several v JOIN gone g ON g.org = v.org AND g.session = v.id JOIN usage_who w ON w.id = g.who
+        g.started_at, g.last_at, {", ".join(f"g.{name}" for name in SUMS)}, v.known
+    FROM several v JOIN gone g ON g.org = v.org AND g.session = v.id
+        CROSS JOIN LATERAL (SELECT project_id FROM usage_who WHERE id = g.who OFFSET 0) w
+    WHERE (SELECT EXISTS (SELECT FROM several))
 ), olds AS (
     SELECT s.org, s.id, coalesce(w.project_id, '{NO_PROJECT}'), s.who, s.models, s.started_at, s.last_at,
-        {", ".join(f"s.{name}" for name in SUMS)}
-    FROM several v JOIN usage_session s ON s.org = v.org AND s.id = v.id JOIN usage_who w ON w.id = s.who
-    WHERE NOT EXISTS (SELECT FROM usage_session_part p WHERE p.org = s.org AND p.session = s.id)
+        {", ".join(f"s.{name}" for name in SUMS)}, v.known
+    FROM several v
+        CROSS JOIN LATERAL (SELECT * FROM usage_session WHERE org = v.org AND id = v.id OFFSET 0) s
+        CROSS JOIN LATERAL (SELECT project_id FROM usage_who WHERE id = s.who OFFSET 0) w
+    WHERE (SELECT EXISTS (SELECT FROM several)) AND NOT v.known
 ), pieces AS (
     SELECT * FROM news UNION ALL SELECT * FROM olds
 ), apart AS (
-    SELECT org, session FROM pieces c GROUP BY org, session HAVING min(project::text) <> max(project::text)
-        OR EXISTS (SELECT FROM usage_session_part p WHERE p.org = c.org AND p.session = c.session)
+    SELECT org, session FROM pieces GROUP BY org, session
+    HAVING bool_or(known) OR min(project::text) <> max(project::text)
 ), parts AS (
     INSERT INTO usage_session_part AS p (org, session, project, who, models, started_at, last_at, {_NAMES})
     SELECT org, session, project, (array_agg(who ORDER BY started_at))[1],
