@@ -37,6 +37,7 @@ __all__ = [
     "member_list",
     "member_names",
     "member_search",
+    "members_who_may",
     "members_with_role",
     "membership_get",
     "org_by_name",
@@ -221,6 +222,17 @@ def member_count(org_id: UUID) -> int:
 def member_infos(org_id: UUID) -> list[MemberInfo]:
     """All members, by address."""
     return [_member_info(row) for row in member_list(org_id).order_by("user__email")]
+
+
+def members_who_may(org_id: UUID, capability: str, *, besides: Collection[UUID | None] = ()) -> list[MemberInfo]:
+    """Whom to tell by mail: members whose role holds a capability, and those of ``besides``, with an open account.
+
+    By address; two queries, however many members there are.
+    """
+    roles = [role.key for role in roles_of_org(org_id) if capability in role.capabilities]
+    meant = Q(role__in=roles) | Q(user_id__in=[each for each in besides if each is not None])
+    rows = member_list(org_id).filter(meant, user__is_active=True)
+    return [_member_info(row) for row in rows.order_by("user__email")]
 
 
 def member_info(*, org_id: UUID, user_id: UUID) -> MemberInfo:
