@@ -31,6 +31,7 @@ __all__ = [
     "capabilities_for",
     "default_org_id",
     "member_addresses",
+    "member_by_address",
     "member_count",
     "member_info",
     "member_infos",
@@ -219,9 +220,9 @@ def member_count(org_id: UUID) -> int:
     return member_list(org_id).count()
 
 
-def member_infos(org_id: UUID) -> list[MemberInfo]:
-    """All members, by address."""
-    return [_member_info(row) for row in member_list(org_id).order_by("user__email")]
+def member_infos(org_id: UUID, *, most: int | None = None) -> list[MemberInfo]:
+    """All members, by address; the first ``most`` of them, where that is given."""
+    return [_member_info(row) for row in member_list(org_id).order_by("user__email")[:most]]
 
 
 def members_who_may(org_id: UUID, capability: str, *, besides: Collection[UUID | None] = ()) -> list[MemberInfo]:
@@ -241,6 +242,12 @@ def member_info(*, org_id: UUID, user_id: UUID) -> MemberInfo:
     if row is None:
         raise NotFound()
     return _member_info(row)
+
+
+def member_by_address(*, org_id: UUID, email: str) -> MemberInfo | None:
+    """The member with an address, or None."""
+    row = member_list(org_id).filter(user__email=identity.normal_email(email)).first()
+    return _member_info(row) if row else None
 
 
 def member_search(*, org_id: UUID, text: str, start: int, limit: int) -> tuple[list[MemberInfo], int]:
