@@ -12,10 +12,11 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
+from django.db import connection
 from django.db.models import Q, QuerySet
 
 from apps.core.clock import now
-from apps.core.database import insert_later
+from apps.core.database import later
 from apps.identity.devices import country_of, device_of_agent
 from apps.identity.models import SignIn, User
 
@@ -29,6 +30,11 @@ HELD = "sign_in"
 _CACHE_SECONDS = 0.8
 _CACHE_SIZE = 20_000
 _USED_EVERY = timedelta(minutes=1)
+_INSERT = (
+    "INSERT INTO identity_signin (id, user_id, kind, created_at, last_used_at, expires_at, authenticated_at, methods,"
+    " ip, user_agent, device, country, end_reason)"
+    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s::text[], %s::inet, %s, %s, %s, '')"
+)
 _live: dict[UUID, tuple[float, SignIn | None]] = {}
 
 
@@ -124,7 +130,14 @@ def open_sign_in(
         user_agent=user_agent[:300],
         device=device_of_agent(user_agent),
     )
-    insert_later(row)
+    later(
+        _INSERT,
+        [
+            row.pk, user.pk, kind, row.created_at, row.last_used_at, row.expires_at, row.authenticated_at, methods,
+            row.ip, row.user_agent, row.device, row.country,
+        ],
+    )  # fmt: skip
+    row._state.adding, row._state.db = False, connection.alias
     return row
 
 

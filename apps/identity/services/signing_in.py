@@ -16,7 +16,7 @@ from apps.core.context import bind, current, set_actor
 from apps.core.contracts import Actor
 from apps.core.database import later
 from apps.core.errors import NotAuthenticated
-from apps.core.ratelimit import Limit, enforce, give_back
+from apps.core.ratelimit import Counted, Limit, enforce, give_back
 from apps.events.services import publish
 from apps.identity import jwt, known_devices
 from apps.identity.book import HELD, facts_of, forget_sessions, hold, open_sign_in
@@ -40,9 +40,11 @@ class MfaRequired(NotAuthenticated):
 
 
 # ---------------------------------------------------------------- over the API
-def login(*, email: str, password: str, ip: str | None = None, user_agent: str = "") -> TokenPair:
-    """Sign in with a password; :class:`MfaRequired` where a second factor is enrolled."""
-    user = check_password(email=email, password=password, ip=ip)
+def login(
+    *, email: str, password: str, ip: str | None = None, user_agent: str = "", caller: Counted | None = None
+) -> TokenPair:
+    """Sign in with a password; :class:`MfaRequired` where a second factor is enrolled. See :func:`check_password`."""
+    user = check_password(email=email, password=password, ip=ip, caller=caller)
     if user_has_second_factor(user):
         raise MfaRequired(
             "Send a code to /auth/mfa/verify, or the answer of a security key (/auth/mfa/verify/begin asks for it)",
