@@ -30,10 +30,14 @@ HELD = "sign_in"
 _CACHE_SECONDS = 0.8
 _CACHE_SIZE = 20_000
 _USED_EVERY = timedelta(minutes=1)
+# Whoever was deactivated, or got another password, since their row was read is not signed in: the statement waits for
+# who changes them, and looks again.
 _INSERT = (
-    "INSERT INTO identity_signin (id, user_id, kind, created_at, last_used_at, expires_at, authenticated_at, methods,"
+    "WITH person AS"
+    " (UPDATE identity_user SET last_login = %s WHERE id = %s AND is_active AND password = %s RETURNING id)"
+    " INSERT INTO identity_signin (id, user_id, kind, created_at, last_used_at, expires_at, authenticated_at, methods,"
     " ip, user_agent, device, country, end_reason)"
-    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s::text[], %s::inet, %s, %s, %s, '')"
+    " SELECT %s, person.id, %s, %s, %s, %s, %s::timestamptz, %s::text[], %s::inet, %s, %s, %s, '' FROM person"
 )
 _live: dict[UUID, tuple[float, SignIn | None]] = {}
 
@@ -116,7 +120,11 @@ def live_ones(user_id: UUID) -> QuerySet[SignIn]:
 def open_sign_in(
     user: User, *, kind: str, methods: list[str], ip: str | None, user_agent: str, shown: bool = True
 ) -> SignIn:
-    """Enter a sign-in in the book with the caller's transaction; ``shown`` whether a credential was shown just now."""
+    """Enter a sign-in in the book with the caller's transaction; ``shown`` whether a credential was shown just now.
+
+    Nothing is entered for who is deactivated, or has another password, by the time that it is: refresh tokens of it are
+    then refused by the database (``IntegrityError``), and a session that names it is nobody's.
+    """
     moment = now()
     longest = settings.SESSION_LONGEST if kind == SignIn.Kind.WEB else settings.JWT_REFRESH_LIFETIME
     row = SignIn(
@@ -133,8 +141,9 @@ def open_sign_in(
     later(
         _INSERT,
         [
-            row.pk, user.pk, kind, row.created_at, row.last_used_at, row.expires_at, row.authenticated_at, methods,
-            row.ip, row.user_agent, row.device, row.country,
+            row.created_at, user.pk, user.password,
+            row.pk, kind, row.created_at, row.last_used_at, row.expires_at, row.authenticated_at, methods, row.ip,
+            row.user_agent, row.device, row.country,
         ],
     )  # fmt: skip
     row._state.adding, row._state.db = False, connection.alias

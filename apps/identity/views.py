@@ -68,7 +68,9 @@ def after_first_factor(request: HttpRequest, user: User, *, method: str, target:
         services.login_web(request=request, user=user, method=method)
         return redirect(target or "/")
     request.session.cycle_key()
-    request.session[_PENDING] = {"user": str(user.pk), "at": now().timestamp(), "method": method}
+    request.session[_PENDING] = {
+        "user": str(user.pk), "at": now().timestamp(), "method": method, "shown": services.first_factor_of(user),
+    }  # fmt: skip
     return redirect(f"/login/code?{urlencode({'next': target})}" if target else "/login/code")
 
 
@@ -138,7 +140,9 @@ def _pending_user(request: HttpRequest) -> User | None:
     pending = request.session.get(_PENDING)
     if not pending or now().timestamp() - pending["at"] > _PENDING_SECONDS:
         return None
-    return User.objects.filter(pk=UUID(pending["user"]), is_active=True).first()
+    user = User.objects.filter(pk=UUID(pending["user"]), is_active=True).first()
+    # Another password since the first step: whoever took it need not know the new one.
+    return user if user is not None and services.first_factor_of(user) == pending.get("shown") else None
 
 
 @never_cache

@@ -16,7 +16,7 @@ from apps.core.clock import now
 from apps.core.errors import FieldError, NotAuthenticated, NotFound, ValidationFailed
 from apps.core.ratelimit import Counted, Limit, Use, check, check_all, enforce, give_back_all, refusal_of
 from apps.events.services import publish
-from apps.identity import challenges
+from apps.identity import challenges, known_devices
 from apps.identity.models import Challenge, SignIn, User, normalise_email
 from apps.identity.ports import login_policy
 from apps.identity.selectors import person_by_email
@@ -50,7 +50,7 @@ def check_password(
 ) -> User:
     """The person whose password this is; the same refusal and the same work whether the address exists or not.
 
-    ``device`` names a browser that they signed in with before (:mod:`apps.identity.known_devices`); ``caller`` is what
+    ``device`` names a browser or a sign-in of theirs (:mod:`apps.identity.known_devices`); ``caller`` is what
     the request itself counts as.
 
     Where addresses must be verified, somebody whose address is not is refused alike, and mailed the link again. Raises
@@ -124,12 +124,12 @@ def change_password(
 ) -> None:
     """Give a signed-in person a new password, by their present one; their other sign-ins end, and they are told.
 
-    ``keep`` is the sign-in that goes on. Raises as :func:`check_password` does, and :class:`ValidationFailed` for a
-    wrong or weak password, or the present one.
+    ``keep`` is the sign-in that goes on, for which wrong passwords are counted. Raises as :func:`check_password` does,
+    and :class:`ValidationFailed` for a wrong or weak password, or the present one.
     """
     person = User.objects.get(pk=user_id)
     try:
-        check_password(email=person.email, password=current, ip=ip)
+        check_password(email=person.email, password=current, ip=ip, device=known_devices.of_sign_in(keep))
     except NotAuthenticated as error:
         problem: FieldError = {"pointer": "/current_password", "detail": "This is not your present password"}
         raise ValidationFailed("The present password is not right", errors=[problem]) from error
@@ -194,8 +194,9 @@ def reset_token_is_live(token: str) -> bool:
 
 
 @transaction.atomic
-def reset_password(*, token: str, password: str) -> None:
-    """Give the person of a mailed link a new password; every sign-in of theirs ends, and they are told.
+def reset_password(*, token: str, password: str) -> str:
+    """Give the person of a mailed link a new password; every sign-in of theirs ends, and they are told. Returns their
+    address.
 
     The link proves the address too. A password that is not good enough leaves the link as it is. Raises
     :class:`NotFound` for a link that is used or too old, :class:`ValidationFailed` for the password, and what the login
@@ -222,6 +223,7 @@ def reset_password(*, token: str, password: str) -> None:
     end_all_sessions(user_id=user.pk, reason="password_reset")
     # Whoever guessed meanwhile must not keep the owner out with their new password.
     transaction.on_commit(lambda: _open_again(user.email))
+    return user.email
 
 
 def _open_again(email: str) -> None:

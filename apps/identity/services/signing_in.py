@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.contrib.auth import login as django_login
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 from django_otp import login as otp_login
 
@@ -14,7 +14,7 @@ from apps.core.authentication import client_ip, user_actor
 from apps.core.clock import now
 from apps.core.context import bind, current, set_actor
 from apps.core.contracts import Actor
-from apps.core.database import later
+from apps.core.crypto import constant_time_equal
 from apps.core.errors import NotAuthenticated
 from apps.core.ratelimit import Counted, Limit, enforce, give_back
 from apps.events.services import publish
@@ -27,8 +27,18 @@ from apps.identity.selectors import factor_list, user_has_second_factor
 from apps.identity.services.passwords import check_password
 from apps.identity.services.tokens import issue_pair
 
-__all__ = ["MfaRequired", "login", "login_web", "mark_shown", "mark_shown_at", "start_sign_in", "valid_second_factor",
-           "verify_second_factor"]  # fmt: skip
+__all__ = [
+    "MfaRequired",
+    "first_factor_of",
+    "login",
+    "login_web",
+    "mark_shown",
+    "mark_shown_at",
+    "person_of_mfa_token",
+    "start_sign_in",
+    "valid_second_factor",
+    "verify_second_factor",
+]
 
 _SECOND_FACTOR = Limit("second-factor", 8, 300)
 
@@ -41,15 +51,16 @@ class MfaRequired(NotAuthenticated):
 
 # ---------------------------------------------------------------- over the API
 def login(
-    *, email: str, password: str, ip: str | None = None, user_agent: str = "", caller: Counted | None = None
-) -> TokenPair:
+    *, email: str, password: str, ip: str | None = None, user_agent: str = "", device: str | None = None,
+    caller: Counted | None = None,
+) -> TokenPair:  # fmt: skip
     """Sign in with a password; :class:`MfaRequired` where a second factor is enrolled. See :func:`check_password`."""
-    user = check_password(email=email, password=password, ip=ip, caller=caller)
+    user = check_password(email=email, password=password, ip=ip, device=device, caller=caller)
     if user_has_second_factor(user):
         raise MfaRequired(
             "Send a code to /auth/mfa/verify, or the answer of a security key (/auth/mfa/verify/begin asks for it)",
             extra={
-                "mfa_token": jwt.issue_mfa_token(user_id=user.pk),
+                "mfa_token": jwt.issue_mfa_token(user_id=user.pk, shown=first_factor_of(user)),
                 "factors": sorted({factor.kind for factor in factor_list(user.pk)}),
             },
         )
@@ -58,14 +69,28 @@ def login(
 
 def verify_second_factor(*, mfa_token: str, code: str, ip: str | None = None, user_agent: str = "") -> TokenPair:
     """Finish a sign-in with a TOTP or a recovery code."""
-    try:
-        user_id = jwt.verify_mfa_token(mfa_token)
-    except jwt.InvalidToken as error:
-        raise NotAuthenticated("The sign-in took too long; start again", code="invalid_token") from error
-    user = User.objects.filter(pk=user_id, is_active=True).first()
-    if user is None or not valid_second_factor(user, code):
+    user = person_of_mfa_token(mfa_token)
+    if not valid_second_factor(user, code):
         raise NotAuthenticated("The code is not right", code="invalid_mfa_code")
     return start_sign_in(user, method="password+mfa", ip=ip, user_agent=user_agent)
+
+
+def person_of_mfa_token(mfa_token: str) -> User:
+    """Whose password was right a moment ago and is their password still; :class:`NotAuthenticated` otherwise."""
+    too_late = NotAuthenticated("The sign-in took too long; start again", code="invalid_token")
+    try:
+        user_id, shown = jwt.verify_mfa_token(mfa_token)
+    except jwt.InvalidToken as error:
+        raise too_late from error
+    user = User.objects.filter(pk=user_id, is_active=True).first()
+    if user is None or not constant_time_equal(shown, first_factor_of(user)):
+        raise too_late
+    return user
+
+
+def first_factor_of(user: User) -> str:
+    """What stands for the password that somebody has now: between two steps of a sign-in it must not have changed."""
+    return user.get_session_auth_hash()[:16]
 
 
 def valid_second_factor(user: User, code: str) -> bool:
@@ -81,13 +106,19 @@ def valid_second_factor(user: User, code: str) -> bool:
     return valid
 
 
-@transaction.atomic
 def start_sign_in(user: User, *, method: str, ip: str | None, user_agent: str) -> TokenPair:
-    """Begin a sign-in over the API of a person whose credentials were checked; ``method`` as in ``password+mfa``."""
-    row = open_sign_in(user, kind=SignIn.Kind.API, methods=method.split("+"), ip=ip, user_agent=user_agent)
-    later("UPDATE identity_user SET last_login = %s WHERE id = %s", [row.created_at, user.pk])
-    _signed_in(user, method)
-    return issue_pair(row)
+    """Begin a sign-in over the API of a person whose credentials were checked; ``method`` as in ``password+mfa``.
+
+    :class:`NotAuthenticated` where they were deactivated, or got another password, since ``user`` was read.
+    """
+    try:
+        with transaction.atomic():
+            row = open_sign_in(user, kind=SignIn.Kind.API, methods=method.split("+"), ip=ip, user_agent=user_agent)
+            _signed_in(user, method)
+            return issue_pair(row)
+    except IntegrityError as error:
+        # Its refresh token has no sign-in to belong to.
+        raise NotAuthenticated("This changed while you signed in; start again", code="invalid_credentials") from error
 
 
 def _signed_in(user: User, method: str) -> None:
