@@ -208,8 +208,9 @@ def _sign_in(environ: dict[str, Any], start_response: Start, work: signing.Work)
 
 def _is_secure(environ: dict[str, Any]) -> bool:
     header = settings.SECURE_PROXY_SSL_HEADER
-    told = environ.get(header[0]) if header else None
-    return bool(told == header[1] if told is not None else environ.get("wsgi.url_scheme") == "https")
+    if header and header[0] in environ:
+        return bool(environ[header[0]] == header[1])
+    return bool(environ.get("wsgi.url_scheme") == "https")
 
 
 def _send(response: HttpResponse, also: tuple[tuple[str, str], ...], start_response: Start) -> list[bytes]:

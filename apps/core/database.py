@@ -58,9 +58,9 @@ def tell(channel: str) -> None:
 def later(statement: str, values: Sequence[Any]) -> None:
     """Execute a statement with the next one of this transaction, or with its commit: one round trip for all of them.
 
-    For writes whose result nobody needs. Each ``%s`` stands for a value, and there is no other ``%``. An error is raised
-    where the statement is executed; whoever wants to catch one
-    here executes it at once. Raises ``TransactionManagementError`` outside a transaction.
+    For writes whose result nobody needs. Each ``%s`` stands for a value, and there is no other ``%``. An error is
+    raised where the statement is executed; whoever wants to catch one here executes it at once. Raises
+    ``TransactionManagementError`` outside a transaction.
     """
     connection.later(statement, values)  # type: ignore[attr-defined]
 

@@ -5,6 +5,7 @@ from typing import Any
 from apps.core.ratelimit import Limit, enforce
 from apps.identity import services, webauthn
 from apps.identity.contracts import TokenPair
+from apps.identity.first_step import person_of_mfa_token
 from apps.identity.models import User
 from apps.identity.ports import SignInMethod, login_policy
 
@@ -42,13 +43,13 @@ def login_passkey(
 
 def begin_second_factor(*, mfa_token: str) -> dict[str, Any]:
     """What a browser needs to ask somebody whose password was right for their security key."""
-    return webauthn.begin_proof(user=services.person_of_mfa_token(mfa_token))
+    return webauthn.begin_proof(user=person_of_mfa_token(mfa_token))
 
 
 def verify_second_key(
     *, mfa_token: str, challenge_token: str, credential: dict[str, Any], ip: str | None = None, user_agent: str = ""
 ) -> TokenPair:
     """Finish a sign-in with a security key or a passkey as its second factor."""
-    user = services.person_of_mfa_token(mfa_token)
+    user = person_of_mfa_token(mfa_token)
     webauthn.finish_proof(user=user, token=challenge_token, credential=credential)
     return services.start_sign_in(user, method="password+mfa", ip=ip, user_agent=user_agent)

@@ -17,6 +17,7 @@ from apps.core.clock import now
 from apps.core.errors import MindWeaveError, NotAuthenticated
 from apps.core.web.forms import add_problem
 from apps.identity import known_devices, proofs, services, webauthn
+from apps.identity.first_step import first_factor_of
 from apps.identity.forms import CodeForm, KeyForm, LoginForm, SignupForm
 from apps.identity.models import User
 from apps.identity.selectors import factor_list, user_has_second_factor
@@ -69,7 +70,7 @@ def after_first_factor(request: HttpRequest, user: User, *, method: str, target:
         return redirect(target or "/")
     request.session.cycle_key()
     request.session[_PENDING] = {
-        "user": str(user.pk), "at": now().timestamp(), "method": method, "shown": services.first_factor_of(user),
+        "user": str(user.pk), "at": now().timestamp(), "method": method, "shown": first_factor_of(user),
     }  # fmt: skip
     return redirect(f"/login/code?{urlencode({'next': target})}" if target else "/login/code")
 
@@ -142,7 +143,7 @@ def _pending_user(request: HttpRequest) -> User | None:
         return None
     user = User.objects.filter(pk=UUID(pending["user"]), is_active=True).first()
     # Another password since the first step: whoever took it need not know the new one.
-    return user if user is not None and services.first_factor_of(user) == pending.get("shown") else None
+    return user if user is not None and first_factor_of(user) == pending.get("shown") else None
 
 
 @never_cache

@@ -15,6 +15,7 @@ from apps.core.clock import now
 from apps.core.errors import Conflict, NotAuthenticated, ValidationFailed
 from apps.core.tenancy import system_scope
 from apps.identity import mfa, services
+from apps.identity.first_step import first_factor_of
 from apps.identity.models import FactorDevice, SignIn, User
 from mindweave.admin_site import staff_site
 from tests.cast import PASSWORD, Api, Cast, at_once, make_key, make_person, published, trail
@@ -138,7 +139,7 @@ def test_a_forged_or_old_token_of_the_first_step_is_refused(alice) -> None:
     User.objects.update(is_active=False)
     from apps.identity.jwt import issue_mfa_token
 
-    token = issue_mfa_token(user_id=alice.pk, shown=services.first_factor_of(alice))
+    token = issue_mfa_token(user_id=alice.pk, shown=first_factor_of(alice))
     assert verify(token, code).json()["code"] == "invalid_token"
 
 

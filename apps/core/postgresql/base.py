@@ -71,7 +71,7 @@ class DatabaseWrapper(_Backend):
         if value is None:
             return "NULL"
         if kind is str and "\0" not in value:
-            return self._escaping().escape_literal(value.encode()).decode()
+            return str(self._escaping().escape_literal(value.encode()), "utf-8")
         if kind is UUID:
             return f"'{value}'::uuid"
         if kind is datetime:

@@ -20,10 +20,8 @@ from apps.identity.services.people import register, registration_problems, sign_
 from apps.identity.services.privacy import erase_person, export_person
 from apps.identity.services.signing_in import (
     MfaRequired,
-    first_factor_of,
     login,
     login_web,
-    person_of_mfa_token,
     start_sign_in,
     valid_second_factor,
     verify_second_factor,
@@ -42,12 +40,10 @@ __all__ = [
     "end_session",
     "erase_person",
     "export_person",
-    "first_factor_of",
     "login",
     "login_web",
     "logout",
     "logout_web",
-    "person_of_mfa_token",
     "prune_sign_ins",
     "refresh",
     "register",

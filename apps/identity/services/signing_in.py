@@ -14,7 +14,6 @@ from apps.core.authentication import client_ip, user_actor
 from apps.core.clock import now
 from apps.core.context import bind, current, set_actor
 from apps.core.contracts import Actor
-from apps.core.crypto import constant_time_equal
 from apps.core.errors import NotAuthenticated
 from apps.core.ratelimit import Counted, Limit, enforce, give_back
 from apps.events.services import publish
@@ -22,6 +21,7 @@ from apps.identity import jwt, known_devices
 from apps.identity.book import HELD, facts_of, forget_sessions, hold, open_sign_in
 from apps.identity.contracts import TokenPair
 from apps.identity.factors import use_code
+from apps.identity.first_step import first_factor_of, person_of_mfa_token
 from apps.identity.models import FactorDevice, SignIn, User
 from apps.identity.selectors import factor_list, user_has_second_factor
 from apps.identity.services.passwords import check_password
@@ -29,12 +29,10 @@ from apps.identity.services.tokens import issue_pair
 
 __all__ = [
     "MfaRequired",
-    "first_factor_of",
     "login",
     "login_web",
     "mark_shown",
     "mark_shown_at",
-    "person_of_mfa_token",
     "start_sign_in",
     "valid_second_factor",
     "verify_second_factor",
@@ -73,24 +71,6 @@ def verify_second_factor(*, mfa_token: str, code: str, ip: str | None = None, us
     if not valid_second_factor(user, code):
         raise NotAuthenticated("The code is not right", code="invalid_mfa_code")
     return start_sign_in(user, method="password+mfa", ip=ip, user_agent=user_agent)
-
-
-def person_of_mfa_token(mfa_token: str) -> User:
-    """Whose password was right a moment ago and is their password still; :class:`NotAuthenticated` otherwise."""
-    too_late = NotAuthenticated("The sign-in took too long; start again", code="invalid_token")
-    try:
-        user_id, shown = jwt.verify_mfa_token(mfa_token)
-    except jwt.InvalidToken as error:
-        raise too_late from error
-    user = User.objects.filter(pk=user_id, is_active=True).first()
-    if user is None or not constant_time_equal(shown, first_factor_of(user)):
-        raise too_late
-    return user
-
-
-def first_factor_of(user: User) -> str:
-    """What stands for the password that somebody has now: between two steps of a sign-in it must not have changed."""
-    return user.get_session_auth_hash()[:16]
 
 
 def valid_second_factor(user: User, code: str) -> bool:
