@@ -17,7 +17,7 @@ from apps.core.clock import now
 from apps.core.errors import MindWeaveError, NotAuthenticated
 from apps.core.web.forms import add_problem
 from apps.identity import known_devices, proofs, services, webauthn
-from apps.identity.first_step import first_factor_of
+from apps.identity.first_step import ask_again, first_factor_of
 from apps.identity.forms import CodeForm, KeyForm, LoginForm, SignupForm
 from apps.identity.models import User
 from apps.identity.selectors import factor_list, user_has_second_factor
@@ -106,6 +106,7 @@ def login_code(request: HttpRequest) -> HttpResponse:
         form = KeyForm(request.POST) if by_key else form
         try:
             if form.is_valid():
+                ask_again(user, request.session[_PENDING].get("method", "password"))
                 _check_second_step(user, form)
                 method = request.session.pop(_PENDING).get("method", "password")
                 services.login_web(request=request, user=user, method=f"{method}+mfa")

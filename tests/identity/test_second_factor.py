@@ -12,11 +12,12 @@ from django.urls import reverse
 
 from apps.core import clock
 from apps.core.clock import now
-from apps.core.errors import Conflict, NotAuthenticated, ValidationFailed
+from apps.core.errors import Conflict, NotAuthenticated, PermissionDenied, ValidationFailed
 from apps.core.tenancy import system_scope
 from apps.identity import mfa, services
 from apps.identity.first_step import first_factor_of
 from apps.identity.models import FactorDevice, SignIn, User
+from apps.identity.ports import login_policy
 from mindweave.admin_site import staff_site
 from tests.cast import PASSWORD, Api, Cast, at_once, make_key, make_person, published, trail
 
@@ -154,6 +155,23 @@ def test_between_the_two_steps_the_password_must_stay_the_same(alice) -> None:
     assert verify(token, phone.code()).json()["code"] == "invalid_token"
     assert browser.get("/login/code")["Location"] == "/login"
     assert browser.post("/login/code", {"code": phone.code()})["Location"] == "/login"
+    assert not SignIn.objects.filter(user=alice).exists()
+
+
+def test_what_the_login_policy_says_by_the_second_step_counts(alice, monkeypatch) -> None:
+    phone, _ = enrol(alice)
+    browser = Client()
+    browser.post("/login", {"email": "alice@example.com", "password": PASSWORD})
+    token = login()["mfa_token"]
+
+    class SingleSignOn:
+        def refusal(self, email: str, method: str) -> PermissionDenied:
+            return PermissionDenied("Sign in through your organisation", code="sso_required")
+
+    monkeypatch.setattr(login_policy, "get", SingleSignOn)
+    code = phone.code()
+    assert verify(token, code).json()["code"] == "sso_required"
+    assert b"Sign in through your organisation" in browser.post("/login/code", {"code": code}).content
     assert not SignIn.objects.filter(user=alice).exists()
 
 
