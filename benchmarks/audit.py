@@ -5,7 +5,7 @@
 Starts a PostgreSQL of its own in a temporary directory, fills thirteen months of twenty organisations with SQL, and
 times the usual reads as the API makes them: the query, the keys, the opening of boxes, the rendering. The boxes of
 filled entries hold noise of the usual size under keys that exist: opening them costs what opening real ones costs, and
-fails.
+fails. Each entry comes from an address: half of the time its person's own, of 20,000, else the office's that all share.
 """
 
 import argparse
@@ -16,22 +16,26 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
-ORGS, PEOPLE, TARGETS = 20, 200, 5000
+ORGS, PEOPLE, TARGETS, ADDRESSES = 20, 200, 5000, 20_000
+OFFICE = "192.0.2.1"
 _ACTIONS = ("project.updated", "key.created", "key.revoked", "member.added", "access.refused", "data.read")
 
 FILL = """
 INSERT INTO audit_entry (id, occurred_at, org_id, action, actor_kind, actor_id, actor_label, user_agent, correlation_id,
-    target_type, target_id, target_label, changes, reason, sealed)
+    target_type, target_id, target_label, changes, reason, sealed, ip_mark)
 SELECT uuidv7(make_interval(secs => -age)), now() - make_interval(secs => age), org, action, 'user',
     ('00000000-0000-4000-8000-' || lpad(to_hex(person), 12, '0'))::uuid, '', '', gen_random_uuid()::text, 'project',
     ('00000000-0000-4000-9000-' || lpad(to_hex(target), 12, '0')), '', '{}', '',
     jsonb_build_array(jsonb_build_object('key', key, 'sum', md5(n::text) || md5(age::text),
-        'box', encode(sha256(n::text::bytea) || sha256(age::text::bytea) || sha256(key::text::bytea), 'base64')))
+        'box', encode(sha256(n::text::bytea) || sha256(age::text::bytea) || sha256(key::text::bytea), 'base64'))),
+    decode(md5(org::text || ' ' || place || CASE WHEN n %% 3 = 0 THEN ' office' ELSE ' home' END), 'hex')
 FROM (SELECT n, random() * 390 * 86400 AS age, keys.org_id AS org, keys.id AS key,
              %(actions)s::text[]::text[] AS actions, (%(actions)s::text[])[1 + (random() * 5)::int] AS action,
-             (random() * %(people)s)::int AS person, (random() * %(targets)s)::int AS target
+             (random() * %(people)s)::int AS person, (random() * %(targets)s)::int AS target,
+             (random() * %(addresses)s)::int AS place
       FROM generate_series(1, %(count)s) AS n
       JOIN (SELECT *, row_number() OVER () - 1 AS number FROM audit_key WHERE org_id IS NOT NULL) AS keys
         ON keys.number = n %% %(orgs)s) AS made
@@ -103,16 +107,46 @@ def _fill(entries: int) -> list[UUID]:
         with connection.cursor() as cursor:
             cursor.execute(
                 FILL,
-                {"count": count, "orgs": ORGS, "people": PEOPLE, "targets": TARGETS, "actions": list(_ACTIONS)},
+                {
+                    "count": count,
+                    "orgs": ORGS,
+                    "people": PEOPLE,
+                    "targets": TARGETS,
+                    "actions": list(_ACTIONS),
+                    "addresses": ADDRESSES - 1,
+                },
             )
         done += count
     with connection.cursor() as cursor:
         cursor.execute("SET maintenance_work_mem = '512MB'")
         for _, statement in indexes:
             cursor.execute(statement.replace(" ON ONLY ", " ON "))
-        cursor.execute("VACUUM ANALYZE audit_entry")
+        _note_addresses(cursor, orgs[0])
+        cursor.execute("VACUUM ANALYZE audit_entry, audit_address")
     print(f"filled {entries:,} entries in {time.monotonic() - started:.0f} s")
     return orgs
+
+
+def _home(person: int) -> str:
+    return f"10.0.{person // 256}.{person % 256}"
+
+
+def _note_addresses(cursor: Any, org: UUID) -> None:
+    """Who was where, of one organisation: each person at home and in the office."""
+    from apps.audit import keys
+
+    own = keys._known(keys.Owner(org)).opened
+    assert own is not None
+    office = keys._mark(own.marker, OFFICE)
+    rows = [(person, keys._mark(own.marker, _home(person)), "home") for person in range(ADDRESSES)]
+    rows += [(person, office, "office") for person in range(ADDRESSES)]
+    cursor.execute(
+        "INSERT INTO audit_address (org_id, mark, ip_mark, key_id, seen_on)"
+        " SELECT org_id, mark, decode(md5(org_id::text || ' ' || person || ' ' || place), 'hex'), id, now()::date"
+        " FROM audit_key, unnest(%s::int[], %s::bytea[], %s::text[]) AS row (person, mark, place)"
+        " WHERE org_id = %s AND person_id IS NULL AND subject = ''",
+        [*map(list, zip(*rows, strict=True)), org],
+    )
 
 
 def _writes() -> None:
@@ -159,8 +193,8 @@ def _reads(orgs: list[UUID], samples: int) -> None:
 
     order = ("-occurred_at", "-id")
 
-    def read(cursor: str = "", **wanted: object) -> None:
-        with org_scope(random.choice(orgs)):
+    def read(cursor: str = "", org: UUID | None = None, **wanted: object) -> None:
+        with org_scope(org or random.choice(orgs)):
             query = {"limit": "50", **({"cursor": cursor} if cursor else {})}
             page = paginate(audit_list(AuditFilter(**wanted)), query, order=order)  # type: ignore[arg-type]
             page.body(_entry)
@@ -184,6 +218,9 @@ def _reads(orgs: list[UUID], samples: int) -> None:
         ),
         "by request": lambda: read(correlation_id=str(UUID(int=random.getrandbits(128)))),
         "a page deep in the past": lambda: read(cursor=deep()),
+        "by an address of one": lambda: read(org=orgs[0], ip=_home(random.randrange(ADDRESSES))),
+        "by an address of 20,000": lambda: read(org=orgs[0], ip=OFFICE),
+        "an address nobody had": lambda: read(org=orgs[0], ip="203.0.113.7"),
         "an action nobody did": lambda: read(action="price.set"),
     }
     for name, work in reads.items():

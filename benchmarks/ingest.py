@@ -212,7 +212,7 @@ def run(options: argparse.Namespace, accounts: list[Account]) -> dict[str, objec
     _wait_drained(options.database_url, 60)
     before = _sums(options.database_url, orgs)
     kind = TrackLoad if options.track else Load
-    extra = {} if options.track else {"batch": options.batch}
+    extra = {} if options.track else {"batch": options.batch, "requests": options.search}
     load = kind(
         options.url,
         accounts,
@@ -330,7 +330,7 @@ def main() -> int:
     if options.search:
         from benchmarks.search import measure_search
 
-        measure_search(options.url, accounts[0])
+        measure_search(options.url, options.database_url, accounts[0])
     return int(failed)
 
 

@@ -1,7 +1,8 @@
 """The load: realistic bodies made by numpy, sent open-loop, every acknowledged event remembered for the count.
 
-450 bytes an event. A batch is one organisation's (its key's). Some batches are sent again as they were, some
-ids come again in a later batch with another timestamp and other figures; both must count once.
+450 bytes an event, 40 more where each has a request id of its own. A batch is one organisation's (its key's). Some
+batches are sent again as they were, some ids come again in a later batch with another timestamp and other figures; both
+must count once.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ __all__ = ["Account", "Load", "Outcome", "percentile"]
 
 MODELS = ("claude-opus-5", "claude-sonnet-5-5", "claude-haiku-4-5", "claude-opus-4-8", "claude-sonnet-4-6")
 EVENT_BYTES = 450
+_REQUEST_BYTES = 40
 # An event loop's timer is late by up to a millisecond: the last of it is waited for awake.
 _TIMER = 0.001
 _MILLIS = np.frombuffer(b"".join(b"%03d" % n for n in range(1000)), dtype=np.uint8).reshape(1000, 3)
@@ -55,8 +57,10 @@ class Outcome:
 class _Template:
     """The bodies of one account: events of one length, so that ids and times are written column by column."""
 
-    def __init__(self, account: Account, batch: int, rng: np.random.Generator) -> None:
+    def __init__(self, account: Account, batch: int, rng: np.random.Generator, *, requests: bool) -> None:
         self.account = account
+        self.size = EVENT_BYTES + (_REQUEST_BYTES if requests else 0)
+        request_at: list[int] = []
         self.batch = batch
         self.inputs = rng.integers(10, 9999, batch)
         self.outputs = rng.integers(10, 999, batch)
@@ -71,13 +75,17 @@ class _Template:
                 f'"input_tokens":{self.inputs[i]},"output_tokens":{self.outputs[i]},'
                 f'"latency_ms":{int(rng.lognormal(7, 0.8))},"session_id":"s-{user.hex[:12]}",'
                 f'"status":"{"ok" if rng.random() < 0.98 else "error"}",'
-                f'"metadata":{{"turn":{i % 50},"trace":"'
             )
+            if requests:
+                request_at.append(len(event) + len('"request_id":"req_'))
+                event += f'"request_id":"req_{"0" * 20}",'
+            event += f'"metadata":{{"turn":{i % 50},"trace":"'
             texts.append(
-                event + "".join("0123456789abcdef"[d] for d in rng.integers(0, 16, EVENT_BYTES - 4 - len(event)))
+                event + "".join("0123456789abcdef"[d] for d in rng.integers(0, 16, self.size - 4 - len(event)))
             )
         self.rows = np.frombuffer(b"".join(f'{text}"}}}},'.encode() for text in texts), dtype=np.uint8)
-        self.rows = self.rows.reshape(batch, EVENT_BYTES).copy()
+        self.rows = self.rows.reshape(batch, self.size).copy()
+        self.requests = np.array(request_at, dtype=np.int64)[:, None]
         self.id_at, self.time_at = len(head), len(head) + 36 + len(middle)
 
     def make(self, ids: bytes, now_ms: int) -> bytes:
@@ -86,6 +94,8 @@ class _Template:
         at = self.id_at
         for start, end, place in ((0, 8, 0), (8, 12, 9), (12, 16, 14), (16, 20, 19), (20, 32, 24)):
             self.rows[:, at + place : at + place + end - start] = digits[:, start:end]
+        if len(self.requests):
+            self.rows[np.arange(self.batch)[:, None], self.requests + np.arange(20)] = digits[:, :20]
         first = now_ms - 1000
         moments = first + np.arange(self.batch) * 1000 // self.batch
         seconds = moments // 1000
@@ -166,7 +176,7 @@ class Load:
     def __init__(
         self, url: str, accounts: list[Account], *, rate: int, seconds: float, batch: int, connections: int = 32,
         warm_up: float = 2.0, again: float = 0.01, old_ids: float = 0.001, path: str = "/v1/events", seed: int = 1,
-        days: float = 0.0,
+        days: float = 0.0, requests: bool = False,
     ) -> None:  # fmt: skip
         parts = urlsplit(url)
         self.host, self.port, self.path = parts.hostname or "127.0.0.1", parts.port or 80, path
@@ -176,7 +186,7 @@ class Load:
         self.rng = np.random.default_rng((seed, os.getpid(), time.time_ns()))
         # Small batches are cut out of larger blocks, so that the generator costs the same for all.
         self.block = batch * max(1, 1000 // batch)
-        self.templates = [_Template(account, self.block, self.rng) for account in accounts]
+        self.templates = [_Template(account, self.block, self.rng, requests=requests) for account in accounts]
         self._pieces: list[deque[_Piece]] = [deque() for _ in accounts]
         # So many days pass during the run, up to now: what is stored then lies as it would after them.
         self._days_ms = days * 86_400_000
@@ -276,7 +286,8 @@ class Load:
         data = self.templates[which].make(ids.tobytes(), time.time_ns() // 1_000_000 - ago)
         for place in range(0, self.block, self.batch):
             part = slice(place, place + self.batch)
-            events = data[place * EVENT_BYTES : (place + self.batch) * EVENT_BYTES - 1]
+            size = self.templates[which].size
+            events = data[place * size : (place + self.batch) * size - 1]
             body = events if self.batch == 1 else b"".join((b'{"events":[', events, b"]}"))
             self._pieces[which].append(_Piece(which, body, ids[part], fresh[part], place))
 

@@ -103,7 +103,7 @@ def ingest(rest: list[str]) -> int:
 def search(rest: list[str]) -> int:
     """Searches of raw events over ten million rows of one organisation."""
     return ingest(
-        ["--orgs", "1", "--people", "200", "--rate", "100000", "--seconds", "101", "--days", "7", "--search", *rest]
+        ["--orgs", "1", "--people", "200", "--rate", "100000", "--seconds", "101", "--days", "6.99", "--search", *rest]
     )
 
 

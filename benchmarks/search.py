@@ -2,7 +2,11 @@
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
+from uuid import uuid4
+
+import psycopg
 
 from benchmarks.ingest_load import MODELS, Account, percentile
 from benchmarks.routes import Caller
@@ -10,9 +14,15 @@ from benchmarks.routes import Caller
 __all__ = ["measure_search"]
 
 ROUNDS = 40
+_NOBODY = "01a209e4-215f-7371-be17-514d2bfae41c"
+_RARE = {"stop_reason": "refusal", "request_id": "req_rare", "mcp_server": "attic", "mcp_tool": "rummage"}
+_BARE = """
+SELECT count(*) FROM usage_chunk c LEFT JOIN (SELECT unnest(chunks) AS id FROM usage_hint) h ON h.id = c.id
+WHERE h.id IS NULL
+"""
 
 
-def measure_search(url: str, account: Account) -> None:
+def measure_search(url: str, database: str, account: Account) -> None:
     """Print a row for each kind of search of one organisation."""
     caller = Caller(url, {"Authorization": f"Bearer {account.token}"})
 
@@ -23,29 +33,15 @@ def measure_search(url: str, account: Account) -> None:
             raise SystemExit(f"{status}: {body[:300]!r}")
         return (time.perf_counter() - began) * 1000, json.loads(body)
 
+    _send_rare(caller, account)
     _, page = get(limit=50)
     newest = page["data"][-1]  # type: ignore[index]
     _, late = get(limit=1, end=newest["timestamp"])
     old = late["data"][0]  # type: ignore[index]
-    user = str(account.users[3])
-    nobody = "01a209e4-215f-7371-be17-514d2bfae41c"
-    rows: list[tuple[str, dict[str, object]]] = [
-        ("the newest 50", {}),
-        ("the next page", {"cursor": page["next_cursor"]}),
-        ("the newest 200", {"limit": 200}),
-        ("one model", {"filter[model]": MODELS[2]}),
-        ("one person", {"filter[user]": user}),
-        ("failed calls", {"filter[status]": "error"}),
-        ("failed calls of a person and model", {
-            "filter[status]": "error", "filter[user]": user, "filter[model]": MODELS[0],
-        }),
-        ("one session", {"filter[session_id]": f"s-{account.users[5].hex[:12]}"}),
-        ("one id", {"filter[event_id]": old["event_id"]}),
-        ("an id that is nowhere", {"filter[event_id]": nobody}),
-        ("a request id that is nowhere", {"filter[request_id]": "req_nowhere"}),
-        ("a stop reason that never was", {"filter[stop_reason]": "refusal"}),
-        ("a person who never was", {"filter[user]": nobody}),
-    ]  # fmt: skip
+    weeks = (datetime.now(UTC) - timedelta(days=6)).isoformat()
+    _, far = get(limit=1, end=weeks)
+    rows = _searches(account, page["next_cursor"], old, far["data"][0])  # type: ignore[index]
+    _wait_for_hints(database)
     for words, filters in rows:
         times, found = [], 0
         for _ in range(ROUNDS):
@@ -53,6 +49,97 @@ def measure_search(url: str, account: Account) -> None:
             times.append(took)
             found = len(answer["data"])  # type: ignore[arg-type]
         print(
-            f"  {words:<38} {found:>4} found  p50 {percentile(times, 0.5):6.1f}  p95 {percentile(times, 0.95):6.1f} ms",
+            f"  {words:<42} {found:>4} found  p50 {percentile(times, 0.5):6.1f}  p95 {percentile(times, 0.95):6.1f} ms",
             flush=True,
         )
+
+
+def _searches(
+    account: Account, cursor: object, old: dict[str, str], far: dict[str, str]
+) -> list[tuple[str, dict[str, object]]]:
+    user = str(account.users[3])
+    errors: dict[str, object] = {"filter[status]": "error", "filter[user]": user}
+    return [
+        ("the newest 50", {}),
+        ("the next page", {"cursor": cursor}),
+        ("the newest 200", {"limit": 200}),
+        ("one model", {"filter[model]": MODELS[2]}),
+        ("one person", {"filter[user]": user}),
+        ("failed calls", {"filter[status]": "error"}),
+        *((f"failed calls of a person and model {n}", {**errors, "filter[model]": MODELS[n]}) for n in range(3)),
+        ("one session", {"filter[session_id]": f"s-{account.users[5].hex[:12]}"}),
+        ("one id", {"filter[event_id]": old["event_id"]}),
+        ("one id of six days ago", {"filter[event_id]": far["event_id"]}),
+        ("one request id of six days ago", {"filter[request_id]": far["request_id"]}),
+        ("a rare stop reason of five days ago", {"filter[stop_reason]": _RARE["stop_reason"]}),
+        ("a rare word of an error of five days ago", {"filter[error_type]": "odd_error"}),
+        ("a rare tool of five days ago", {"filter[mcp_tool]": _RARE["mcp_tool"]}),
+        ("a rare tag of five days ago", {"filter[tag:shelf]": "top"}),
+        ("a stop reason and a person that never met", {"filter[stop_reason]": "refusal", "filter[user]": user}),
+        ("a tag and a stop reason that never met", {"filter[tag:shelf]": "top", "filter[stop_reason]": "end_turn"}),
+        ("a person, model and session that never met", {
+            "filter[user]": user, "filter[model]": MODELS[1], "filter[session_id]": f"s-{account.users[5].hex[:12]}",
+        }),
+        ("an id that is nowhere", {"filter[event_id]": _NOBODY}),
+        ("a request id that is nowhere", {"filter[request_id]": "req_nowhere"}),
+        ("an error type that is nowhere", {"filter[error_type]": "never_heard_of"}),
+        ("a stop reason that never was", {"filter[stop_reason]": "pause_turn"}),
+        ("unpriced, which nothing is", {"filter[cost_source]": "unpriced"}),
+        ("a person who never was", {"filter[user]": _NOBODY}),
+    ]  # fmt: skip
+
+
+def _send_rare(caller: Caller, account: Account) -> None:
+    """A few events of five days ago that differ from all others, one of them with a tag that is counted by."""
+    from apps.usage.services import register_tag_key
+
+    register_tag_key(org_id=account.org_id, key="shelf")
+    time.sleep(6)  # until every process counts by it
+    at = datetime.now(UTC) - timedelta(days=5)
+    common: dict[str, object] = {
+        "org_id": str(account.org_id), "project_id": str(account.project_id), "user_id": str(account.users[7]),
+        "model": MODELS[1], "input_tokens": 1, "output_tokens": 1,
+    }  # fmt: skip
+    kinds: list[dict[str, object]] = [
+        {"event_type": "api_call", "stop_reason": _RARE["stop_reason"], "request_id": _RARE["request_id"]},
+        {"event_type": "api_call", "status": "error", "error_type": "odd_error"},
+        {"event_type": "mcp_tool", "mcp_server": _RARE["mcp_server"], "mcp_tool": _RARE["mcp_tool"]},
+        {"event_type": "api_call", "metadata": {"shelf": "top"}},
+    ]
+    events = [
+        {**common, **kind, "event_id": str(uuid4()), "timestamp": (at + timedelta(seconds=n)).isoformat()}
+        for n, kind in enumerate(kinds)
+    ]
+    body = json.dumps({"events": events}).encode()
+    status, answer, _ = caller("POST", "/v1/events", body, **{"Content-Type": "application/json"})
+    if status != 202 or json.loads(answer)["rejected"]:
+        raise SystemExit(f"{status}: {answer[:300]!r}")
+    time.sleep(2)
+
+
+def _wait_for_hints(database: str) -> None:
+    """Wait until the job has given hints to nearly every chunk, and say what that took."""
+    began = time.monotonic()
+    with psycopg.connect(database, autocommit=True) as connection:
+        before = after = 1 << 30
+        while time.monotonic() - began < 120:
+            after = int((connection.execute(_BARE).fetchone() or [0])[0])
+            if after < 250 and after == before:
+                break
+            before = after
+            time.sleep(25)
+        events, chunks, raw, hints, blocks = connection.execute(
+            "SELECT (SELECT sum(events) FROM usage_chunk)::bigint, (SELECT count(*) FROM usage_chunk),"
+            " (SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = 'usage_chunk'::regclass)"
+            "::bigint, pg_total_relation_size('usage_hint'), (SELECT count(*) FROM usage_hint)"
+        ).fetchone() or (1, 0, 0, 0, 0)
+        jobs = connection.execute(
+            "SELECT count(*), round(sum(extract(epoch FROM finished_at - started_at)), 1) FROM scheduler_run"
+            " WHERE job = 'usage.hints' AND finished_at IS NOT NULL AND (result->>'blocks')::int > 0"
+        ).fetchone() or (0, 0)
+    print(
+        f"  {events:,} events in {chunks:,} chunks, {after} of them without a hint {time.monotonic() - began:.0f} s"
+        f" later; {raw / events:.1f} bytes an event raw, {hints / events:.2f} of hints in {blocks} blocks,"
+        f" made by {jobs[0]} runs of {jobs[1]} s together",
+        flush=True,
+    )

@@ -109,17 +109,19 @@ def member_entries(org_id: UUID, after: UUID | None) -> Iterator[AccessEntry]:
                 had = known.get(user_id, AccessFacts())
                 known[user_id] = AccessFacts((*had.teams, *more.teams), (*had.on, *more.on))
         for row in batch:
-            held = held_of(row.role, row.held)
+            names = held_of(row.role, row.held)
+            held = [each for each in PERMISSIONS if each.name in names]
             more = known.get(row.user_id, AccessFacts())
             yield AccessEntry(
                 id=row.user_id,
                 name=row.user.name or row.user.email,
                 note=row.user.email if row.user.name else "",
                 role=row.role_name or row.role.capitalize(),
-                may=tuple(each.name for each in PERMISSIONS if each.name in held),
+                may=tuple(each.name for each in held),
+                words=tuple(each.said for each in held),
                 on=more.on,
                 teams=more.teams,
-                administers=bool(held & ADMINISTERS),
+                administers=bool(names & ADMINISTERS),
                 second_factor=row.user_id not in unsecured,
                 since=row.created_at,
                 last_used_at=row.user.last_login,

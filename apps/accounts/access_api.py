@@ -28,8 +28,8 @@ _PARAMETERS = [
     OpenApiParameter("no_second_factor", bool, description="`true`: only who has no second factor."),
 ]
 CSV_HEADER = (
-    "kind", "id", "name", "note", "role", "may", "on", "teams", "administers", "second_factor", "since",
-    "last_used_at", "expires_at",
+    "kind", "id", "name", "note", "role", "may", "may_words", "on", "on_words", "teams", "administers",
+    "second_factor", "since", "last_used_at", "expires_at",
 )  # fmt: skip
 
 
@@ -39,7 +39,13 @@ class AccessEntrySerializer(serializers.Serializer):  # type: ignore[type-arg]
     note = serializers.CharField(help_text="A member's address, a key's owner and project.")
     role = serializers.CharField()
     may = serializers.ListField(child=serializers.CharField(), help_text="Capabilities, or a key's scopes.")
-    on = serializers.ListField(child=serializers.CharField(), help_text="What is given on single things.")
+    may_words = serializers.ListField(
+        source="words", child=serializers.CharField(), help_text="Each of `may`, as a person says it."
+    )
+    on = serializers.ListField(
+        source="on_lines", child=serializers.CharField(), help_text="What is given on single things."
+    )
+    on_words = serializers.ListField(child=serializers.CharField(), help_text="Each of `on`, as a person says it.")
     teams = serializers.ListField(child=serializers.CharField())
     administers = serializers.BooleanField(help_text="Whether it can change who may do what.")
     second_factor = serializers.BooleanField(allow_null=True)
@@ -142,9 +148,9 @@ def csv_rows(org_id: UUID, kinds: Sequence[str], asked: AccessFilter) -> Iterato
 
 def _line(kind: str, entry: AccessEntry) -> Sequence[Any]:
     return (
-        kind, entry.id, entry.name, entry.note, entry.role, " ".join(entry.may), "; ".join(entry.on),
-        "; ".join(entry.teams), _word(entry.administers), _word(entry.second_factor), _time(entry.since),
-        _time(entry.last_used_at), _time(entry.expires_at),
+        kind, entry.id, entry.name, entry.note, entry.role, " ".join(entry.may), "; ".join(entry.words),
+        "; ".join(entry.on_lines), "; ".join(entry.on_words), "; ".join(entry.teams), _word(entry.administers),
+        _word(entry.second_factor), _time(entry.since), _time(entry.last_used_at), _time(entry.expires_at),
     )  # fmt: skip
 
 

@@ -82,13 +82,13 @@ class OrgList(ApiView):
     capabilities = {"GET": None, "POST": None}
     org_required = False
 
-    @extend_schema(tags=["Organizations"], responses={200: page_of(OrgSerializer, "OrgPage")})
+    @extend_schema(tags=["Organisations"], responses={200: page_of(OrgSerializer, "OrgPage")})
     def get(self, request: Request) -> Response:
         """The organisations of the caller."""
         page = paginate(selectors.org_list(self._user_id()), request.query_params, order=("created_at", "id"))
         return Response(page.body(_org))
 
-    @extend_schema(tags=["Organizations"], request=NewOrgSerializer, responses={201: OrgSerializer})
+    @extend_schema(tags=["Organisations"], request=NewOrgSerializer, responses={201: OrgSerializer})
     def post(self, request: Request) -> Response:
         """Make an organisation; the caller becomes its owner."""
         data = self.valid(NewOrgSerializer)
@@ -106,12 +106,12 @@ class OrgDetail(ApiView):
     scopes = {"GET": "read"}
     step_up = frozenset({"DELETE"})
 
-    @extend_schema(tags=["Organizations"], responses={200: OrgSerializer})
+    @extend_schema(tags=["Organisations"], responses={200: OrgSerializer})
     def get(self, request: Request, org_id: UUID) -> Response:
         """An organisation."""
         return Response(OrgSerializer(selectors.org_get(org_id)).data)
 
-    @extend_schema(tags=["Organizations"], request=OrgChangesSerializer, responses={200: OrgSerializer})
+    @extend_schema(tags=["Organisations"], request=OrgChangesSerializer, responses={200: OrgSerializer})
     def patch(self, request: Request, org_id: UUID) -> Response:
         """Change an organisation."""
         changes = self.valid(OrgChangesSerializer)
@@ -120,7 +120,7 @@ class OrgDetail(ApiView):
         changed = services.update_organization(org_id=org_id, changes=changes)
         return Response(OrgSerializer(changed).data)
 
-    @extend_schema(tags=["Organizations"], responses={204: OpenApiResponse(description="Deleted")})
+    @extend_schema(tags=["Organisations"], responses={204: OpenApiResponse(description="Deleted")})
     def delete(self, request: Request, org_id: UUID) -> Response:
         """Delete an organisation: nobody can enter it any more and its keys stop working. An owner can restore it for
         some days; then it is erased."""

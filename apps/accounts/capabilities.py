@@ -27,6 +27,11 @@ class Permission:
     group: str
     words: str
 
+    @property
+    def said(self) -> str:
+        """The words on their own, as a label."""
+        return self.words[0].upper() + self.words[1:]
+
 
 PERMISSIONS: Final[tuple[Permission, ...]] = (
     Permission("org.read", "Organisation", "see the organisation, its settings and its notifications"),

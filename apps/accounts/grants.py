@@ -31,10 +31,26 @@ __all__ = [
     "hold_roles_still",
     "require_held",
     "set_rights",
+    "words_here",
 ]
 
 # Of one thing, to people and teams together: beyond, a team is the better way.
 MAX_GRANTS: Final = 200
+# On one thing the words are others than for all.
+_HERE: Final = {
+    "project.read": "See it",
+    "project.manage": "Change and archive it, and manage all its keys",
+    "key.read": "See its keys",
+    "key.manage": "Make, replace and revoke its keys",
+    "usage.read": "See its usage and costs",
+    "team.read": "See it and who is in it",
+    "team.manage": "Change and delete it, and say who is in it",
+}
+
+
+def words_here(capability: str) -> str:
+    """What whoever was given this capability on one thing may do with it, as a label."""
+    return _HERE[capability]
 
 
 class GrantManager(UserObjectPermissionManager, OrgScopedManager):

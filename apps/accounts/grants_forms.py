@@ -7,27 +7,14 @@ from uuid import UUID
 from django import forms
 
 from apps.accounts.contracts import MemberInfo
-from apps.accounts.grants import Grantable, GrantInfo
-from apps.accounts.permissions import PERMISSIONS
+from apps.accounts.grants import Grantable, GrantInfo, words_here
 
 __all__ = ["GrantForm", "in_words"]
-
-_WORDS = {each.name: each.words for each in PERMISSIONS}
-# On one thing the words are others than for all.
-_HERE = {
-    "project.read": "See it",
-    "project.manage": "Change and archive it, and manage all its keys",
-    "key.read": "See its keys",
-    "key.manage": "Make, replace and revoke its keys",
-    "usage.read": "See its usage and costs",
-    "team.read": "See it and who is in it",
-    "team.manage": "Change and delete it, and say who is in it",
-}
 
 
 def in_words(rows: Iterable[GrantInfo]) -> list[tuple[GrantInfo, str]]:
     """Each with what it gives, as a person says it."""
-    return [(row, "; ".join(_HERE.get(name, _WORDS[name]) for name in row.capabilities)) for row in rows]
+    return [(row, "; ".join(words_here(name) for name in row.capabilities)) for row in rows]
 
 
 class GrantForm(forms.Form):
@@ -52,5 +39,5 @@ class GrantForm(forms.Form):
         choices = [("Teams", groups), ("Members", members)] if groups else members
         self.fields["grantee"].choices = choices  # type: ignore[attr-defined]
         self.fields["capabilities"].choices = [  # type: ignore[attr-defined]
-            (name, _HERE.get(name, _WORDS[name])) for name in kind.capabilities if name in held
+            (name, words_here(name)) for name in kind.capabilities if name in held
         ]

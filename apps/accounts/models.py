@@ -83,6 +83,8 @@ class Organization(TimestampedModel):
 
     class Meta:
         ordering = ("name",)
+        # As the whole product spells it to people; code and the API's names follow the specification.
+        verbose_name = "organisation"
         constraints = (
             models.CheckConstraint(
                 condition=models.Q(raw_retention_days__gte=1, raw_retention_days__lte=400),

@@ -1,6 +1,7 @@
 """What members are told about the organisation and its people."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from uuid import UUID
 
 from apps.accounts import selectors
@@ -95,6 +96,30 @@ def _stream_dead(envelope: Envelope) -> Iterable[Draft]:
     )  # fmt: skip
 
 
+def _reads_log(org_id: UUID, user_id: UUID) -> bool:
+    return "audit.read" in selectors.capabilities_for(org_id=org_id, user_id=user_id)
+
+
+def _audit_export(envelope: Envelope) -> Iterable[Draft]:
+    """To who asked, as long as they may read the log; nobody hears of what a key asked for."""
+    org_id, asked_by = envelope.org_id, envelope.data["requested_by_id"]
+    if org_id is None or asked_by is None or not _reads_log(org_id, UUID(asked_by)):
+        return
+    link, recipient = "settings/audit/exports", UUID(asked_by)
+    if envelope.type == "audit.export_ready":
+        until = datetime.fromisoformat(envelope.data["expires_at"])
+        entries = envelope.data["entries"]
+        yield Draft(
+            title="Your export of the audit log is ready", tone="ok", link=link, recipient_id=recipient,
+            body=f"{entries:,} {'entry' if entries == 1 else 'entries'}, to be fetched until {until.day} {until:%b}.",
+        )  # fmt: skip
+    else:
+        yield Draft(
+            title="Your export of the audit log failed", tone="danger", link=link, recipient_id=recipient,
+            body=f"{envelope.data['failure']}.",
+        )  # fmt: skip
+
+
 def register() -> None:
     """Make the kinds known."""
     register_kind(Kind("member_joined", ("member.added",), "users", _joined))
@@ -104,3 +129,4 @@ def register() -> None:
     register_kind(Kind("access_review", ("access.review_due",), "eye", _review_due))
     register_kind(Kind("audit_broken", ("audit.chain_broken",), "alert-triangle", _chain_broken))
     register_kind(Kind("audit_stream", ("audit.stream_dead",), "alert-triangle", _stream_dead))
+    register_kind(Kind("audit_export", ("audit.export_ready", "audit.export_failed"), "download", _audit_export))

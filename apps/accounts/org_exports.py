@@ -20,6 +20,7 @@ from django.db import IntegrityError, transaction
 
 from apps.accounts import selectors
 from apps.accounts.models import Membership, Organization, OrgExport, Role
+from apps.audit.selectors import forgotten_since
 from apps.audit.services import record
 from apps.core.clock import now
 from apps.core.errors import Conflict, NotFound, PermissionDenied
@@ -90,13 +91,15 @@ def _require_owner(org_id: UUID, user_id: UUID) -> None:
 def fetch_export(*, export_id: UUID, by_user_id: UUID) -> tuple[OrgExport, Path]:
     """The file of an export, for the owner who asked, a deleted organisation's too; each fetching is on record.
 
-    :class:`NotFound` for everybody else, and once it is gone.
+    :class:`NotFound` for everybody else, once it is gone, and once somebody in it was erased.
     """
     with system_scope("an export says itself whose it is"):
         row = OrgExport.objects.filter(pk=export_id, requested_by_id=by_user_id, state=OrgExport.State.READY).first()
         owner = row and Membership.objects.filter(org_id=row.org_id, user_id=by_user_id, role=Role.OWNER).exists()
     if row is None or not owner or row.expires_at is None or row.expires_at <= now():
         raise NotFound("There is no such export, or its time is over")
+    if _is_outdated(row):
+        raise NotFound("Somebody in it was erased since; ask for another one")
     path = file_of(row.pk)
     if not path.exists():
         raise NotFound("Its file is gone; ask for another one")
@@ -135,10 +138,7 @@ def make_export(*, export_id: UUID) -> bool:
         log.exception("org.export_failed", export_id=str(export_id))
         partial.unlink(missing_ok=True)
         with org_scope(org_id):
-            failure = f"{type(error).__name__}: it could not be written; ask for another one"
-            OrgExport.objects.filter(pk=export_id).update(
-                state=OrgExport.State.FAILED, failure=failure[:300], finished_at=now()
-            )
+            _failed(row, f"{type(error).__name__}: it could not be written; ask for another one"[:300])
         return False
     return True
 
@@ -187,30 +187,46 @@ def _ready(row: OrgExport, rows: int) -> None:
         state=OrgExport.State.READY, rows=rows, size_bytes=size, finished_at=now(), expires_at=expires
     )
     _tell(row, "org.exported", after={"rows": rows, "size_bytes": size})
+    _mail(row, "org_export", export_id=row.pk, expires_at=expires)
+
+
+@transaction.atomic
+def _failed(row: OrgExport, said: str) -> None:
+    OrgExport.objects.filter(pk=row.pk).update(state=OrgExport.State.FAILED, failure=said, finished_at=now())
+    _mail(row, "org_export_failed", failure=said)
+
+
+def _mail(row: OrgExport, template: str, **context: Any) -> None:
     person, org = identity.user_find(row.requested_by_id), Organization.objects.get(pk=row.org_id)
     if person is not None and person.is_active:
-        context = {"org": org.name, "export_id": row.pk, "expires_at": expires, "name": person.name}
-        send_email(to=person.email, template="org_export", context=context, org_id=UUID(str(row.org_id)))
+        context |= {"org": org.name, "slug": org.slug, "name": person.name}
+        send_email(to=person.email, template=template, context=context, org_id=UUID(str(row.org_id)))
+
+
+def _is_outdated(row: OrgExport) -> bool:
+    """Whether it was asked for before somebody was erased: it holds what is kept of them no longer."""
+    with org_scope(UUID(str(row.org_id))):
+        return forgotten_since(UUID(str(row.org_id)), row.created_at)
 
 
 # ---------------------------------------------------------------- by the clock
 def sweep_exports() -> dict[str, int]:
-    """Take up exports whose worker died, and remove the files of those whose time is over; how many of each."""
+    """Take up exports whose worker died, and remove files whose time is over or in which somebody is who was erased;
+    how many of each.
+    """
     silent = OrgExport.objects.filter(state__in=_UNFINISHED, seen_at__lt=now() - _SILENT)
     again = failed = 0
     for row in list(silent):
         with org_scope(UUID(str(row.org_id))), transaction.atomic():
             if row.attempts >= _MAX_ATTEMPTS:
-                said = "Its worker died several times; ask whoever runs this MindWeave"
-                OrgExport.objects.filter(pk=row.pk).update(
-                    state=OrgExport.State.FAILED, failure=said, finished_at=now()
-                )
+                _failed(row, "Its worker died several times; ask whoever runs this MindWeave")
                 failed += 1
             else:
                 OrgExport.objects.filter(pk=row.pk).update(seen_at=now())
                 _queue(row)
                 again += 1
-    over = list(OrgExport.objects.filter(state=OrgExport.State.READY, expires_at__lte=now()))
+    ready = OrgExport.objects.filter(state=OrgExport.State.READY)
+    over = [row for row in ready if row.expires_at <= now() or _is_outdated(row)]
     for row in over:
         file_of(row.pk).unlink(missing_ok=True)
         with org_scope(UUID(str(row.org_id))):

@@ -53,7 +53,7 @@ class _Own(ApiView):
 class OrgRestore(_Own):
     capabilities = {"POST": None}
 
-    @extend_schema(tags=["Organizations"], request=None, responses={200: OrgSerializer})
+    @extend_schema(tags=["Organisations"], request=None, responses={200: OrgSerializer})
     def post(self, request: Request, org_id: UUID) -> Response:
         """Bring a deleted organisation back, within its grace; for its owners."""
         org = services.restore_organization(org_id=org_id, by_user_id=self.user_id())
@@ -65,7 +65,7 @@ class OrgTransfer(ApiView):
     step_up = frozenset({"POST"})
 
     @extend_schema(
-        tags=["Organizations"], request=TransferSerializer, responses={204: OpenApiResponse(description="Handed over")}
+        tags=["Organisations"], request=TransferSerializer, responses={204: OpenApiResponse(description="Handed over")}
     )
     def post(self, request: Request, org_id: UUID) -> Response:
         """Hand the organisation to another owner; the caller becomes an admin, or stays an owner beside them."""
@@ -81,7 +81,7 @@ class OrgExports(ApiView):
     capabilities = {"GET": "org.delete", "POST": "org.delete"}
     step_up = frozenset({"POST"})
 
-    @extend_schema(tags=["Organizations"], responses={200: OrgExportSerializer})
+    @extend_schema(tags=["Organisations"], responses={200: OrgExportSerializer})
     def get(self, request: Request, org_id: UUID) -> Response:
         """The latest export of the organisation, with its progress."""
         row = latest_export(org_id)
@@ -89,7 +89,7 @@ class OrgExports(ApiView):
             raise errors.NotFound("No export was asked for yet")
         return Response(OrgExportSerializer(row).data)
 
-    @extend_schema(tags=["Organizations"], request=None, responses={202: OrgExportSerializer})
+    @extend_schema(tags=["Organisations"], request=None, responses={202: OrgExportSerializer})
     def post(self, request: Request, org_id: UUID) -> Response:
         """Have all data put into a zip file of JSON lines; a mail tells when it is there."""
         assert self.actor.id is not None
@@ -100,7 +100,7 @@ class OrgExports(ApiView):
 class OrgExportFile(_Own):
     capabilities = {"GET": None}
 
-    @extend_schema(tags=["Organizations"], responses={(200, "application/zip"): OpenApiTypes.BINARY})
+    @extend_schema(tags=["Organisations"], responses={(200, "application/zip"): OpenApiTypes.BINARY})
     def get(self, request: Request, export_id: UUID) -> HttpResponseBase:
         """The file of an export, for the owner who asked for it, until its time is over."""
         row, path = services.fetch_export(export_id=export_id, by_user_id=self.user_id())
@@ -113,7 +113,7 @@ class OrgExportFile(_Own):
 class OrgDefault(ApiView):
     capabilities = {"PUT": ""}
 
-    @extend_schema(tags=["Organizations"], request=None, responses={204: OpenApiResponse(description="Chosen")})
+    @extend_schema(tags=["Organisations"], request=None, responses={204: OpenApiResponse(description="Chosen")})
     def put(self, request: Request, org_id: UUID) -> Response:
         """Mean this organisation whenever a request names none."""
         assert self.actor.id is not None

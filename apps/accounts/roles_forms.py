@@ -34,7 +34,7 @@ class OwnRoleForm(forms.Form):
             self.fields[name] = forms.MultipleChoiceField(
                 label=group,
                 required=False,
-                choices=[(each.name, each.words[0].upper() + each.words[1:]) for each in offered],
+                choices=[(each.name, each.said) for each in offered],
                 widget=forms.CheckboxSelectMultiple,
                 initial=[each.name for each in offered if each.name in (self.initial.get("capabilities") or ())],
             )

@@ -167,7 +167,7 @@ class OrganizationUsage(ApiView):
     capabilities = {"GET": "usage.read"}
     scopes = {"GET": "read"}
 
-    @extend_schema(tags=["Organizations"], responses={200: OrganizationUsageSerializer})
+    @extend_schema(tags=["Organisations"], responses={200: OrganizationUsageSerializer})
     def get(self, request: Request, org_id: UUID) -> Response:
         """The current billing period: totals, limits, forecast."""
         found = org_usage(org_id)

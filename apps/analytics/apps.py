@@ -19,9 +19,7 @@ class AnalyticsConfig(AppConfig):
         nav_queries.append(default_queries)
         usage: dict[str, Any] = {"capability": "usage.read", "granted": True}
         nav.register(NavItem("usage", "Usage", "usage", "chart-bar", order=20, shortcut="u", **usage))
-        nav.register(
-            NavItem("costs", "Costs", "costs", "receipt-dollar", order=26, capability="usage.read", shortcut="c")
-        )
+        nav.register(NavItem("costs", "Costs", "costs", "receipt-dollar", order=26, shortcut="c", **usage))
         nav.register(NavItem("sessions", "Sessions", "sessions", "messages", order=22, shortcut="s", **usage))
         nav.register(NavItem("events", "Events", "events", "list-details", order=24, shortcut="e", **usage))
         nav.register(NavItem("home", "Home", "home", "layout-dashboard", order=10, capability="org.read", shortcut="h"))

@@ -1,5 +1,6 @@
 """What was paid for: by kind of token and model, by the price book; and month over month."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -35,9 +36,12 @@ _SQL = """
 SELECT r.bucket, t.model, t.service_tier, t.batch, t.geo, t.speed, t.context_band,
        sum(r.input_tokens), sum(r.output_tokens), sum(r.cache_read_tokens), sum(r.cache_write_5m_tokens),
        sum(r.cache_write_1h_tokens), sum(r.web_searches), sum(r.cost_nano), sum(r.unpriced), sum(r.events)
-FROM {rollups} AS r JOIN usage_what t ON t.id = r.what
+FROM {rollups} AS r JOIN usage_what t ON t.id = r.what {where}
 GROUP BY 1, 2, 3, 4, 5, 6, 7
 """
+_OF_PROJECTS = (
+    "WHERE r.who IN (SELECT id FROM usage_who WHERE org = %(org)s AND project_id = ANY(%(projects)s::uuid[]))"
+)
 
 
 @dataclass(slots=True)
@@ -105,16 +109,20 @@ class Costs:
         return [(row["colour"], row["cost"]) for row in self.kinds]
 
 
-def costs(*, org_id: UUID, period: Period) -> Costs:
-    """The bill of a period. Days are the organisation's, each priced by the book as it was at noon."""
+def costs(*, org_id: UUID, period: Period, projects: Collection[str] | None = None) -> Costs:
+    """The bill of a period, of all projects or of these (ids). Days are the organisation's, each priced by the book as
+    it was at noon."""
     models: dict[str, ModelCost] = {}
     number = org_number(org_id)
     rows: list[tuple[Any, ...]] = []
     if number is not None:
+        sql = _SQL.format(rollups=rollup_sql("day", "what"), where="")
+        if projects is not None:
+            sql = _SQL.format(rollups=rollup_sql("day"), where=_OF_PROJECTS)
         with connection.cursor() as cursor:
             cursor.execute(
-                _SQL.format(rollups=rollup_sql("day", "what")),
-                {"org": number, "start": period.first, "end": period.end.date()},
+                sql,
+                {"org": number, "start": period.first, "end": period.end.date(), "projects": list(projects or ())},
             )
             rows = cursor.fetchall()
     _add_up(rows, models, period.zone, org_id)
@@ -128,7 +136,8 @@ def costs(*, org_id: UUID, period: Period) -> Costs:
             total.kinds[kind] += cost
     for line in ranked:
         line.share = float(line.total / total.total) if total.total else 0.0
-    return Costs(period, [line for line in ranked if line.total or line.unpriced], total, _months(org_id, period.zone))
+    months = _months(org_id, period.zone, projects)
+    return Costs(period, [line for line in ranked if line.total or line.unpriced], total, months)
 
 
 def _add_up(rows: list[tuple[Any, ...]], models: dict[str, ModelCost], zone: ZoneInfo, org_id: UUID) -> None:
@@ -155,7 +164,7 @@ def _add_up(rows: list[tuple[Any, ...]], models: dict[str, ModelCost], zone: Zon
         models[model].kinds = {kind: Decimal(round(nano)).scaleb(-9) for kind, nano in kinds.items()}
 
 
-def _months(org_id: UUID, zone: ZoneInfo) -> list[Month]:
+def _months(org_id: UUID, zone: ZoneInfo, projects: Collection[str] | None) -> list[Month]:
     """The last six months, newest first; a month before any event is left out.
 
     A month is compared with the one before where that was used from its first days: a late start is no growth.
@@ -167,7 +176,7 @@ def _months(org_id: UUID, zone: ZoneInfo) -> list[Month]:
     first, end = starts[-1], today + timedelta(days=1)
     rows, _ = read(
         org_id, start=datetime.combine(first, time(), zone), end=datetime.combine(end, time(), zone),
-        timezone=zone.key, granularity="day",
+        timezone=zone.key, granularity="day", filters=None if projects is None else {"project": list(projects)},
     )  # fmt: skip
     by_month: dict[date, Figures] = {start: Figures() for start in starts}
     same_days: dict[date, Decimal] = dict.fromkeys(starts, Decimal(0))

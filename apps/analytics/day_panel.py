@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from apps.analytics.explorer import GROUPS, value_names
+from apps.analytics.explorer_filters import value_names
+from apps.analytics.explorer_query import GROUPS
 from apps.analytics.period import Period
 from apps.analytics.reads import Figures, Row
 from apps.core.web.figures import day_label

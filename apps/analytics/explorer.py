@@ -9,156 +9,21 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from math import ceil
 from typing import Any
-from urllib.parse import urlencode
 from uuid import UUID
 
-from django.http import QueryDict
-
-from apps.analytics.people import person_names
-from apps.analytics.period import DEFAULT, Period, period_of
+from apps.analytics.explorer_filters import value_names
+from apps.analytics.explorer_query import METRICS, Query, amount_of, group_words
+from apps.analytics.period import Period
 from apps.analytics.reads import Figures, Row, read
 from apps.core.web.figures import change, day_label
-from apps.projects.selectors import key_names, project_names
-from apps.teams.selectors import team_names
-from apps.usage.selectors import DIMENSIONS, tag_keys
 from apps.usage.store import OrgState, org_state
 
-__all__ = [
-    "GRAINS",
-    "METRICS",
-    "VIEWS",
-    "Explorer",
-    "Line",
-    "Query",
-    "Value",
-    "dimensions_of",
-    "explore",
-    "filter_words",
-    "query_of",
-    "value_names",
-    "values_of",
-]
+__all__ = ["Explorer", "Line", "explore"]
 
-# Metric → (words, kind of figure, field of Figures).
-METRICS = {
-    "cost": ("Cost", "money", "cost"),
-    "calls": ("Calls", "count", "calls"),
-    "tokens": ("Tokens", "short", "tokens"),
-    "input_tokens": ("Input tokens", "short", "input_tokens"),
-    "output_tokens": ("Output tokens", "short", "output_tokens"),
-    "cache_read_tokens": ("Cache read tokens", "short", "cache_read_tokens"),
-    "cache_creation_tokens": ("Cache write tokens", "short", "cache_creation_tokens"),
-    "tool_calls": ("Tool calls", "count", "tool_calls"),
-    "errors": ("Errors", "count", "errors"),
-    "events": ("Events", "count", "events"),
-}
-# Dimension → (words for one, words for what is not known).
-GROUPS = {
-    "model": ("Model", "No model"),
-    "project": ("Project", "No project"),
-    "team": ("Team", "No team"),
-    "user": ("Person", "No person"),
-    "key": ("Key", "No key"),
-    "event_type": ("Event type", "None"),
-    "mcp_server": ("MCP server", "No server"),
-    "mcp_tool": ("MCP tool", "No tool"),
-    "source": ("Source", "None"),
-    "status": ("Status", "None"),
-}
-GRAINS = {"hour": "Hour", "day": "Day", "week": "Week", "month": "Month"}
-VIEWS = {"bars": "Bars", "lines": "Lines", "heat": "Hour of week"}
-SORTS = ("amount", "change", "share", "calls", "per_call", "p95", "errors", "name")
-_IDS = {"project", "team", "user", "key"}
-_HOURS_MOST_DAYS = 7
 _PAGE = 25
 _SERIES = 7
-_MOST_VALUES = 40
-_MOST_FILTERS = 8
 # The earlier period is shown only where history reaches into its first days: a late start is no saving.
 _REACH_DAYS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What the address says, made valid: an unknown word counts as not there."""
-
-    metric: str
-    by: str
-    period: Period
-    grain: str
-    view: str
-    compare: bool
-    sort: str
-    page: int
-    filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def address(self, **changes: Any) -> str:
-        """The query string of this view with some of it changed; what is the default is left out."""
-        changed = replace(self, **{"page": 1, **changes}) if changes else self
-        period = changes.get("period", self.period)
-        key = period if isinstance(period, str) else period.key
-        said = {
-            "metric": (changed.metric, "cost"),
-            "by": (changed.by, "model"),
-            "period": (key, DEFAULT),
-            "grain": (changed.grain, "day"),
-            "view": (changed.view, "bars"),
-            "compare": ("" if changed.compare else "off", ""),
-            "sort": (changed.sort, "amount"),
-            "page": (str(changed.page), "1"),
-        }
-        pairs = [(name, value) for name, (value, default) in said.items() if value != default]
-        pairs += [(f"filter[{name}]", ",".join(values)) for name, values in sorted(changed.filters.items())]
-        return urlencode(pairs, safe="[],:")
-
-    def with_filter(self, name: str, values: Iterable[str]) -> dict[str, tuple[str, ...]]:
-        """The filters with one set anew, or taken away where no value is left."""
-        kept = {key: chosen for key, chosen in self.filters.items() if key != name}
-        chosen = tuple(dict.fromkeys(values))
-        return kept | {name: chosen} if chosen else kept
-
-
-def query_of(params: QueryDict, *, timezone: str, tags: Sequence[str]) -> Query:
-    """The view that an address names."""
-    dimensions = {*DIMENSIONS, *(f"tag:{name}" for name in tags)}
-    period = period_of(params.get("period"), timezone)
-    days = len(period.days)
-    grain = params.get("grain", "day")
-    if grain not in GRAINS or (grain == "hour" and days > _HOURS_MOST_DAYS):
-        grain = "day"
-    filters: dict[str, tuple[str, ...]] = {}
-    for key in params:
-        name = key.removeprefix("filter[").removesuffix("]")
-        if key != f"filter[{name}]" or name not in dimensions or len(filters) >= _MOST_FILTERS:
-            continue
-        values = tuple(dict.fromkeys(value[:200] for text in params.getlist(key) for value in text.split(",")))
-        values = tuple(value for value in values if name not in _IDS or not value or _is_id(value))
-        if values:
-            filters[name] = values[:_MOST_VALUES]
-    page = params.get("page", "1")
-    return Query(
-        metric=_known(params.get("metric"), METRICS, "cost"),
-        by=_known(params.get("by"), dimensions, "model"),
-        period=period,
-        grain=grain,
-        view=_known(params.get("view"), VIEWS, "bars"),
-        compare=params.get("compare") != "off",
-        sort=_known(params.get("sort"), SORTS, "amount"),
-        page=int(page) if page.isascii() and page.isdigit() and 0 < int(page[:6]) < 10_000 else 1,
-        filters=filters,
-    )
-
-
-def _known(value: str | None, words: Iterable[str], default: str) -> str:
-    return value if value is not None and value in set(words) else default
-
-
-def _is_id(value: str) -> bool:
-    try:
-        UUID(value)
-    except ValueError:
-        return False
-    return True
 
 
 @dataclass(slots=True)
@@ -293,11 +158,6 @@ class Explorer:
         return f"{start:%a} {self._label(start)}" if self.query.grain != "month" else self._label(start)
 
 
-def group_words(by: str) -> str:
-    """What a dimension is called: ``Project``, or a tag's key."""
-    return by.removeprefix("tag:") if by.startswith("tag:") else GROUPS[by][0]
-
-
 # ---------------------------------------------------------------- reading
 def explore(*, org_id: UUID, query: Query, everything: bool = False) -> Explorer:
     """Read the view; ``everything`` puts all lines on one page (downloads). The number of queries never grows."""
@@ -306,17 +166,17 @@ def explore(*, org_id: UUID, query: Query, everything: bool = False) -> Explorer
     groups, total = _read(org_id, query, period, by=query.by, latency=True, state=state)
     then = _then(org_id, query, state) if query.compare else None
     sums = {row.group or "": row.figures for row in groups}
-    amount = _amount(total, query.metric)
+    amount = amount_of(total, query.metric)
     lines = [
         Line(
             key=key,
             name="",
             colour=0,
             figures=figures,
-            amount=_amount(figures, query.metric),
+            amount=amount_of(figures, query.metric),
             whole=then.whole.get(key, 0) if then else 0,
             before=then.before.get(key, 0) if then else None,
-            share=float(Decimal(_amount(figures, query.metric)) / Decimal(amount)) if amount else 0.0,
+            share=float(Decimal(amount_of(figures, query.metric)) / Decimal(amount)) if amount else 0.0,
         )
         for key, figures in sums.items()
     ]
@@ -375,17 +235,12 @@ def _then(org_id: UUID, query: Query, state: OrgState | None) -> _Then | None:
     amounts = []
     for part in (period, earlier):
         rows, _ = _read(org_id, query, part, by=query.by, state=state)
-        amounts.append({row.group or "": _amount(row.figures, query.metric) for row in rows})
+        amounts.append({row.group or "": amount_of(row.figures, query.metric) for row in rows})
     return _Then(*amounts)
 
 
 def _read(org_id: UUID, query: Query, period: Period, **how: Any) -> tuple[list[Row], Figures]:
     return read(org_id, start=period.start, end=period.end, timezone=period.zone.key, filters=query.filters, **how)
-
-
-def _amount(figures: Figures, metric: str) -> Decimal | int:
-    value: Decimal | int = getattr(figures, METRICS[metric][2])
-    return value
 
 
 def _sorted(lines: Sequence[Line], sort: str) -> list[Line]:
@@ -413,24 +268,6 @@ def _name(org_id: UUID, by: str, lines: Sequence[Line]) -> None:
         line.name = names[line.key]
 
 
-def value_names(org_id: UUID, by: str, keys: Iterable[str]) -> dict[str, str]:
-    """What people call the values of a dimension; at most one query."""
-    wanted = list(keys)
-    if by.startswith("tag:"):
-        return {key: key or f"No {by.removeprefix('tag:')}" for key in wanted}
-    missing = GROUPS[by][1]
-    if by not in _IDS:
-        return {key: key or missing for key in wanted}
-    ids = [UUID(key) for key in wanted if key]
-    known: Mapping[UUID, str]
-    if by == "user":
-        known = person_names(org_id, ids)
-    else:
-        known = {"project": project_names, "team": team_names, "key": key_names}[by](org_id)
-    gone = f"{GROUPS[by][0]} {{}} (gone)"
-    return {key: known.get(UUID(key), gone.format(key[:8])) if key else missing for key in wanted}
-
-
 def _buckets(period: Period, grain: str) -> list[datetime]:
     """The starts of the period's parts, aware, in its zone."""
     if grain == "hour":
@@ -455,7 +292,7 @@ def _spread(rows: Iterable[Row], buckets: Sequence[datetime], query: Query) -> l
     for row in rows:
         at = place.get(row.start.timestamp()) if row.start else None
         if at is not None:
-            values[at] += _amount(row.figures, query.metric)
+            values[at] += amount_of(row.figures, query.metric)
     return values
 
 
@@ -509,7 +346,7 @@ def _heat(org_id: UUID, query: Query, state: OrgState | None) -> Heat:
     for row in rows:
         if row.start is not None:
             local = row.start.astimezone(query.period.zone)
-            sums[local.weekday()][local.hour] += _amount(row.figures, query.metric)
+            sums[local.weekday()][local.hour] += amount_of(row.figures, query.metric)
     highest = max(max(hours) for hours in sums)
     level = [
         [(ceil(_LEVELS * Decimal(value) / Decimal(highest)) if highest else 0, value) for value in day] for day in sums
@@ -519,49 +356,3 @@ def _heat(org_id: UUID, query: Query, state: OrgState | None) -> Heat:
         day, hour = next((d, h) for d in range(7) for h in range(24) if sums[d][h] == highest)
         peak = f"{_DAYS[day]} {hour:02}:00"
     return Heat(list(zip(_DAYS, level, strict=True)), peak)
-
-
-# ---------------------------------------------------------------- filters
-@dataclass(frozen=True, slots=True)
-class Value:
-    """A value that a filter may take."""
-
-    key: str
-    name: str
-    amount: Decimal | int
-    chosen: bool
-
-
-def values_of(*, org_id: UUID, query: Query, name: str) -> list[Value]:
-    """The values of a dimension in the view's period, largest first, and those chosen already."""
-    others = {key: values for key, values in query.filters.items() if key != name}
-    rows, _ = read(
-        org_id, start=query.period.start, end=query.period.end, timezone=query.period.zone.key, by=name, filters=others
-    )
-    chosen = query.filters.get(name, ())
-    amounts = {row.group or "": _amount(row.figures, query.metric) for row in rows}
-    ranked = sorted(amounts, key=lambda key: (-Decimal(amounts[key]), key))[:_MOST_VALUES]
-    keys = [*chosen, *(key for key in ranked if key not in chosen)]
-    names = value_names(org_id, name, keys)
-    return [Value(key, names[key], amounts.get(key, 0), key in chosen) for key in keys]
-
-
-def filter_words(org_id: UUID, query: Query) -> list[dict[str, Any]]:
-    """The filters as words, each with the address without it; one query for each kind of name at most."""
-    chips = []
-    for name, values in query.filters.items():
-        names = value_names(org_id, name, values)
-        chips.append(
-            {
-                "name": name,
-                "label": group_words(name),
-                "values": [names[value] for value in values],
-                "without": query.address(filters=query.with_filter(name, ())),
-            }
-        )
-    return chips
-
-
-def dimensions_of(org_id: UUID) -> dict[str, str]:
-    """What usage can be grouped and filtered by here: dimension → words."""
-    return {name: words for name, (words, _) in GROUPS.items()} | {f"tag:{key}": key for key in tag_keys(org_id)}

@@ -9,19 +9,9 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from apps.accounts.web import org_page
-from apps.analytics.explorer import (
-    GRAINS,
-    METRICS,
-    VIEWS,
-    Explorer,
-    Query,
-    Value,
-    dimensions_of,
-    explore,
-    filter_words,
-    query_of,
-    values_of,
-)
+from apps.analytics.explorer import Explorer, explore
+from apps.analytics.explorer_filters import Value, dimensions_of, filter_words, values_of
+from apps.analytics.explorer_query import GRAINS, METRICS, VIEWS, Query, query_of
 from apps.analytics.export import csv_response
 from apps.analytics.period import PERIODS
 from apps.usage.granted import given_to, given_usage, narrowed

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.http import QueryDict
 
-from apps.analytics.explorer import query_of
+from apps.analytics.explorer_query import query_of
 from apps.analytics.period import DEFAULT, PERIODS
 from apps.core.errors import ValidationFailed
 

@@ -14,14 +14,14 @@ from django.views.decorators.http import require_safe
 
 from apps.accounts.selectors import member_infos
 from apps.accounts.web import can, org_page
-from apps.analytics.explorer import value_names
+from apps.analytics.explorer_filters import value_names
 from apps.analytics.export import csv_response
 from apps.analytics.period import PERIODS, Period, period_of
 from apps.analytics.waterfall import Step, first_token_ms, waterfall
 from apps.audit.services import record_read
 from apps.core.errors import NotFound
 from apps.projects.selectors import project_names
-from apps.usage.granted import given_to, given_usage, narrowed, require_given
+from apps.usage.granted import given_to, given_usage, narrowed, only_of, require_given
 from apps.usage.selectors import event_search, session_get, session_list
 from apps.usage.selectors.event import event_explained
 from apps.usage.selectors.timeline import session_events
@@ -106,9 +106,11 @@ def _session_filters(request: HttpRequest) -> dict[str, str]:
 def _sessions(request: HttpRequest, said: Mapping[str, str], limit: int, *, paged: bool = True) -> list[Any]:
     period, place = _period(request), _after(request) if paged else None
     number = int(place[1]) if place and place[1].lstrip("-").isascii() and place[1].lstrip("-").isdigit() else 0
+    filters = _narrowed(request, {name: [said[name]] for name in ("user", "project") if said[name]})
     return session_list(
         org_id=request.org.id,  # type: ignore[attr-defined]
-        filters=_narrowed(request, {name: [said[name]] for name in ("user", "project") if said[name]}),
+        filters=filters,
+        projects=only_of(filters, given_to(request)),
         limit=limit,
         start=period.start,
         end=period.end,
@@ -180,11 +182,10 @@ def session_page(request: HttpRequest) -> HttpResponse:
     """
     org = request.org  # type: ignore[attr-defined]
     session_id = _text(request, "id")
-    found = session_get(org_id=org.id, session_id=session_id, idle=idle_limit()) if session_id else None
+    given = given_to(request)
+    found = session_get(org_id=org.id, session_id=session_id, idle=idle_limit(), projects=given) if session_id else None
     if found is None:
         raise NotFound("There is no such session")
-    given = given_to(request)
-    require_given(found.body["project_id"], given, "There is no such session")
     _dress_session(found.body, _names(org.id, [found.body]))
     place = _after(request)
     rows = session_events(
@@ -311,8 +312,7 @@ def events_page(request: HttpRequest) -> HttpResponse:
     context = _who(request) | {
         "rows": bodies, "said": said, "period": _period(request), "older": older, "types": _TYPES,
         "statuses": _STATUSES, "later": bool(_after(request)), "address": _address(**said), "wanted": wanted,
-        "filtered": bool(filters), "socket": "" if given_to(request) is not None
-        else f"/ws/usage/events?{urlencode({'org': org.slug, **filters})}",
+        "filtered": bool(filters), "socket": f"/ws/usage/events?{urlencode({'org': org.slug, **filters})}",
     }  # fmt: skip
     record_read(what="raw events", org_id=org.id)
     return render(request, "analytics/events.html", context)

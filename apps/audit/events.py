@@ -36,3 +36,26 @@ def register() -> None:
             },
         )
     )
+    asked = {
+        "export_id": {**_TEXT, "format": "uuid"},
+        "requested_by_id": {"type": ["string", "null"], "format": "uuid"},
+    }
+    register_type(
+        EventType(
+            name="audit.export_ready",
+            topic="audit.log",
+            description="A file of entries of the audit log that somebody asked for can be fetched",
+            schema={
+                "properties": {**asked, "entries": {"type": "integer"}, "expires_at": {**_TEXT, "format": "date-time"}},
+                "required": [*asked, "entries", "expires_at"],
+            },
+        )
+    )
+    register_type(
+        EventType(
+            name="audit.export_failed",
+            topic="audit.log",
+            description="A file of entries of the audit log that somebody asked for could not be made",
+            schema={"properties": {**asked, "failure": _TEXT}, "required": [*asked, "failure"]},
+        )
+    )

@@ -26,6 +26,7 @@ from apps.core.context import current
 from apps.core.errors import Conflict, NotFound
 from apps.core.ratelimit import Limit, enforce
 from apps.core.tenancy import org_scope, system_scope
+from apps.events.services import publish
 
 __all__ = ["export_filter", "export_path", "fetch_export", "make_export", "request_export", "sweep_exports"]
 
@@ -100,15 +101,23 @@ def export_filter(row: AuditExport) -> AuditFilter:
 def fetch_export(*, org_id: UUID, export_id: UUID) -> tuple[AuditExport, Path]:
     """The file of an export of the organisation; each fetching is on record, as ``audit.exported``.
 
-    :class:`NotFound` while it is not there, and once its time is over.
+    :class:`NotFound` while it is not there, once its time is over, and once somebody in it was erased.
     """
     with org_scope(org_id):
         row = AuditExport.objects.filter(pk=export_id, state=AuditExport.State.READY, expires_at__gt=now()).first()
-    if row is None or not export_path(row).exists():
+        outdated = row is not None and _is_outdated(row)
+    if row is None or outdated or not export_path(row).exists():
         raise NotFound("There is no such export, or its time is over")
     with transaction.atomic(), org_scope(org_id):
         _record("audit.exported", row, after={"format": row.format, "entries": row.entries})
     return row, export_path(row)
+
+
+def _is_outdated(row: AuditExport) -> bool:
+    """Whether it was asked for before somebody was forgotten, and may say of them what nobody reads any more."""
+    from apps.audit.selectors import forgotten_since
+
+    return forgotten_since(UUID(str(row.org_id)), row.created_at)
 
 
 # ---------------------------------------------------------------- making
@@ -126,15 +135,11 @@ def make_export(*, export_id: UUID) -> bool:
     try:
         entries = _write(partial, row)
         partial.replace(export_path(row))
-        _finish(
-            row, state=AuditExport.State.READY, entries=entries, size_bytes=export_path(row).stat().st_size,
-            expires_at=now() + timedelta(days=settings.ORG_EXPORT_DAYS),
-        )  # fmt: skip
+        _ready(row, entries)
     except Exception as error:
         log.exception("audit.export_failed", export_id=str(export_id))
         partial.unlink(missing_ok=True)
-        said = f"{type(error).__name__}: it could not be written; ask for another one"
-        _finish(row, state=AuditExport.State.FAILED, failure=said[:300])
+        _failed(row, f"{type(error).__name__}: it could not be written; ask for another one"[:300])
         return False
     return True
 
@@ -167,24 +172,43 @@ def _tell(row: AuditExport, **fields: Any) -> None:
         AuditExport.objects.filter(pk=row.pk).update(seen_at=now(), **fields)
 
 
-def _finish(row: AuditExport, **fields: Any) -> None:
-    _tell(row, finished_at=now(), **fields)
+@transaction.atomic
+def _ready(row: AuditExport, entries: int) -> None:
+    size, expires = export_path(row).stat().st_size, now() + timedelta(days=settings.ORG_EXPORT_DAYS)
+    _tell(
+        row, state=AuditExport.State.READY, entries=entries, size_bytes=size, finished_at=now(), expires_at=expires
+    )  # fmt: skip
+    _publish("audit.export_ready", row, entries=entries, expires_at=expires)
+
+
+@transaction.atomic
+def _failed(row: AuditExport, said: str) -> None:
+    _tell(row, state=AuditExport.State.FAILED, failure=said, finished_at=now())
+    _publish("audit.export_failed", row, failure=said)
+
+
+def _publish(kind: str, row: AuditExport, **data: Any) -> None:
+    asked = {"export_id": row.pk, "requested_by_id": row.requested_by_id}
+    publish(type=kind, org_id=UUID(str(row.org_id)), data={**asked, **data})
 
 
 # ---------------------------------------------------------------- by the clock
 def sweep_exports() -> dict[str, int]:
-    """Take up exports whose worker died or was never told, and remove the files of those whose time is over."""
+    """Take up exports whose worker died or was never told, and remove files whose time is over or in which somebody is
+    who was erased.
+    """
     found = {"again": 0, "failed": 0, "removed": 0}
     for row in AuditExport.objects.filter(state__in=_UNFINISHED, seen_at__lt=now() - _SILENT):
         if row.attempts >= _MAX_ATTEMPTS:
-            said = "Its worker died several times; ask whoever runs this MindWeave"
-            _finish(row, state=AuditExport.State.FAILED, failure=said)
+            _failed(row, "Its worker died several times; ask whoever runs this MindWeave")
             found["failed"] += 1
         else:
             _tell(row)
             _queue(row)
             found["again"] += 1
-    for row in AuditExport.objects.filter(state=AuditExport.State.READY, expires_at__lte=now()):
+    for row in AuditExport.objects.filter(state=AuditExport.State.READY):
+        if row.expires_at > now() and not _is_outdated(row):
+            continue
         export_path(row).unlink(missing_ok=True)
         with org_scope(UUID(str(row.org_id))):
             AuditExport.objects.filter(pk=row.pk).update(state=AuditExport.State.GONE)

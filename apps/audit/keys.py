@@ -5,29 +5,33 @@ somebody unknown has one; and whoever nothing is known of shares one a month wit
 90 days. Keys are 256-bit AES-GCM, kept encrypted under the field keys.
 
 Entries are found by address without the address: beside each stands a mark of it, made under the key of whom it is
-sealed for. Who looks makes the mark under each key of the organisation that is left; with a key its marks mean nothing.
+sealed for. Which marks belong to an address is noted under a mark of the organisation's key, in rows that go with the
+key of whom they are of: without its row, and without its key, a mark means nothing.
 """
 
 import hmac
 import ipaddress
 import os
 import threading
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import psycopg
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.db import connection
+from django.db.models.expressions import RawSQL
 
 from apps.core.clock import now
 from apps.core.crypto import decrypt, encrypt, rotate, token_digests
 from apps.core.database import connect
 from apps.core.ids import uuid7
 
-__all__ = ["Owner", "address_owner", "address_subjects", "forget_cached_keys", "key_for", "mark_for", "marks_of",
+__all__ = ["Owner", "address_owner", "address_subjects", "forget_cached_keys", "key_for", "mark_for", "marks_at",
            "open_keys", "rotate_keys", "strangers_owner"]  # fmt: skip
+
+_T = TypeVar("_T")
 
 _CACHED = 20_000
 _BATCH = 500
@@ -103,8 +107,36 @@ def key_for(owner: Owner) -> tuple[UUID, AESGCM | None]:
 
 def mark_for(owner: Owner, ip: str) -> bytes | None:
     """What an entry of the owner's is found by, for whoever looks for this address; None for what is no address."""
-    opened, address = _known(owner).opened, _address(ip)
-    return _mark(opened.marker, address) if opened is not None and address else None
+    key, address = _known(owner), _address(ip)
+    if key.opened is None or not address:
+        return None
+    mark = _mark(key.opened.marker, address)
+    if owner.org_id is not None:
+        _note(owner.org_id, key.id, address, mark)
+    return mark
+
+
+# Which of an owner's marks were noted, and on which day: each process says so once a day.
+_noted: dict[bytes, date] = {}
+# A key that is destroyed meanwhile gets no row; what is noted in the same moment is swept by the nightly job.
+_NOTE = """
+INSERT INTO audit_address (org_id, mark, ip_mark, key_id, seen_on)
+SELECT %s, %s, %s, id, %s FROM audit_key WHERE id = %s AND sealed_key IS NOT NULL
+ON CONFLICT (org_id, mark, ip_mark) DO UPDATE SET seen_on = excluded.seen_on
+WHERE audit_address.seen_on < excluded.seen_on
+"""
+
+
+def _note(org_id: UUID, key_id: UUID, address: str, mark: bytes) -> None:
+    """Keep whose mark stands for an address in an organisation: committed at once, as keys are."""
+    today, own = now().date(), _known(Owner(org_id)).opened
+    if own is None or _noted.get(mark) == today:
+        return
+    values = [org_id, _mark(own.marker, address), mark, today, key_id]
+    _on_own(lambda connection: connection.execute(_NOTE, values))
+    if len(_noted) >= _CACHED:
+        _noted.clear()
+    _noted[mark] = today
 
 
 def _known(owner: Owner) -> _Key:
@@ -141,18 +173,23 @@ def forget_cached_keys() -> None:
     with _lock:
         _cache.clear()
         _opened.clear()
+        _noted.clear()
         if _own is not None:
             _own.close()
             _own = None
 
 
 def _find_or_make(owner: Owner) -> _Key:
+    return _on_own(lambda connection: _ask(connection, owner))
+
+
+def _on_own(work: Callable[[psycopg.Connection], _T]) -> _T:
+    """Do something on the connection of this module's own, which commits each statement."""
     with _lock:
         try:
-            return _ask(owner)
+            return work(_connection())
         except psycopg.OperationalError:
-            _connection(anew=True)  # the server was restarted since
-            return _ask(owner)
+            return work(_connection(anew=True))  # the server was restarted since
 
 
 def _connection(*, anew: bool = False) -> psycopg.Connection:
@@ -162,8 +199,7 @@ def _connection(*, anew: bool = False) -> psycopg.Connection:
     return _own
 
 
-def _ask(owner: Owner) -> _Key:
-    own = _connection()
+def _ask(own: psycopg.Connection, owner: Owner) -> _Key:
     find = (
         "SELECT id, sealed_key FROM audit_key WHERE org_id IS NOT DISTINCT FROM %s"
         " AND person_id IS NOT DISTINCT FROM %s AND subject = %s"
@@ -198,41 +234,30 @@ def open_keys(ids: Iterable[UUID]) -> dict[UUID, AESGCM]:
     return {key_id: opened.cipher for key_id, opened in _remembered(rows)}
 
 
-def marks_of(org_id: UUID, ip: str, *, start: datetime | None = None, end: datetime | None = None) -> list[bytes]:
-    """The marks under which entries of the organisation from an address stand; none for what is no address.
+# Of those whose keys are left: what is noted in the moment of an erasure is found by nobody until it is swept.
+_AT_ADDRESS = """
+SELECT ip_mark FROM audit_address JOIN audit_key ON audit_key.id = key_id
+WHERE audit_address.org_id = %s AND mark = %s AND sealed_key IS NOT NULL
+"""
 
-    Two queries, and a digest and a look into the index of each month for each person whom the organisation's trail
-    knows: about a tenth of a millisecond for each of them, less where a period is given.
+
+def marks_at(org_id: UUID, ip: str) -> RawSQL | None:
+    """The marks under which entries of the organisation from an address stand, as a subquery; None where there are none
+    to be. One query, for the organisation's own key: how many people it has does not matter.
     """
     address = _address(ip)
     if not address:
-        return []
+        return None
     with connection.cursor() as cursor:
-        # Nobody acts as an address of which nobody knows whose it is: those keys only seal what is said of it.
         cursor.execute(
-            "SELECT id, sealed_key FROM audit_key WHERE org_id = %s AND sealed_key IS NOT NULL"
-            " AND (subject = '' OR subject LIKE 'month:%%')",
+            "SELECT id, sealed_key FROM audit_key"
+            " WHERE org_id = %s AND person_id IS NULL AND subject = '' AND sealed_key IS NOT NULL",
             [org_id],
         )
-        rows = cursor.fetchall()
-        # Only those that are there: whoever plans a search for a thousand marks takes each for a common one.
-        cursor.execute(
-            "SELECT mark FROM unnest(%s::bytea[]) AS mark WHERE EXISTS"
-            " (SELECT 1 FROM audit_entry WHERE org_id = %s AND ip_mark = mark AND occurred_at >= %s"
-            " AND occurred_at < %s)",
-            [
-                [_mark(opened.marker, address) for _, opened in _remembered(rows)],
-                org_id,
-                start or datetime.min.replace(tzinfo=UTC),
-                # Months that are made ahead hold nothing, and each would be looked into.
-                min(end or _soon(), _soon()),
-            ],
-        )
-        return [bytes(mark) for (mark,) in cursor.fetchall()]
-
-
-def _soon() -> datetime:
-    return now() + timedelta(days=1)
+        own = _remembered(cursor.fetchall())
+    if not own:
+        return None
+    return RawSQL(_AT_ADDRESS, (org_id, _mark(own[0][1].marker, address)))  # noqa: S611 - all of it is above
 
 
 def _remembered(rows: list[tuple[UUID, Any]]) -> list[tuple[UUID, _Opened]]:

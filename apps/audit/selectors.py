@@ -1,5 +1,6 @@
 """Reading the trail."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -8,8 +9,8 @@ from django.db.models import QuerySet
 
 from apps.audit.chain import chain_of
 from apps.audit.contracts import AuditFilter
-from apps.audit.keys import marks_of
-from apps.audit.models import AuditEntry, AuditExport, AuditRetention, AuditStream, Chain
+from apps.audit.keys import marks_at
+from apps.audit.models import AuditEntry, AuditExport, AuditRetention, AuditStream, Chain, DataKey
 from apps.core.tenancy import require_org_id
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "chain_status",
     "export_get",
     "export_list",
+    "forgotten_since",
     "place_of",
     "retention_days",
     "stream_get",
@@ -36,7 +38,11 @@ def audit_list(wanted: AuditFilter) -> QuerySet[AuditEntry]:
         "occurred_at__lt": wanted.end,
     }
     if wanted.ip is not None:
-        conditions["ip_mark__in"] = marks_of(require_org_id(), wanted.ip, start=wanted.start, end=wanted.end)
+        at_address = marks_at(require_org_id(), wanted.ip)
+        if at_address is None:
+            nothing: QuerySet[AuditEntry] = AuditEntry.objects.none()
+            return nothing
+        conditions["ip_mark__in"] = at_address
     if wanted.action is not None and wanted.action.endswith(".*"):
         conditions["action__startswith"] = wanted.action.removesuffix("*")
     else:
@@ -95,3 +101,8 @@ def retention_days() -> int | None:
     """For how many days the scope's organisation keeps its log; None where that is as long as the system does."""
     days: int | None = AuditRetention.objects.values_list("days", flat=True).first()
     return days
+
+
+def forgotten_since(org_id: UUID, moment: datetime) -> bool:
+    """Whether somebody of whom an organisation's trail tells was forgotten since: copies from before say too much."""
+    return bool(DataKey.objects.filter(org_id=org_id, destroyed_at__gte=moment).exists())

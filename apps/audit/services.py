@@ -157,7 +157,8 @@ def forget_org(*, org_id: UUID) -> int:
 def _destroy(where: str, values: list[Any], *, keep: tuple[UUID | None, UUID | None, str]) -> int:
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE audit_key SET sealed_key = NULL, destroyed_at = now()"  # noqa: S608 - the callers' own conditions
+            # By the clock and not by the transaction's beginning: copies are held against it.
+            "UPDATE audit_key SET sealed_key = NULL, destroyed_at = clock_timestamp()"  # noqa: S608 - the callers' own
             f" WHERE ({where}) AND sealed_key IS NOT NULL",
             values,
         )
@@ -167,7 +168,20 @@ def _destroy(where: str, values: list[Any], *, keep: tuple[UUID | None, UUID | N
             " VALUES (%s, %s, %s, NULL, now()) ON CONFLICT DO NOTHING",
             keep,
         )
+    # Not before: another connection of this process may wait for such a row while this one waits for the process. Who
+    # looks finds nothing by a destroyed key meanwhile, and the nightly job takes what a crash leaves.
+    transaction.on_commit(lambda: _unmark(where, values), robust=True)
     return count
+
+
+def _unmark(where: str, values: list[Any]) -> None:
+    """Remove where owners of destroyed keys were seen: nothing says any more which address their marks stand for."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM audit_address WHERE key_id IN"  # noqa: S608 - the callers' own conditions
+            f" (SELECT id FROM audit_key WHERE ({where}) AND sealed_key IS NULL)",
+            values,
+        )
 
 
 # ---------------------------------------------------------------- taking away
@@ -208,6 +222,13 @@ def maintain() -> dict[str, list[str]]:
             "UPDATE audit_key SET sealed_key = NULL, destroyed_at = now()"
             " WHERE subject LIKE 'month:%%' AND subject < %s AND sealed_key IS NOT NULL",
             [strangers_owner(None, now() - STRANGERS_KEPT).subject],
+        )
+        _unmark("destroyed_at IS NOT NULL", [])
+        # Of entries that are no longer there: months go whole, some weeks later than their days.
+        cursor.execute(
+            "DELETE FROM audit_address WHERE seen_on < %s::date - 32 - coalesce("
+            "(SELECT days FROM audit_retention kept WHERE kept.org_id = audit_address.org_id), %s)",
+            [now(), settings.AUDIT_RETENTION_DAYS],
         )
     return {"made": made, "dropped": dropped}
 

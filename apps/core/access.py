@@ -10,17 +10,36 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-__all__ = ["BATCH", "AccessEntry", "AccessFacts", "AccessSource", "access_facts", "access_sources", "register_source"]
+__all__ = [
+    "BATCH",
+    "AccessEntry",
+    "AccessFacts",
+    "AccessSource",
+    "Given",
+    "access_facts",
+    "access_sources",
+    "register_source",
+]
 
 # How many rows a source reads at once.
 BATCH: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """What is given on one thing: ``may`` by the names that the API knows, ``words`` says each for a person."""
+
+    what: str
+    may: tuple[str, ...]
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AccessEntry:
     """Somebody or something that can get in.
 
-    ``may`` are capabilities of a member, scopes of a key; ``on`` says what is given on single things, a line each.
+    ``may`` are capabilities of a member, scopes of a key, and ``words`` says each for a person; ``on`` is what is given
+    on single things.
     ``administers``: it can change who may do what. ``second_factor`` is None for what signs in with none.
     ``link`` leads to its page, below ``/o/<slug>/``.
     """
@@ -30,7 +49,8 @@ class AccessEntry:
     note: str = ""
     role: str = ""
     may: tuple[str, ...] = ()
-    on: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    on: tuple[Given, ...] = ()
     teams: tuple[str, ...] = ()
     administers: bool = False
     second_factor: bool | None = None
@@ -39,13 +59,28 @@ class AccessEntry:
     expires_at: datetime | None = None
     link: str = ""
 
+    @property
+    def permissions(self) -> list[tuple[str, str]]:
+        """Each thing that it may do, in words and by name."""
+        return list(zip(self.words, self.may, strict=True))
+
+    @property
+    def on_lines(self) -> list[str]:
+        """A line for each single thing, with what is given by its names."""
+        return [f"{each.what}: {', '.join(each.may)}" for each in self.on]
+
+    @property
+    def on_words(self) -> list[str]:
+        """The same in words."""
+        return [f"{each.what}: {'; '.join(each.words)}" for each in self.on]
+
 
 @dataclass(frozen=True, slots=True)
 class AccessFacts:
     """What a higher app knows of a member."""
 
     teams: tuple[str, ...] = ()
-    on: tuple[str, ...] = ()
+    on: tuple[Given, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

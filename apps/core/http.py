@@ -84,7 +84,8 @@ def check_address(host: str, address: Address) -> None:
         real.is_multicast or real.is_reserved or real.is_unspecified or any(real in network for network in _NOT_PUBLIC)
     )
     if not public and not _allowed(host, address):
-        raise OutboundRefused(f"{host} leads to {address}, which is not on the public internet")
+        # Without the address: whoever may name a host would be told what names mean inside the network.
+        raise OutboundRefused(f"{host} leads to an address that is not on the public internet")
 
 
 def resolve(host: str, port: int) -> list[str]:

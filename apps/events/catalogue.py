@@ -69,6 +69,8 @@ CATALOGUE: Final[Mapping[str, tuple[str, ...]]] = {
         "policy.denied",
         "audit.chain_broken",
         "audit.stream_dead",
+        "audit.export_ready",
+        "audit.export_failed",
         "quota.level_reached",
         "quota.exceeded",
     ),

@@ -15,6 +15,7 @@ __all__ = [
     "Subscription",
     "event_type",
     "event_types",
+    "register_facts",
     "register_type",
     "subscribe",
     "subscriptions",
@@ -75,9 +76,7 @@ def register_type(event_type: EventType) -> EventType:
     if event_type.topic not in TOPICS:
         raise ValueError(f"{event_type.name}: {event_type.topic!r} is none of the topics {', '.join(TOPICS)}")
     if not event_type.source:
-        # apps.projects.events → projects
-        module = sys._getframe(1).f_globals["__name__"].split(".")
-        event_type = replace(event_type, source=module[1] if module[0] == "apps" else module[0])
+        event_type = replace(event_type, source=_app_of(sys._getframe(1).f_globals["__name__"]))
     known = _types.get(event_type.name)
     if known is not None and known != event_type:
         raise ValueError(f"the event type {event_type.name!r} is registered already")
@@ -86,6 +85,20 @@ def register_type(event_type: EventType) -> EventType:
     _types[event_type.name] = event_type
     _validators[event_type.name] = Draft202012Validator(schema, format_checker=FormatChecker())
     return event_type
+
+
+def register_facts(types: Mapping[str, Mapping[str, Any]], *, topic: str = "audit.log") -> None:
+    """:func:`register_type` for several, name → properties, whose data hold all that their schema names."""
+    source = _app_of(sys._getframe(1).f_globals["__name__"])
+    for name, properties in types.items():
+        schema = {"type": "object", "properties": properties, "required": list(properties)}
+        register_type(EventType(name=name, topic=topic, schema=schema, source=source))
+
+
+def _app_of(module: str) -> str:
+    """``apps.projects.events`` → ``projects``."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "apps" else parts[0]
 
 
 def subscribe(*, name: str, types: Iterable[str], handler: Handler, max_attempts: int = 8) -> Subscription:

@@ -5,9 +5,11 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from apps.core.access import BATCH, AccessEntry, AccessFacts
+from apps.accounts.grants import words_here
+from apps.core.access import BATCH, AccessEntry, AccessFacts, Given
 from apps.core.clock import now
 from apps.core.tenancy import org_scope
+from apps.projects.contracts import SCOPE_WORDS
 from apps.projects.grants import rights_in_projects, rights_of_teams
 from apps.projects.models import ApiKey
 from apps.teams.selectors import teams_of
@@ -21,12 +23,16 @@ def project_facts(org_id: UUID, user_ids: Sequence[UUID]) -> Mapping[UUID, Acces
     teams = teams_of(org_id, user_ids) if by_team else {}
     found: dict[UUID, AccessFacts] = {}
     for user_id in user_ids:
-        lines = [f"project {name}: {', '.join(held)}" for name, held in own.get(user_id, ())]
+        given = [_given(f"project {name}", held) for name, held in own.get(user_id, ())]
         for team_id, team, _ in teams.get(user_id, ()):
-            lines += [f"project {name} by {team}: {', '.join(held)}" for name, held in by_team.get(team_id, ())]
-        if lines:
-            found[user_id] = AccessFacts(on=tuple(lines))
+            given += [_given(f"project {name} by {team}", held) for name, held in by_team.get(team_id, ())]
+        if given:
+            found[user_id] = AccessFacts(on=tuple(given))
     return found
+
+
+def _given(what: str, held: tuple[str, ...]) -> Given:
+    return Given(what, held, tuple(map(words_here, held)))
 
 
 def key_entries(org_id: UUID, after: UUID | None) -> Iterator[AccessEntry]:
@@ -54,6 +60,7 @@ def _keys(org_id: UUID, after: UUID | None, which: Q) -> Iterator[AccessEntry]:
                 name=f"{key.name} ({key.prefix}…)",
                 note=f"{owner}, project {key.project.name}",
                 may=tuple(key.scopes),
+                words=tuple(SCOPE_WORDS[scope] for scope in key.scopes),
                 teams=(key.team.name,) if key.team else (),
                 administers="admin" in key.scopes,
                 since=key.created_at,

@@ -14,6 +14,7 @@ __all__ = [
     "OUTSIDE",
     "PROJECT_RIGHTS",
     "SCOPES",
+    "SCOPE_WORDS",
     "UNNAMED_SOURCE",
     "ApiKeyInfo",
     "IngestRules",
@@ -27,6 +28,15 @@ __all__ = [
 PROJECT_RIGHTS = Grantable("project", ("project.read", "project.manage", "key.read", "key.manage", "usage.read"))
 # What a key may be allowed to do.
 SCOPES = ("ingest", "backfill", "read", "gateway", "evaluate", "admin")
+# What each of them means, for whoever gives it.
+SCOPE_WORDS = {
+    "ingest": "Send usage",
+    "read": "Read usage",
+    "backfill": "Send usage of the past 400 days",
+    "gateway": "Call Claude through the gateway",
+    "evaluate": "Ask whether policies allow a call",
+    "admin": "Act for other people",
+}
 
 # What settings may say of events outside them, of metadata, and a policy of keys that are reported leaked.
 OUTSIDE = ("report", "refuse")

@@ -3,7 +3,7 @@
 from typing import Any
 
 from apps.audit.registry import register_actions
-from apps.events.registry import EventType, register_type
+from apps.events.registry import register_facts
 
 _ID: dict[str, Any] = {"type": "string", "format": "uuid"}
 _TEXT: dict[str, Any] = {"type": "string"}
@@ -29,14 +29,7 @@ _TYPES: dict[str, dict[str, dict[str, Any]]] = {
     "key.expiring": {"key_id": _ID, "project_id": _ID, "expires_at": _AT},
 }  # fmt: skip
 
-for _name, _properties in _TYPES.items():
-    register_type(
-        EventType(
-            name=_name,
-            topic="audit.log",
-            schema={"type": "object", "properties": _properties, "required": list(_properties)},
-        )
-    )
+register_facts(_TYPES)
 
 register_actions(
     {

@@ -8,7 +8,7 @@ from uuid import UUID
 from django import forms
 
 from apps.core.clock import now
-from apps.projects.contracts import SCOPES, ApiKeyInfo, ProjectSettingsInfo
+from apps.projects.contracts import SCOPE_WORDS, SCOPES, ApiKeyInfo, ProjectSettingsInfo
 from apps.projects.settings_writes import LONGEST_LIFE_DAYS
 
 __all__ = [
@@ -22,14 +22,6 @@ __all__ = [
     "SettingsForm",
 ]
 
-SCOPE_WORDS = {
-    "ingest": "Send usage",
-    "read": "Read usage",
-    "backfill": "Send usage of the past 400 days",
-    "gateway": "Call Claude through the gateway",
-    "evaluate": "Ask whether policies allow a call",
-    "admin": "Act for other people",
-}
 _LIVES = [("", "Never"), ("30", "In 30 days"), ("90", "In 90 days"), ("365", "In a year")]
 SERVICE_ACCOUNT = "service"
 # How long a key that is replaced goes on: in seconds, and in words.

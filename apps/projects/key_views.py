@@ -21,8 +21,8 @@ from apps.identity.selectors import users_by_ids
 from apps.identity.web import step_up_required, user_id_of
 from apps.projects import selectors, services
 from apps.projects.access import granted_here
-from apps.projects.contracts import ApiKeyInfo, ProjectInfo
-from apps.projects.forms import OVERLAPS, SCOPE_WORDS, KeyChangeForm, KeyPolicyForm
+from apps.projects.contracts import SCOPE_WORDS, ApiKeyInfo, ProjectInfo
+from apps.projects.forms import OVERLAPS, KeyChangeForm, KeyPolicyForm
 from apps.projects.key_book import FILTERS, KeyRow, key_rows, words_of_filter
 from apps.projects.pages import people_to_choose, project_by_slug, project_head
 from apps.projects.permissions import may_manage_keys

@@ -28,6 +28,7 @@ def token_entries(org_id: UUID, after: UUID | None) -> Iterator[AccessEntry]:
                 name=f"{token.name} ({token.prefix}…)",
                 note="provisioning of people and groups",
                 may=("scim",),
+                words=("Make, change and remove members and groups",),
                 administers=True,
                 since=token.created_at,
                 last_used_at=token.last_used_at,

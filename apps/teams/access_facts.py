@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from apps.core.access import AccessFacts
+from apps.accounts.grants import words_here
+from apps.core.access import AccessFacts, Given
 from apps.teams import selectors
 from apps.teams.grants import rights_in_teams
 
@@ -16,7 +17,9 @@ def team_facts(org_id: UUID, user_ids: Sequence[UUID]) -> Mapping[UUID, AccessFa
     return {
         user_id: AccessFacts(
             teams=tuple(name for _, name, _ in teams.get(user_id, ())),
-            on=tuple(f"team {name}: {', '.join(held)}" for name, held in rights.get(user_id, ())),
+            on=tuple(
+                Given(f"team {name}", held, tuple(map(words_here, held))) for name, held in rights.get(user_id, ())
+            ),
         )
         for user_id in user_ids
     }

@@ -3,7 +3,7 @@
 from typing import Any
 
 from apps.audit.registry import register_actions
-from apps.events.registry import EventType, register_type
+from apps.events.registry import register_facts
 
 _ID: dict[str, Any] = {"type": "string", "format": "uuid"}
 _TEXT: dict[str, Any] = {"type": "string"}
@@ -20,14 +20,7 @@ _TYPES: dict[str, dict[str, dict[str, Any]]] = {
     "member.invited": {"org_id": _ID, "invitation_id": _ID, "role": _TEXT},
 }
 
-for _name, _properties in _TYPES.items():
-    register_type(
-        EventType(
-            name=_name,
-            topic="audit.log",
-            schema={"type": "object", "properties": _properties, "required": list(_properties)},
-        )
-    )
+register_facts(_TYPES)
 
 register_actions(
     {

@@ -64,7 +64,7 @@ def look_through(
     """Every line with what is wrong with it; none of it is written. ``role`` is of those lines that name none."""
     if len(text.encode("utf-8", "replace")) > MAX_BYTES:
         raise PayloadTooLarge(f"{MAX_BYTES // 1024} KB at most")
-    rows = list(_rows(text))
+    rows = list(_rows(text.removeprefix("\ufeff")))  # pasted, or sent by the API: a file's is gone by now
     if not rows:
         raise _unreadable("There is no line in it")
     if len(rows) > MAX_LINES:

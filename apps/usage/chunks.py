@@ -33,6 +33,7 @@ __all__ = [
     "SPARSE",
     "Chunk",
     "ChunkGone",
+    "lock_costs",
     "packed",
     "read_chunks",
     "replace_costs",
@@ -195,11 +196,18 @@ def read_chunks(
     return [chunk_of(row) for row in rows]
 
 
+def lock_costs(org: int) -> None:
+    """Until the caller's transaction ends nobody else changes costs of the organisation's raw events."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('usage-reprice'), %s)", [org])
+
+
 def replace_costs(chunk: Chunk, cost: Column, flags: Column) -> None:
     """Write other costs (nano-USD) and flags into a chunk, in the caller's transaction; raises :class:`ChunkGone`.
 
-    The chunk is locked by it until the transaction ends: merging leaves it alone meanwhile.
+    The chunk is locked by it until the transaction ends: merging leaves it alone meanwhile. Hints of it are forgotten.
     """
+    lock_costs(chunk.org)
     columns = {**chunk.columns, "cost": cost, "flags": flags}
     scan, facts = packed_columns(columns)
     connection.ensure_connection()
@@ -210,6 +218,11 @@ def replace_costs(chunk: Chunk, cost: Column, flags: Column) -> None:
         )
         if cursor.rowcount != 1:
             raise ChunkGone(chunk.id)
+        cursor.execute(
+            "UPDATE usage_hint SET chunks = array_replace(chunks, %s::bigint, 0) WHERE org = %s AND drop_on = %s"
+            " AND %s::bigint = ANY(chunks)",
+            (chunk.id, chunk.org, chunk.drop_on, chunk.id),
+        )
     chunk.columns = columns
 
 

@@ -22,6 +22,7 @@ from apps.core.errors import MindWeaveError, Unavailable, ValidationFailed
 from apps.core.ratelimit import Limit, enforce
 from apps.core.tenancy import org_scope
 from apps.usage.api.search import read_filters
+from apps.usage.granted import narrowed
 from apps.usage.live import LiveTail, News, org_group, stamp
 from apps.usage.live_access import Listener, listener_of, query_of
 from apps.usage.telemetry import LIVE_DROPPED, LIVE_SENT, LIVE_SOCKETS
@@ -47,6 +48,8 @@ class EventsConsumer(AsyncWebsocketConsumer):
     """One listener."""
 
     listener: Listener
+    # The filters of the handshake, before they are narrowed to what the listener was given.
+    asked: dict[str, list[str]]
     tail: LiveTail
     tasks: tuple[asyncio.Task[None], ...] = ()
     has_ended = False
@@ -98,10 +101,10 @@ class EventsConsumer(AsyncWebsocketConsumer):
         enforce(HANDSHAKES, self.listener.identity)
         params = query_of(self.scope)
         with org_scope(self.listener.org_id):
-            filters = read_filters(params, others={"cursor", "org"})
+            self.asked = read_filters(params, others={"cursor", "org"})
         cursor = params.get("cursor")
         try:
-            self.tail = LiveTail(self.listener.org_id, filters, cursor)
+            self.tail = LiveTail(self.listener.org_id, narrowed(self.asked, self.listener.given), cursor)
         except ValueError as error:
             raise ValidationFailed("cursor is not valid") from error
         self.resumed = cursor is not None
@@ -178,7 +181,13 @@ class EventsConsumer(AsyncWebsocketConsumer):
     async def _ask_again(self) -> None:
         while True:
             await asyncio.sleep(ASK_AGAIN_SECONDS)
-            await database_sync_to_async(listener_of)(self.scope, org_id=self.listener.org_id)
+            listener = await database_sync_to_async(listener_of)(self.scope, org_id=self.listener.org_id)
+            if listener.given != self.listener.given:
+                # Other rights than before: other events, or none of what was asked for, which ends it.
+                filters = narrowed(self.asked, listener.given)
+                async with self.lock:
+                    self.tail.narrow(filters, listener.given)
+                self.listener = listener
 
     async def _keep_alive(self) -> None:
         while True:

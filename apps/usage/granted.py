@@ -13,7 +13,7 @@ from apps.core.errors import NotFound, PermissionDenied
 from apps.identity.web import user_id_of
 from apps.projects.permissions import projects_granted
 
-__all__ = ["OfUsage", "given_to", "given_usage", "narrowed", "require_given"]
+__all__ = ["OfUsage", "given_to", "given_usage", "narrowed", "only_of", "require_given", "usage_given"]
 
 _CAPABILITY = "usage.read"
 
@@ -36,6 +36,11 @@ def narrowed(filters: Mapping[str, Sequence[str]], given: frozenset[str] | None)
     return asked
 
 
+def only_of(filters: Mapping[str, Sequence[str]], given: frozenset[str] | None) -> list[str] | None:
+    """The projects that sums are to count, of filters that are narrowed; None: all."""
+    return None if given is None else list(filters["project"])
+
+
 def require_given(project_id: str | None, given: frozenset[str] | None, detail: str) -> None:
     """:class:`NotFound` for what belongs to another project than those that were given."""
     if given is not None and project_id not in given:
@@ -53,7 +58,7 @@ class OfUsage(ApiView):
     def is_granted(self, capability: str) -> bool:
         if self.org_id is None or self.actor.id is None or capability != _CAPABILITY:
             return False
-        self.given = _given(self.org_id, self.actor.id)
+        self.given = usage_given(self.org_id, self.actor.id)
         return bool(self.given)
 
 
@@ -61,7 +66,7 @@ def given_usage(request: HttpRequest, **rest: Any) -> frozenset[str]:
     """For pages of usage: ``usage.read`` where the reader was given it for any project (:func:`given_to`)."""
     if _CAPABILITY in request.membership.capabilities:  # type: ignore[attr-defined]
         return frozenset()
-    request.given_usage = _given(request.org.id, user_id_of(request))  # type: ignore[attr-defined]
+    request.given_usage = usage_given(request.org.id, user_id_of(request))  # type: ignore[attr-defined]
     return frozenset({_CAPABILITY}) if request.given_usage else frozenset()  # type: ignore[attr-defined]
 
 
@@ -73,5 +78,6 @@ def given_to(request: HttpRequest) -> frozenset[str] | None:
     return found
 
 
-def _given(org_id: Any, user_id: Any) -> frozenset[str]:
+def usage_given(org_id: Any, user_id: Any) -> frozenset[str]:
+    """The ids of the projects whose usage a person was given, beside what their role holds."""
     return frozenset(str(one) for one in projects_granted(org_id=org_id, user_id=user_id, capability=_CAPABILITY))

@@ -8,6 +8,7 @@ from apps.scheduler.registry import job
 from apps.usage.drain.dedupe import drop_segments
 from apps.usage.drain.filter import stripe_at
 from apps.usage.drain.fold import compact_days, compact_quarters, keep_partitions
+from apps.usage.hinting import drop_hints, hint_some
 from apps.usage.imports import job as _imports  # noqa: F401 - declares the job usage.imports
 from apps.usage.ingest.attribution import forget_directory_changes
 from apps.usage.repricing import reprice_step
@@ -27,13 +28,19 @@ def partitions() -> dict[str, object]:
         logger.warning("%s holds rows that no partition was made for", table)
     heard = forget_directory_changes(clock.now() - timedelta(hours=1))
     segments = drop_segments(stripe_at(clock.now().timestamp()))
-    return {**kept, "strays": strays, "segments": segments, "directory_changes": heard}
+    return {**kept, "strays": strays, "segments": segments, "hints": drop_hints(), "directory_changes": heard}
 
 
 @job(name="usage.compact", every=timedelta(hours=1))
 def compact() -> dict[str, int]:
     """Make one row of the several that folding leaves of a closed bucket."""
     return {"quarters": compact_quarters(), "days": compact_days()}
+
+
+@job(name="usage.hints", every=timedelta(seconds=20), retries=0)
+def hints() -> dict[str, int]:
+    """Give hints to chunks of raw events that have none, for searches."""
+    return hint_some()
 
 
 @job(name="usage.sessions", every=timedelta(seconds=15), retries=0)

@@ -7,7 +7,7 @@ said. While it is paused it goes on reading and holds the newest events back.
 
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -82,6 +82,12 @@ class LiveTail:
             return News([], more=found.is_more)
         self._allowance -= len(found.bodies)
         return News(found.bodies, found.left_out, found.is_gap, found.is_more)
+
+    def narrow(self, filters: Mapping[str, Sequence[str]], projects: Collection[str] | None) -> None:
+        """From now on show what these filters admit, and of what was held back only what is of these projects."""
+        self.filters = filters
+        if projects is not None:
+            self._held = deque((body for body in self._held if body["project_id"] in projects), maxlen=HELD)
 
     def pause(self) -> None:
         """Show nothing until :meth:`resume`."""

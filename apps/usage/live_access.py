@@ -26,6 +26,7 @@ from apps.core.sockets import headers_of, is_same_origin
 from apps.identity.authentication import JWTAuthentication
 from apps.identity.book import facts_of, sign_in_of_session
 from apps.projects.authentication import key_actor, key_of_request
+from apps.usage.granted import usage_given
 
 __all__ = ["CAPABILITY", "Listener", "listener_of", "query_of"]
 
@@ -34,10 +35,11 @@ CAPABILITY, SCOPE = "usage.read", "read"
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who listens to which organisation."""
+    """Who listens to which organisation; ``given`` are the projects of which they may hear, None for all."""
 
     org_id: UUID
     identity: str
+    given: frozenset[str] | None = None
 
 
 def listener_of(scope: Mapping[str, Any], *, org_id: UUID | None = None) -> Listener:
@@ -50,12 +52,15 @@ def listener_of(scope: Mapping[str, Any], *, org_id: UUID | None = None) -> List
     org_id = _checked(actor, org_id) if org_id else _org_of(actor, scope)
     if refusal := ports.permissions.get().entry_refusal(actor, org_id):
         raise refusal
+    given = None
     if actor.kind == "key":
         if SCOPE not in actor.scopes:
             raise PermissionDenied(f"This key lacks the scope {SCOPE!r}", code="scope_missing")
     elif not ports.permissions.get().check(actor, CAPABILITY, org_id):
-        raise PermissionDenied(f"Your role lacks {CAPABILITY!r} here", extra={"capability": CAPABILITY})
-    return Listener(org_id, str(actor.id))
+        given = usage_given(org_id, actor.id)
+        if not given:
+            raise PermissionDenied(f"Your role lacks {CAPABILITY!r} here", extra={"capability": CAPABILITY})
+    return Listener(org_id, str(actor.id), given)
 
 
 def query_of(scope: Mapping[str, Any]) -> QueryDict:

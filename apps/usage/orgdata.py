@@ -24,9 +24,9 @@ __all__ = ["ENGINE_TABLES", "register"]
 
 # Those first that name others; the organisation's own row, which all are found by, last.
 ENGINE_TABLES = {
-    "usage_inbox": "org_id", "usage_summary": "org_id", "usage_chunk": "org", "usage_delta": "org",
+    "usage_inbox": "org_id", "usage_summary": "org_id", "usage_hint": "org", "usage_chunk": "org", "usage_delta": "org",
     "usage_rollup_minute": "org", "usage_rollup_quarter": "org", "usage_rollup_day": "org",
-    "usage_rollup_day_what": "org", "usage_rollup_day_who": "org", "usage_session": "org",
+    "usage_rollup_day_what": "org", "usage_rollup_day_who": "org", "usage_session": "org", "usage_session_part": "org",
     "usage_session_delta": "org", "usage_who": "org", "usage_tagset": "org", "usage_tag_value": "org_id",
     "usage_tag_key": "org_id", "usage_person": "org_id", "usage_price": "org_id", "usage_reprice": "org_id",
     "usage_name": "org", "usage_day_tally": "org_id",
@@ -76,7 +76,10 @@ def _streamed(sql: str, parameters: list[Any] | dict[str, Any]) -> Iterator[dict
 
 
 def _tables() -> list[OrgTable]:
-    plain = ("usage_session", "usage_tag_key", "usage_tag_value", "usage_person", "usage_price", "usage_reprice")
+    plain = (
+        "usage_session", "usage_session_part", "usage_tag_key", "usage_tag_value", "usage_person", "usage_price",
+        "usage_reprice",
+    )  # fmt: skip
     return [
         OrgTable("events", _events),
         OrgTable("days", _days),

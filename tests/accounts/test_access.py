@@ -58,7 +58,12 @@ def test_members_are_listed_with_what_they_may_do_and_were_given(cast) -> None:
         "project Weaver: project.read, project.manage",
         "project Weaver by Loom: project.read, key.read",
     }
-    assert "key.manage" in bob["may"]
+    assert "project Weaver by Loom: See it; See its keys" in bob["on_words"]
+    said = dict(zip(bob["may"], bob["may_words"], strict=True))
+    assert said["key.manage"] == "Manage keys of their teams' projects and of projects without a team"
+    text = Api(cast.erin).client.get(f"/o/{cast.org.slug}/settings/access").content.decode()
+    assert "See its keys" in text
+    assert 'Change the plan and how it is paid <span class="mw-quiet mw-mono mw-hide-s">billing.manage</span>' in text
     assert [name for name, row in listed.items() if row["administers"]] == ["Alice", "Erin"]
 
 
@@ -96,6 +101,7 @@ def test_keys_that_work_are_listed_and_dead_ones_are_not(cast) -> None:
     [key] = rows(cast, kind="keys")
     assert key["name"].startswith("bob's (mw_")
     assert (key["note"], key["may"], key["second_factor"]) == ("Bob, project Weaver", ["ingest"], None)
+    assert key["may_words"] == ["Send usage"]
     [robot] = rows(cast, kind="service_accounts")
     assert (robot["administers"], robot["note"]) == (True, "nobody: a service account, project Weaver")
     with org_scope(cast.org.id):
@@ -153,6 +159,7 @@ def test_csv_holds_every_kind_and_runs_nowhere(cast) -> None:
     assert [line["name"] for line in lines if "HYPERLINK" in line["name"]] == ['\'=HYPERLINK("http://evil.test")']
     only = table(Api(cast.erin).get(path(cast, "/csv"), {"kind": "members", "admins": "true"}))
     assert {line["name"] for line in only} == {"Alice", "Erin"}
+    assert "See the organisation, its settings and its notifications; " in only[0]["may_words"]
 
 
 def test_nothing_of_another_organisation_is_listed(cast) -> None:

@@ -12,6 +12,7 @@ from apps.accounts import erasure, services
 from apps.accounts.models import Organization, OrgExport, OrgTombstone
 from apps.accounts.org_exports import file_of
 from apps.analytics.services import create_view
+from apps.audit.services import forget_person
 from apps.core import orgdata
 from apps.core.clock import now
 from apps.core.errors import Conflict, NotFound
@@ -244,6 +245,17 @@ def test_only_the_owner_who_asked_fetches_it_and_only_for_its_time(cast: Cast) -
     assert not file_of(row.pk).exists()
 
 
+def test_an_export_is_gone_once_somebody_in_it_was_erased(cast: Cast) -> None:
+    row = services.request_export(org_id=cast.org.id, by_user_id=cast.alice.id)
+    services.make_export(export_id=row.pk)
+    assert Api(cast.alice).get(f"/org-exports/{row.pk}").status_code == 200
+    forget_person(user_id=cast.bob.id)
+    assert Api(cast.alice).get(f"/org-exports/{row.pk}").status_code == 404
+    with system_scope("the test plays the clock"):
+        assert services.sweep_exports()["removed"] == 1
+    assert not file_of(row.pk).exists()
+
+
 def test_an_export_whose_worker_died_is_made_anew_and_then_given_up(cast: Cast, monkeypatch) -> None:
     row = services.request_export(org_id=cast.org.id, by_user_id=cast.alice.id)
     with system_scope("the test plays the clock"):
@@ -266,6 +278,8 @@ def test_an_export_that_fails_says_so_and_leaves_no_file(cast: Cast, monkeypatch
     with system_scope("the test looks at all"):
         assert OrgExport.objects.get().state == "failed"
     assert not file_of(row.pk).with_suffix(".part").exists()
+    [mail] = mails_to("alice@example.com", "org_export_failed")
+    assert "could not be made. OSError: it could not be written" in mail.text
     with pytest.raises(NotFound):
         services.fetch_export(export_id=row.pk, by_user_id=cast.alice.id)
 

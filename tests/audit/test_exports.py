@@ -3,16 +3,26 @@
 import gzip
 import json
 from datetime import timedelta
+from unittest.mock import Mock
 from uuid import UUID
 
 import pytest
 
+from apps.accounts import services as accounts
+from apps.accounts.capabilities import CAPABILITIES
 from apps.audit import ports, services
 from apps.audit.export_services import export_path
 from apps.audit.models import AuditExport
+from apps.audit.services import forget_person
 from apps.core.clock import freeze, now
 from apps.core.tenancy import system_scope
+from apps.events.contracts import Envelope
+from apps.events.models import OutboxEvent
+from apps.events.registry import subscriptions_of
+from apps.identity.contracts import UserInfo
+from apps.notify.selectors import latest_notes
 from tests.cast import Api, Cast, trail
+from tests.teams.mail import mails_to
 
 
 @pytest.fixture
@@ -57,6 +67,44 @@ def test_what_is_asked_for_is_made_told_of_and_fetched(cast: Cast, queued, djang
     assert asked.changes == {"format": [None, "jsonl"], "action": [None, "project.*"]}
     assert (taken.org_id, taken.actor_id, taken.target_id) == (cast.org.id, cast.alice.id, made["id"])
     assert not services.make_export(export_id=queued[0]), "a message that comes twice makes nothing"
+
+
+def test_who_asked_is_told_when_it_is_there_and_when_it_failed(cast: Cast, queued, monkeypatch) -> None:
+    def hear() -> None:
+        with system_scope("the test looks at all"):
+            events = [
+                Envelope.from_dict(row.envelope, topic=row.topic, key=row.key) for row in OutboxEvent.objects.all()
+            ]
+            OutboxEvent.objects.all().delete()
+        for event in events:
+            for subscription in subscriptions_of(event.type):
+                if subscription.name in ("notify.tell_audit_export", "accounts.audit_export_mails"):
+                    subscription.handler(event)
+
+    def told(who: UserInfo) -> list[str]:
+        notes = latest_notes(org_id=cast.org.id, user_id=who.id, capabilities=CAPABILITIES)
+        return [note.title for note in notes if note.kind == "audit_export"]
+
+    def ask() -> bool:
+        return services.make_export(export_id=UUID(Api(cast.erin).post("/audit/exports").json()["id"]))
+
+    assert ask()
+    hear()
+    assert (told(cast.erin), told(cast.alice)) == (["Your export of the audit log is ready"], [])
+    (mail,) = mails_to("erin@example.com", "audit_export")
+    assert f"/o/{cast.org.slug}/settings/audit/exports" in mail.text
+    assert mails_to("alice@example.com", "audit_export") == []
+
+    monkeypatch.setattr("apps.audit.export_services._write", Mock(side_effect=OSError("disk full")))
+    assert not ask()
+    hear()
+    assert told(cast.erin)[0] == "Your export of the audit log failed"
+    assert "could not be made. OSError: it could not be written" in mails_to("erin@example.com", "audit_export")[1].text
+
+    assert not ask()
+    accounts.change_member_role(org_id=cast.org.id, user_id=cast.erin.id, role="viewer")
+    hear()
+    assert (len(told(cast.erin)), len(mails_to("erin@example.com", "audit_export"))) == (2, 2), "no reader any more"
 
 
 def test_one_at_a_time_in_each_organisation(cast: Cast, queued) -> None:
@@ -115,6 +163,22 @@ def test_a_file_goes_when_its_time_is_over(cast: Cast, queued) -> None:
         assert Api(cast.alice).get(f"/audit/exports/{made['id']}/file").status_code in (401, 404)
     assert not path.exists()
     assert row_of(made["id"]).state == "gone"
+
+
+def test_a_file_is_gone_once_somebody_in_it_was_erased(cast: Cast, queued) -> None:
+    alice, made = Api(cast.alice), Api(cast.alice).post("/audit/exports").json()
+    services.make_export(export_id=UUID(made["id"]))
+    path = export_path(row_of(made["id"]))
+    forget_person(user_id=cast.charlie.id)
+    assert sweep()["removed"] == 0, "of another organisation"
+    assert alice.get(f"/audit/exports/{made['id']}/file").status_code == 200
+    forget_person(user_id=cast.bob.id)
+    assert alice.get(f"/audit/exports/{made['id']}/file").status_code == 404, "at once"
+    assert sweep()["removed"] == 1
+    assert not path.exists()
+    again = alice.post("/audit/exports").json()
+    services.make_export(export_id=UUID(again["id"]))
+    assert alice.get(f"/audit/exports/{again['id']}/file").status_code == 200
 
 
 def test_the_page_starts_one_of_what_the_log_was_narrowed_to_and_shows_how_far_it_is(cast: Cast, queued) -> None:

@@ -10,14 +10,16 @@ from django.test.utils import CaptureQueriesContext
 
 from apps.audit import keys
 from apps.audit.chain import seal_all
+from apps.audit.contracts import AuditFilter
 from apps.audit.models import AuditEntry
 from apps.audit.sealed import ERASED
-from apps.audit.services import forget_org, forget_person, maintain, record
+from apps.audit.selectors import audit_list
+from apps.audit.services import forget_org, forget_person, maintain, record, set_retention
 from apps.core import clock
 from apps.core.contracts import ANONYMOUS, Actor
 from apps.core.ids import uuid7
 from apps.core.rotation import rotate_all
-from apps.core.tenancy import system_scope
+from apps.core.tenancy import org_scope, system_scope
 from tests.audit.chains import ALICE, entry, query, verified
 from tests.cast import trail
 
@@ -137,6 +139,50 @@ def test_whoever_else_an_entry_names_is_forgotten_by_themselves() -> None:
     assert (read(told).changes, read(told).target_label) == ({"until": [None, "noon"]}, EMAIL)
     forget_person(user_id=member)
     assert read(told).target_label == ERASED
+
+
+def at_address(org_id: UUID) -> list[tuple[bytes]]:
+    return query("SELECT ip_mark FROM audit_address WHERE org_id = %s ORDER BY 1", org_id)
+
+
+def found_at(org_id: UUID, ip: str) -> int:
+    with org_scope(org_id):
+        return audit_list(AuditFilter(ip=ip)).count()
+
+
+def test_where_somebody_was_goes_with_them_and_does_not_come_back() -> None:
+    org_id, bob = uuid7(), person("bob")
+    for actor in (ALICE, bob, ALICE):
+        entry(org_id, actor=actor)
+    entry(uuid7(), actor=bob)
+    assert len(at_address(org_id)) == 2, "once each"
+    assert "192.0.2" not in str(query("SELECT * FROM audit_address WHERE org_id = %s", org_id))
+    assert bob.id
+    assert bob.ip
+    assert found_at(org_id, bob.ip) == 1
+    before = at_address(org_id)
+    forget_person(user_id=bob.id)
+    assert found_at(org_id, bob.ip) == 0
+    assert len(kept := at_address(org_id)) == 1
+    with clock.freeze(clock.now() + timedelta(days=1)):  # a process that remembers the key
+        entry(org_id, actor=bob)
+    assert at_address(org_id) == kept
+    assert set(kept) < set(before)
+    forget_org(org_id=org_id)
+    assert at_address(org_id) == []
+
+
+def test_where_people_were_is_known_as_long_as_their_entries_are_kept() -> None:
+    org_id, moment = uuid7(), clock.now()
+    entry(org_id)
+    with clock.freeze(moment + timedelta(days=60)):
+        entry(org_id, actor=person("bob"))
+        set_retention(org_id=org_id, days=90)
+    for days, known in ((121, 1), (125, 0)):
+        with clock.freeze(moment + timedelta(days=days)), transaction.atomic():
+            maintain()
+            assert (found_at(org_id, "192.0.2.7"), found_at(org_id, "192.0.2.9")) == (known, 1)
+            transaction.set_rollback(True)
 
 
 def test_strangers_share_a_key_a_month_that_is_destroyed_after_ninety_days() -> None:

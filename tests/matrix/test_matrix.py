@@ -203,7 +203,8 @@ def test_a_role_of_few_permissions_opens_what_names_them_and_nothing_else(cast: 
 # What shows usage of one project to whoever was given that alone; all else that wants `usage.read` stays shut.
 OF_ONE_PROJECT = {
     "usage-events", "usage-event", "usage-sessions", "usage-session", "analytics-usage", "usage", "usage_csv",
-    "sessions", "sessions_csv", "session", "events", "events_csv", "event", "project_usage",
+    "sessions", "sessions_csv", "session", "events", "events_csv", "event", "project_usage", "costs",
+    "costs_csv",
 }  # fmt: skip
 
 

@@ -46,6 +46,7 @@ def test_it_shows_what_the_organisation_is_and_who_is_in_it(office, cast) -> Non
     ):  # fmt: skip
         assert said in text, said
     assert "charlie@example.com" not in text, "of another organisation"
+    assert "Organizations" not in text, "one spelling"
 
 
 def test_it_shows_what_was_counted(office, cast) -> None:

@@ -66,6 +66,7 @@ def test_every_line_says_what_is_wrong_with_it(cast) -> None:
 def test_files_of_spreadsheets_are_read_as_they_come(cast, content) -> None:
     [line] = look(cast, decoded(content))
     assert (line.problem, line.wanted.email, line.wanted.role) == ("", "new@example.com", "viewer")
+    assert look(cast, "\ufeff" + decoded(content)) == [line], "pasted, with a mark of its own"
 
 
 @pytest.mark.parametrize(

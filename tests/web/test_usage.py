@@ -13,7 +13,9 @@ import pytest
 from django.http import QueryDict
 from django.test.utils import CaptureQueriesContext
 
-from apps.analytics.explorer import explore, query_of, values_of
+from apps.analytics.explorer import explore
+from apps.analytics.explorer_filters import values_of
+from apps.analytics.explorer_query import query_of
 from tests.web.conftest import Cast, event
 
 NOW = timedelta(seconds=1)

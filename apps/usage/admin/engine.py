@@ -58,6 +58,20 @@ class EventChunkAdmin(ReadOnlyAdmin):
         return rows
 
 
+@admin.register(models.Hint)
+class HintAdmin(ReadOnlyAdmin):
+    sortable_by = ()
+    list_display = ("id", "org", "first_at", "last_at", "drop_on", "has_ids")
+    exclude = ("combos", "fence", "entries")
+    ordering = ("-id",)
+    search_fields = ("=org",)
+    search_help_text = "The number of an organisation"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request).defer("combos", "fence", "entries")
+        return rows
+
+
 @admin.register(models.IdSegment)
 class IdSegmentAdmin(ReadOnlyAdmin):
     sortable_by = ()
@@ -97,6 +111,11 @@ class SessionAdmin(ReadOnlyAdmin):
         "models",
     )
     ordering = ("-org", "-last_at")
+
+
+@admin.register(models.SessionPart)
+class SessionPartAdmin(SumsAdmin):
+    list_display = ("session", "org", "project", "started_at", "last_at", "calls", "tool_calls", "cost_nano")
 
 
 @admin.register(models.SessionDelta)

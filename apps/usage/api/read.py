@@ -21,7 +21,7 @@ from apps.core.pagination import decode_cursor, encode_cursor, read_limit
 from apps.core.tenancy import require_org_id
 from apps.core.views import check_metrics_access
 from apps.usage.api.search import EVENT_FILTERS, after, page, page_parameters, parameters, read_search
-from apps.usage.granted import OfUsage, narrowed, require_given
+from apps.usage.granted import OfUsage, narrowed, only_of
 from apps.usage.selectors.raw import EventRow, event_search
 from apps.usage.selectors.sessions import SESSION_FILTERS, SESSION_STATES, SessionRow, session_get, session_list
 from apps.usage.selectors.timeline import kind_of, session_events
@@ -170,7 +170,8 @@ class SessionList(OfUsage):
     def get(self, request: Request) -> Response:
         """Sessions, the latest first.
 
-        Who was given `usage.read` on single projects alone sees those that began in one of these.
+        Who was given `usage.read` on single projects alone sees of each session what is of these: its sums, times and
+        models are of nothing else.
         """
         params = request.query_params
         search = read_search(params, [*SESSION_FILTERS, "state"], tags=False)
@@ -179,10 +180,11 @@ class SessionList(OfUsage):
             detail = f"{', '.join(sorted(unknown))}: not one of {', '.join(SESSION_STATES)}"
             problem = {"pointer": "filter[state]", "detail": detail}
             raise ValidationFailed("Some parameters are not valid", errors=[problem])  # type: ignore[list-item]
+        filters = narrowed(search.filters, self.given)
         rows = session_list(
-            org_id=require_org_id(), filters=narrowed(search.filters, self.given), limit=search.limit + 1,
-            start=search.start, end=search.end,
+            org_id=require_org_id(), filters=filters, limit=search.limit + 1, start=search.start, end=search.end,
             after=after(params, self.order, int), states=states, idle=idle_limit(),
+            projects=only_of(filters, self.given),
         )  # fmt: skip
         return page(
             [row.body for row in rows],
@@ -210,10 +212,9 @@ class SessionDetail(OfUsage):
         org_id, params = require_org_id(), request.query_params
         limit = read_limit(params)
         behind, turn = self._behind(params.get("cursor"))
-        found = session_get(org_id=org_id, session_id=session_id, idle=idle_limit())
+        found = session_get(org_id=org_id, session_id=session_id, idle=idle_limit(), projects=self.given)
         if found is None:
             raise NotFound("There is no such session")
-        require_given(found.body["project_id"], self.given, "There is no such session")
         rows = session_events(
             org_id=org_id, session_id=session_id, start=found.started_at, end=found.at, limit=limit + 1, after=behind
         )

@@ -17,7 +17,7 @@ from apps.core.pagination import decode_cursor, read_limit
 from apps.core.tenancy import require_org_id
 from apps.usage.selectors.aggregate import tag_keys
 from apps.usage.selectors.dimensions import DIMENSIONS
-from apps.usage.selectors.raw import EVENT_FIELDS
+from apps.usage.selectors.plan import EVENT_FIELDS
 
 __all__ = ["EVENT_FILTERS", "Search", "after", "page", "page_parameters", "parameters", "read_filters", "read_search"]
 

@@ -102,7 +102,7 @@ def prepare(items: list[InboxItem], dims: Dimensions, index: DedupeIndex) -> Flu
             flush.drop_days = sorted({chunk.drop_day for chunk in kept})
         flush.deltas = delta_rows(events)
         flush.late_orgs = _late(events)
-        flush.session_deltas = session_rows(events, types)
+        flush.session_deltas = session_rows(events, types, dims)
         flush.summaries = summaries(orgs, events, types, dims)
         if flush.unpriced:
             flush.unpriced_models = unpriced_models(orgs, events, types)

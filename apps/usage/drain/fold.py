@@ -13,6 +13,7 @@ from django.db import connection, transaction
 
 from apps.core import clock
 from apps.core.partitions import drop_partitions, ensure_partitions
+from apps.usage.session_parts import PARTS
 
 __all__ = [
     "DAY_TABLES",
@@ -107,17 +108,18 @@ WITH gone AS (
     RETURNING *
 ), sums AS (
     SELECT org, session, min(session_id) AS session_id, (array_agg(who ORDER BY started_at))[1] AS who,
-        coalesce(array_agg(DISTINCT model) FILTER (WHERE model <> ''), '{}') AS models,
+        coalesce(array_agg(DISTINCT model) FILTER (WHERE model <> ''), '{{}}') AS models,
         min(started_at) AS started_at, max(last_at) AS last_at, sum(events) AS events, sum(calls) AS calls,
         sum(tool_calls) AS tool_calls, sum(errors) AS errors, sum(input_tokens) AS input_tokens,
         sum(output_tokens) AS output_tokens, sum(cache_read_tokens) AS cache_read_tokens,
-        sum(cache_write_tokens) AS cache_write_tokens, sum(cost_nano) AS cost_nano
+        sum(cache_write_tokens) AS cache_write_tokens, sum(cost_nano) AS cost_nano,
+        (min(who) <> max(who))::integer::smallint AS mixed
     FROM gone GROUP BY org, session
 ), merged AS (
     INSERT INTO usage_session AS s (id, org, session_id, who, models, started_at, last_at, events, calls, tool_calls,
-        errors, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_nano)
+        errors, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_nano, mixed)
     SELECT session, org, session_id, who, models, started_at, last_at, events, calls, tool_calls, errors,
-        input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_nano
+        input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_nano, mixed
     FROM sums ORDER BY org, session
     ON CONFLICT (org, id) DO UPDATE SET
         who = CASE WHEN EXCLUDED.started_at < s.started_at THEN EXCLUDED.who ELSE s.who END,
@@ -129,8 +131,10 @@ WITH gone AS (
         output_tokens = s.output_tokens + EXCLUDED.output_tokens,
         cache_read_tokens = s.cache_read_tokens + EXCLUDED.cache_read_tokens,
         cache_write_tokens = s.cache_write_tokens + EXCLUDED.cache_write_tokens,
-        cost_nano = s.cost_nano + EXCLUDED.cost_nano
-)
+        cost_nano = s.cost_nano + EXCLUDED.cost_nano,
+        mixed = greatest(s.mixed, EXCLUDED.mixed, (s.who <> EXCLUDED.who)::integer::smallint)
+    RETURNING s.org, s.id, s.mixed
+), {parts}
 SELECT count(*) FROM gone
 """
 
@@ -190,8 +194,10 @@ def _together(waiting: Iterable[tuple[int, int]], limit: int) -> Iterator[tuple[
 
 def fold_sessions(*, limit: int = BATCH) -> int:
     """Add up to ``limit`` session deltas to their sessions; returns how many there were."""
-    with connection.cursor() as cursor:
-        cursor.execute(_FOLD_SESSIONS, {"limit": limit})
+    with transaction.atomic(), connection.cursor() as cursor:
+        # What a session was before tells its first part: nobody else may add to it meanwhile.
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('usage-fold-sessions'))")
+        cursor.execute(_FOLD_SESSIONS.format(parts=PARTS), {"limit": limit})
         return int(cursor.fetchone()[0])
 
 

@@ -278,8 +278,16 @@ def _histograms(latency: Ints, known: npt.NDArray[np.bool_], order: Ints, starts
 _SESSION_COLUMNS = ("ts", "input", "output", "cache_read", "write_5m", "write_1h", "cost")
 
 
-def session_rows(events: Events, traits: WhatTraits) -> bytes:
-    """A delta for each session and model."""
+def _projects(who: Ints, dims: Dimensions) -> Ints:
+    """A number for each event's project."""
+    used, place = _distinct(who)
+    numbers: dict[bytes | None, int] = {}
+    codes = [numbers.setdefault(dims.who_keys[number][1], len(numbers)) for number in used.tolist()]
+    return np.array(codes, dtype=np.int64)[place]
+
+
+def session_rows(events: Events, traits: WhatTraits, dims: Dimensions) -> bytes:
+    """A delta for each session, model and project."""
     inside = np.flatnonzero(events.session_place)
     if not len(inside):
         return b""
@@ -288,10 +296,13 @@ def session_rows(events: Events, traits: WhatTraits) -> bytes:
     model = traits.model[inside]
     place = events.session_place[inside]
     order, starts = _grouped(place, model)
+    who = events.who[inside]
+    if (np.minimum.reduceat(who[order], starts) != np.maximum.reduceat(who[order], starts)).any():
+        order, starts = _grouped(place, model, _projects(who, dims))
     first = order[starts]
     ts = records["ts"][order]
     rows = SESSION_DELTA.rows(len(starts))
-    rows["session"], rows["org"], rows["who"] = session[first], org[first], events.who[inside][first]
+    rows["session"], rows["org"], rows["who"] = session[first], org[first], who[first]
     rows["started_at"] = pg_micros(np.minimum.reduceat(ts, starts))
     rows["last_at"] = pg_micros(np.maximum.reduceat(ts, starts))
     rows["events"] = np.diff(np.append(starts, len(order)))

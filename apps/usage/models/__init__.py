@@ -15,7 +15,7 @@ one side: `RollupDayWhat`, `RollupDayWho`), `Session`.
 
 from apps.usage.models.background import Reprice
 from apps.usage.models.dims import DirectoryChange, Org, Person, TagKey, TagSet, TagValue, What, Who
-from apps.usage.models.engine import EventChunk, IdSegment, InboxBatch, Summary
+from apps.usage.models.engine import EventChunk, Hint, IdSegment, InboxBatch, Summary
 from apps.usage.models.imports import Import, ImportChunk, ImportProblem
 from apps.usage.models.prices import Price, PriceBookVersion
 from apps.usage.models.rollups import (
@@ -27,12 +27,14 @@ from apps.usage.models.rollups import (
     RollupQuarter,
     Session,
     SessionDelta,
+    SessionPart,
 )
 from apps.usage.models.watch import Shard, Stall
 
 __all__ = [
     "DirectoryChange",
     "EventChunk",
+    "Hint",
     "IdSegment",
     "Import",
     "ImportChunk",
@@ -51,6 +53,7 @@ __all__ = [
     "RollupQuarter",
     "Session",
     "SessionDelta",
+    "SessionPart",
     "Shard",
     "Stall",
     "Summary",

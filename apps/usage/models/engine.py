@@ -1,11 +1,12 @@
 """The inbox, the raw events and the ids that were counted."""
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from apps.core.tenancy import OrgScopedModel
 from apps.usage.models.base import OrgSurrogateManager
 
-__all__ = ["EventChunk", "IdSegment", "InboxBatch", "Summary"]
+__all__ = ["EventChunk", "Hint", "IdSegment", "InboxBatch", "Summary"]
 
 
 class InboxBatch(OrgScopedModel):
@@ -47,6 +48,31 @@ class EventChunk(models.Model):
 
     def __str__(self) -> str:
         return f"{self.events} events"
+
+
+class Hint(models.Model):
+    """Which of some chunks can hold what (:mod:`apps.usage.hints`); 0 stands for a chunk that it knows no more."""
+
+    id = models.BigIntegerField(primary_key=True)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    org = models.IntegerField()
+    drop_on = models.DateField()
+    bits = models.SmallIntegerField()
+    has_ids = models.BooleanField()
+    chunks = ArrayField(models.BigIntegerField())
+    combos = models.BinaryField()
+    fence = models.BinaryField()
+    entries = models.BinaryField()
+
+    objects = OrgSurrogateManager()
+
+    class Meta:
+        managed = False
+        db_table = "usage_hint"
+
+    def __str__(self) -> str:
+        return f"{len(self.chunks)} chunks"
 
 
 class IdSegment(models.Model):

@@ -14,6 +14,7 @@ __all__ = [
     "RollupQuarter",
     "Session",
     "SessionDelta",
+    "SessionPart",
 ]
 
 
@@ -123,7 +124,6 @@ class RollupDayWho(Measures):
 
 class SessionMeasures(models.Model):
     org = models.IntegerField()
-    session_id = models.TextField()
     who = models.IntegerField()
     started_at = models.DateTimeField()
     last_at = models.DateTimeField()
@@ -142,27 +142,51 @@ class SessionMeasures(models.Model):
     class Meta:
         abstract = True
 
-    def __str__(self) -> str:
-        return self.session_id
-
 
 class Session(SessionMeasures):
-    """A session; ``id`` is a 63-bit hash of its name within the organisation, as raw events carry it."""
+    """A session; ``id`` is a 63-bit hash of its name within the organisation, as raw events carry it.
+
+    ``mixed`` is not 0 where several whos were seen in it: then it may have parts.
+    """
 
     id = models.BigIntegerField(primary_key=True)
+    session_id = models.TextField()
+    mixed = models.SmallIntegerField()
     models = ArrayField(models.TextField())
 
     class Meta:
         managed = False
         db_table = "usage_session"
 
+    def __str__(self) -> str:
+        return self.session_id
+
+
+class SessionPart(SessionMeasures):
+    """What one project has in a session that several used; together they are the session. Others have no parts."""
+
+    session = models.BigIntegerField(primary_key=True)
+    project = models.UUIDField()
+    models = ArrayField(models.TextField())
+
+    class Meta:
+        managed = False
+        db_table = "usage_session_part"
+
+    def __str__(self) -> str:
+        return f"{self.events} events of {self.project}"
+
 
 class SessionDelta(SessionMeasures):
     """Sessions' sums not folded yet."""
 
     session = models.BigIntegerField(primary_key=True)
+    session_id = models.TextField()
     model = models.TextField()
 
     class Meta:
         managed = False
         db_table = "usage_session_delta"
+
+    def __str__(self) -> str:
+        return self.session_id

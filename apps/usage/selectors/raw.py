@@ -1,49 +1,33 @@
 """Raw events, newest first, by any of their fields.
 
 What narrows a search, in this order: the chunks' bounds in time (a session's and an event id's are known from
-elsewhere), the who and what each chunk says it holds, and then only those columns that the filters ask for. Whole
-chunks are read where something was found.
+elsewhere), the who and what each chunk says it holds, what hints know of chunks of the past
+(:mod:`apps.usage.selectors.hints`), and then only those columns that the filters ask for. Whole chunks are read where
+something was found.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
 import orjson
-from django.db import connection
 
-from apps.core import clock
 from apps.usage.chunks import CHUNK_FIELDS, Chunk, at_micros, chunk_of, fetch, micros_of, request_hash, scan_slice
-from apps.usage.drain.keys import session_number
-from apps.usage.ingest.parse import parse_uuid
-from apps.usage.ingest.what import COST_IS_REPORTED, DETAIL, PRICED, STOP_REASONS, UNPRICED
-from apps.usage.selectors.dimensions import WHAT_DIMENSIONS, dimension_conditions, dimension_joins
+from apps.usage.hints import cost_source
+from apps.usage.ingest.what import DETAIL, STOP_REASONS
 from apps.usage.selectors.event_json import Found, bodies
-from apps.usage.selectors.find_ids import COVERED, minutes_of
+from apps.usage.selectors.hints import chunks_without
+from apps.usage.selectors.plan import EVENT_FIELDS, EVER, MAX_LISTED, Plan, plan_dimensions, plan_fields
 
-__all__ = ["EVENT_FIELDS", "EventRow", "event_search"]
+__all__ = ["EVENT_FIELDS", "EventRow", "Match", "Moved", "event_search", "match", "needed_columns", "whole_chunks"]
 
-# Fields beyond the dimensions that raw events are searched by. Those with an expression are columns of what.
-_WHAT_FIELDS: Final = {
-    "service_tier": "CASE WHEN t.batch THEN 'batch' ELSE t.service_tier END",
-    "inference_geo": "t.geo",
-    "speed": "t.speed",
-}
-EVENT_FIELDS: Final = (
-    "event_id", "request_id", "session_id", *_WHAT_FIELDS, "error_type", "stop_reason", "cost_source",
-)  # fmt: skip
-_COST_SOURCES: Final = ("", "price_book", "reported", "unpriced")
 # Chunks looked at in one query: few at first, since mostly the newest ones have enough.
 _FIRST_LOOK, _LONGEST_LOOK = 4, 256
-# Longer lists of who take longer to compare than they save.
-_MAX_LISTED = 500
 _TRIES = 5
-# More than a timestamp may be ahead of its receipt.
-_AHEAD = timedelta(minutes=10)
 
 Mask = npt.NDArray[np.bool_]
 
@@ -57,32 +41,18 @@ class EventRow:
     body: dict[str, Any]
 
 
-class _Moved(Exception):
-    """A chunk was merged into another between two reads."""
-
-
 @dataclass(slots=True)
-class _Plan:
-    """A search, ready to be run. Times are half-open, in µs since 1970; ``spans`` are what events must lie in."""
+class Match:
+    """Events of one chunk that were found: their places and times."""
 
-    org: int
-    start: int
-    end: int
-    after: tuple[int, bytes] | None = None
-    who: npt.NDArray[np.int64] | None = None
-    what: npt.NDArray[np.int64] | None = None
-    ids: list[bytes] | None = None
-    sessions: list[int] | None = None
-    requests: list[bytes] | None = None
-    stops: list[int] | None = None
-    costs: list[int] | None = None
-    # A field of the detail and its values; only events with a detail can have others than "".
-    details: list[tuple[str, list[str]]] = field(default_factory=list)
+    chunk_id: int
+    drop_on: Any
+    places: npt.NDArray[np.int64]
+    ts: npt.NDArray[np.int64]
 
-    @property
-    def never(self) -> bool:
-        lists = (self.who, self.what, self.ids, self.requests)
-        return self.start >= self.end or any(values is not None and not len(values) for values in lists)
+
+class Moved(Exception):
+    """A chunk was merged into another between two reads."""
 
 
 def event_search(
@@ -102,115 +72,34 @@ def event_search(
     if not found:
         return []
     org, salt = found[0][0], bytes(found[0][1])
-    plan = _Plan(org, micros_of(start) if start else -(1 << 62), micros_of(end) if end else 1 << 62)
+    plan = Plan(org, micros_of(start) if start else -EVER, micros_of(end) if end else EVER)
     if after is not None:
         plan.after = (micros_of(after[0]), after[1].bytes)
         plan.end = min(plan.end, plan.after[0] + 1)
-    _plan_dimensions(plan, filters)
-    _plan_fields(plan, filters, org_id, salt)
+    plan_dimensions(plan, filters)
+    plan_fields(plan, filters, org_id, salt)
     if plan.never:
         return []
     for attempt in range(_TRIES):
         try:
             return _rows(plan, org_id, limit)
-        except _Moved:
+        except Moved:
             if attempt == _TRIES - 1:
                 raise
     return []
 
 
-# ---------------------------------------------------------------------------------------------- planning
-def _plan_dimensions(plan: _Plan, filters: Mapping[str, Sequence[str]]) -> None:
-    """The who and what that the filters admit."""
-    whats = {name: values for name, values in filters.items() if name in WHAT_DIMENSIONS}
-    whos = {name: v for name, v in filters.items() if name not in EVENT_FIELDS and name not in WHAT_DIMENSIONS}
-    params: dict[str, Any] = {"org": plan.org}
-    conditions = dimension_conditions(whats, params)
-    for name, expression in _WHAT_FIELDS.items():
-        if name in filters:
-            params[name] = list(filters[name])
-            conditions.append(f"{expression} = ANY(%({name})s)")
-    with connection.cursor() as cursor:
-        if conditions:
-            cursor.execute(f"SELECT id FROM usage_what t WHERE {' AND '.join(conditions)}", params)  # noqa: S608
-            plan.what = np.array([row[0] for row in cursor.fetchall()], dtype=np.int64)
-        if whos:
-            conditions = dimension_conditions(whos, params)
-            cursor.execute(
-                f"SELECT w.id FROM usage_who w {dimension_joins(whos)}"  # noqa: S608
-                f"WHERE w.org = %(org)s AND {' AND '.join(conditions)}",
-                params,
-            )
-            plan.who = np.array([row[0] for row in cursor.fetchall()], dtype=np.int64)
-
-
-def _plan_fields(plan: _Plan, filters: Mapping[str, Sequence[str]], org_id: UUID, salt: bytes) -> None:
-    if "event_id" in filters:
-        ids = [found for value in filters["event_id"] if (found := parse_uuid(value))]
-        plan.ids = [value.bytes for value in ids]
-        minutes = minutes_of(org_id, salt, ids)
-        if ids and len(minutes) == len(ids):
-            plan.start = max(plan.start, min(minutes.values()) * 60_000_000)
-            plan.end = min(plan.end, (max(minutes.values()) + 1) * 60_000_000)
-        elif not minutes:
-            # None was counted in the days that segments cover, so none is of a later time either.
-            plan.end = min(plan.end, micros_of(clock.now() - COVERED + _AHEAD)) if ids else plan.start
-    if "session_id" in filters:
-        plan.sessions = [session_number(salt, value) if value else 0 for value in filters["session_id"]]
-        if 0 not in plan.sessions:
-            _narrow_to_sessions(plan)
-    if "request_id" in filters:
-        plan.requests = [value.encode() for value in filters["request_id"]]
-    if "cost_source" in filters:
-        plan.costs = [_COST_SOURCES.index(value) for value in filters["cost_source"] if value in _COST_SOURCES]
-    if "stop_reason" in filters:
-        values = list(filters["stop_reason"])
-        if all(value and value in STOP_REASONS for value in values):
-            plan.stops = [STOP_REASONS.index(value) for value in values]
-        else:
-            plan.details.append(("stop_reason", values))
-    if "error_type" in filters:
-        plan.details.append(("error_type", list(filters["error_type"])))
-
-
-def _narrow_to_sessions(plan: _Plan) -> None:
-    """A session's events lie between its first and its last."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT min(started_at), max(last_at) FROM ("
-            "SELECT started_at, last_at FROM usage_session WHERE org = %(org)s AND id = ANY(%(ids)s) UNION ALL "
-            "SELECT started_at, last_at FROM usage_session_delta WHERE org = %(org)s AND session = ANY(%(ids)s)) s",
-            {"org": plan.org, "ids": plan.sessions},
-        )
-        first, last = cursor.fetchone()
-    if first is None:
-        plan.end = plan.start
-        return
-    plan.start, plan.end = max(plan.start, micros_of(first)), min(plan.end, micros_of(last) + 1)
-
-
-# ---------------------------------------------------------------------------------------------- running
-@dataclass(slots=True)
-class _Match:
-    """Events of one chunk that were found: their places and times."""
-
-    chunk_id: int
-    drop_on: Any
-    places: npt.NDArray[np.int64]
-    ts: npt.NDArray[np.int64]
-
-
-def _rows(plan: _Plan, org_id: UUID, limit: int) -> list[EventRow]:
+def _rows(plan: Plan, org_id: UUID, limit: int) -> list[EventRow]:
     matches = _matches(plan, limit)
     if not matches:
         return []
     every = np.concatenate([match.ts for match in matches])
     # All that could be among the newest: of equal moments the ids decide, which are not read yet.
-    least = int(np.partition(every, len(every) - limit)[len(every) - limit]) if len(every) > limit else -(1 << 62)
+    least = int(np.partition(every, len(every) - limit)[len(every) - limit]) if len(every) > limit else -EVER
     wanted = {match.chunk_id: (match.drop_on, match.places[match.ts >= least]) for match in matches}
     wanted = {number: found for number, found in wanted.items() if len(found[1])}
     events: list[tuple[int, bytes, Chunk, int]] = []
-    for chunk in _chunks(plan.org, wanted):
+    for chunk in whole_chunks(plan.org, wanted):
         ids, ts = chunk.columns["id"], chunk.columns["ts"]
         events += [(int(ts[i]), ids[i].tobytes(), chunk, i) for i in wanted[chunk.id][1].tolist()]
     events.sort(key=lambda event: event[:2], reverse=True)
@@ -218,31 +107,36 @@ def _rows(plan: _Plan, org_id: UUID, limit: int) -> list[EventRow]:
     return [EventRow(at, event_id, body) for at, event_id, body in bodies(chosen, plan.org, org_id)]
 
 
-def _chunks(org: int, wanted: Mapping[int, tuple[Any, Any]]) -> list[Chunk]:
+def whole_chunks(org: int, wanted: Mapping[int, tuple[Any, Any]]) -> list[Chunk]:
+    """These chunks, each with its day of dropping; raises :class:`Moved` where one is gone."""
     rows = fetch(
         f"SELECT {CHUNK_FIELDS} FROM usage_chunk WHERE org = %s AND id = ANY(%s)"  # noqa: S608
         " AND drop_on = ANY(%s)",
         (org, list(wanted), sorted({found[0] for found in wanted.values()})),
     )
     if len(rows) != len(wanted):
-        raise _Moved
+        raise Moved
     return [chunk_of(row) for row in rows]
 
 
-def _matches(plan: _Plan, limit: int) -> list[_Match]:
+# ---------------------------------------------------------------------------------------------- looking
+def _matches(plan: Plan, limit: int) -> list[Match]:
     """Chunks from the newest on, until no older one can have anything among the ``limit`` newest matches."""
-    matches: list[_Match] = []
+    matches: list[Match] = []
     times: list[int] = []
     beyond: tuple[datetime, int] | None = None
     look = _FIRST_LOOK
-    needed = _needed(plan)
+    needed = needed_columns(plan)
+    tested = [name for name in needed if name != "ts"]
+    without: list[int] = []
     while True:
-        rows = _look(plan, needed, beyond, look)
-        for row in rows:
-            match = _match(plan, needed, row)
-            if match is not None:
-                matches.append(match)
-                times += match.ts.tolist()
+        # Times and ids are five sixths of what a look reads: once most chunks have nothing, they are read of those
+        # alone that have something.
+        narrow = tested if tested and look > _FIRST_LOOK else None
+        rows = _look(plan, narrow or needed, beyond, look, without)
+        for found in _found(plan, needed, narrow, rows):
+            matches.append(found)
+            times += found.ts.tolist()
         if len(rows) < look:
             return matches
         beyond = (rows[-1][3], rows[-1][0])
@@ -250,10 +144,20 @@ def _matches(plan: _Plan, limit: int) -> list[_Match]:
             times = sorted(times, reverse=True)[:limit]
             if times[-1] > micros_of(beyond[0]):
                 return matches
+        if look == _FIRST_LOOK:
+            without = chunks_without(plan)
         look = min(look * 4, _LONGEST_LOOK)
 
 
-def _needed(plan: _Plan) -> list[str]:
+def _found(plan: Plan, needed: Sequence[str], narrow: Sequence[str] | None, rows: list[tuple[Any, ...]]) -> list[Match]:
+    """The matches among the chunks of a look; ``narrow`` are the columns that it read, None where all needed ones."""
+    if narrow is not None:
+        maybe = [row for row in rows if _tested(plan, _columns(narrow, row)).any()]
+        rows = _read(plan, needed, [(row[0], row[1]) for row in maybe])
+    return [found for row in rows if (found := match(plan, needed, row)) is not None]
+
+
+def needed_columns(plan: Plan) -> list[str]:
     """The columns that have to be looked at."""
     tests = {
         "who": plan.who, "what": plan.what, "session": plan.sessions, "request": plan.requests,
@@ -263,49 +167,70 @@ def _needed(plan: _Plan) -> list[str]:
     return ["ts", *(name for name, test in tests.items() if test is not None)]
 
 
-def _look(plan: _Plan, needed: Sequence[str], beyond: tuple[datetime, int] | None, limit: int) -> list[tuple[Any, ...]]:
+def _read_columns(plan: Plan, names: Sequence[str]) -> str:
+    columns = [scan_slice(name) for name in names]
+    if "ts" in names and (plan.ids is not None or plan.after is not None):
+        columns.append("substring(facts FROM 3 FOR 16 * events)")
+    return f"SELECT id, drop_on, events, last_at, {', '.join(columns)} FROM usage_chunk"  # noqa: S608
+
+
+def _look(
+    plan: Plan, names: Sequence[str], beyond: tuple[datetime, int] | None, limit: int, without: list[int]
+) -> list[tuple[Any, ...]]:
+    """The next chunks that may have something, and these columns of each."""
     conditions, params = ["org = %(org)s"], dict[str, Any](org=plan.org, limit=limit)
-    if plan.start > -(1 << 62):
+    if plan.start > -EVER:
         conditions.append("last_at >= %(start)s")
         params["start"] = at_micros(plan.start)
-    if plan.end < 1 << 62:
+    if plan.end < EVER:
         conditions.append("first_at < %(end)s")
         params["end"] = at_micros(plan.end)
     for name, values in (("whos", plan.who), ("whats", plan.what)):
-        if values is not None and len(values) <= _MAX_LISTED:
+        if values is not None and len(values) <= MAX_LISTED:
             conditions.append(f"{name} && %({name})s::integer[]")
             params[name] = values.tolist()
+    if without:
+        conditions.append("id <> ALL(%(without)s::bigint[])")
+        params["without"] = without
     if beyond is not None:
         conditions.append("last_at <= %(last)s AND (last_at, id) < (%(last)s, %(id)s)")
         params |= {"last": beyond[0], "id": beyond[1]}
-    columns = [scan_slice(name) for name in needed]
-    if plan.ids is not None or plan.after is not None:
-        columns.append("substring(facts FROM 3 FOR 16 * events)")
     return fetch(
-        f"SELECT id, drop_on, events, last_at, {', '.join(columns)} FROM usage_chunk"  # noqa: S608
-        f" WHERE {' AND '.join(conditions)} ORDER BY last_at DESC, id DESC LIMIT %(limit)s",
+        f"{_read_columns(plan, names)} WHERE {' AND '.join(conditions)} ORDER BY last_at DESC, id DESC LIMIT %(limit)s",
         params,
     )
 
 
+def _read(plan: Plan, names: Sequence[str], chunks: list[tuple[int, Any]]) -> list[tuple[Any, ...]]:
+    """These columns of these chunks (id and day of dropping)."""
+    if not chunks:
+        return []
+    rows = fetch(
+        f"{_read_columns(plan, names)} WHERE org = %s AND id = ANY(%s) AND drop_on = ANY(%s)",
+        (plan.org, [number for number, _ in chunks], sorted({drop_on for _, drop_on in chunks})),
+    )
+    if len(rows) != len(chunks):
+        raise Moved
+    return rows
+
+
+# ---------------------------------------------------------------------------------------------- matching
 _KINDS: Final = {
     "ts": "<i8", "session": "<i8", "who": "<i4", "what": "<i4", "request": "<u4", "flags": "u1", "stop": "u1",
 }  # fmt: skip
+_Columns = dict[str, npt.NDArray[Any]]
 
 
-def _match(plan: _Plan, needed: Sequence[str], row: Sequence[Any]) -> _Match | None:
+def _columns(names: Sequence[str], row: Sequence[Any]) -> _Columns:
+    return {name: np.frombuffer(row[4 + i], dtype=_KINDS[name]) for i, name in enumerate(names)}
+
+
+def match(plan: Plan, needed: Sequence[str], row: Sequence[Any]) -> Match | None:
+    """What of a chunk (id, day of dropping, events, last moment, the needed columns, ids where asked for) matches."""
     number, drop_on, events, last_at, *data = row
-    columns = {name: np.frombuffer(data[i], dtype=_KINDS[name]) for i, name in enumerate(needed)}
-    rest = data[len(needed) :]
+    columns, rest = _columns(needed, row), data[len(needed) :]
     ts = columns["ts"]
-    mask: Mask = (ts >= plan.start) & (ts < plan.end)
-    for name, values in (("who", plan.who), ("what", plan.what), ("session", plan.sessions), ("stop", plan.stops)):
-        if values is not None:
-            mask &= np.isin(columns[name], values)
-    if plan.requests is not None:
-        mask &= np.isin(columns["request"], [request_hash(value) if value else 0 for value in plan.requests])
-    if plan.costs is not None:
-        mask &= np.isin(_cost_source(columns["flags"]), plan.costs)
+    mask = (ts >= plan.start) & (ts < plan.end) & _tested(plan, columns)
     if plan.ids is not None or plan.after is not None:
         mask &= _ids_match(plan, ts, np.frombuffer(rest.pop(0), dtype="V16"))
     if (plan.details or plan.requests is not None) and mask.any():
@@ -313,20 +238,29 @@ def _match(plan: _Plan, needed: Sequence[str], row: Sequence[Any]) -> _Match | N
             "SELECT texts FROM usage_chunk WHERE drop_on = %s AND org = %s AND id = %s", (drop_on, plan.org, number)
         )
         if not texts:
-            raise _Moved
+            raise Moved
         _check_texts(plan, Chunk(number, plan.org, drop_on, last_at, last_at, events, columns, texts[0][0]), mask)
     places = np.flatnonzero(mask)
-    return _Match(number, drop_on, places, ts[places]) if len(places) else None
+    return Match(number, drop_on, places, ts[places]) if len(places) else None
 
 
-def _cost_source(flags: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """The place of each event's cost source in :data:`_COST_SOURCES`."""
-    conditions = [(flags & bit) != 0 for bit in (UNPRICED, COST_IS_REPORTED, PRICED)]
-    found: npt.NDArray[np.int64] = np.select(conditions, [3, 2, 1], default=0)
-    return found
+def _tested(plan: Plan, columns: _Columns) -> Mask:
+    """What the columns other than time leave; texts may still say no."""
+    mask: Mask = np.ones(len(next(iter(columns.values()))), dtype=bool)
+    for name, values in (("who", plan.who), ("what", plan.what), ("session", plan.sessions), ("stop", plan.stops)):
+        if values is not None:
+            mask &= np.isin(columns[name], values)
+    if plan.requests is not None:
+        mask &= np.isin(columns["request"], [request_hash(value) if value else 0 for value in plan.requests])
+    if plan.costs is not None:
+        mask &= np.isin(cost_source(columns["flags"]), plan.costs)
+    for name, words in plan.details:
+        if name == "error_type" and "" not in words:
+            mask &= (columns["flags"] & DETAIL) != 0
+    return mask
 
 
-def _ids_match(plan: _Plan, ts: npt.NDArray[np.int64], ids: npt.NDArray[np.void]) -> Mask:
+def _ids_match(plan: Plan, ts: npt.NDArray[np.int64], ids: npt.NDArray[np.void]) -> Mask:
     mask = np.ones(len(ts), dtype=bool)
     if plan.ids is not None:
         mask = np.isin(_halves(ids), _halves(np.frombuffer(b"".join(plan.ids), dtype="V16")))
@@ -345,7 +279,7 @@ def _halves(ids: npt.NDArray[np.void]) -> npt.NDArray[np.uint64]:
     return np.ascontiguousarray(ids).view("<u8").reshape(-1, 2)[:, 1]
 
 
-def _check_texts(plan: _Plan, chunk: Chunk, mask: Mask) -> None:
+def _check_texts(plan: Plan, chunk: Chunk, mask: Mask) -> None:
     """Leave in ``mask`` what the texts agree with."""
     texts = None
     has_detail = (chunk.columns["flags"] & DETAIL) != 0 if plan.details else None

@@ -12,29 +12,23 @@ from apps.core import clock
 from apps.core.money import nano_to_str
 from apps.usage.drain.flush import session_number
 from apps.usage.selectors.dimensions import dimension_conditions, dimension_joins
+from apps.usage.session_parts import SUMS, fresh_sql, part_sql, whole_sql
 
 __all__ = ["SESSION_FILTERS", "SESSION_STATES", "SessionRow", "session_get", "session_list"]
 
 SESSION_FILTERS: Final = ("project", "user", "team", "key")
 SESSION_STATES: Final = ("active", "ended")
 
-_SUMS: Final = (
-    "events", "calls", "tool_calls", "errors", "input_tokens", "output_tokens", "cache_read_tokens",
-    "cache_write_tokens", "cost_nano",
-)  # fmt: skip
-_PART: Final = "session_id, who, {models}, started_at, last_at, " + ", ".join(_SUMS)
-_WHOLE: Final = f"SELECT id, {_PART.format(models='models')} FROM usage_session"  # noqa: S608 - our own parts
-_FRESH: Final = f"SELECT session, {_PART.format(models='ARRAY[model]')} FROM usage_session_delta"  # noqa: S608
 # A session lies folded in one row, and in deltas for what came since.
 _GATHERED: Final = f"""
     SELECT id, min(session_id) AS session_id, (array_agg(who ORDER BY started_at))[1] AS who,
         string_to_array(string_agg(array_to_string(models, chr(31)), chr(31)), chr(31)) AS models,
-        min(started_at) AS started_at, max(last_at) AS last_at, {", ".join(f"sum({name}) AS {name}" for name in _SUMS)}
+        min(started_at) AS started_at, max(last_at) AS last_at, {", ".join(f"sum({name}) AS {name}" for name in SUMS)}
     FROM parts GROUP BY id
 """  # noqa: S608
 _READ: Final = (
     "SELECT s.session_id, s.id, s.started_at, s.last_at, s.models, w.project_id, coalesce(p.claimed_by, w.person_id),"
-    " w.team_id, w.key_id, " + ", ".join(f"s.{name}" for name in _SUMS)
+    " w.team_id, w.key_id, " + ", ".join(f"s.{name}" for name in SUMS)
 )
 
 
@@ -58,10 +52,12 @@ def session_list(
     after: tuple[datetime, int] | None = None,
     states: Collection[str] = SESSION_STATES,
     idle: timedelta,
+    projects: Collection[str] | None = None,
 ) -> list[SessionRow]:
     """Sessions whose last event lies in ``[start, end)``, the latest first, from behind ``after`` on.
 
-    ``states`` are those of :data:`SESSION_STATES` that are wanted; a session has ended when it was silent for ``idle``.
+    ``projects`` (ids): only what is of these, as if there were nothing else in a session. ``states`` are those of
+    :data:`SESSION_STATES` that are wanted; a session has ended when it was silent for ``idle``.
     """
     org, _ = _org(org_id)
     moment = clock.now()
@@ -86,30 +82,41 @@ def session_list(
             f"WHERE w.org = %(org)s AND {' AND '.join(who)})"
         )
     where = "".join(f" AND {condition}" for condition in conditions)
-    # The folded sessions without deltas come by their index, as many as fit; those with deltas are few.
+    narrowed = _narrowed(projects, params)
+    whole, fresh = whole_sql(narrowed=narrowed), fresh_sql(narrowed=narrowed)
+    # The folded sessions without deltas come by their index, as many as fit; those with deltas are few, and so are
+    # those of several projects.
     parts = (
         "fresh AS (SELECT DISTINCT session AS id FROM usage_session_delta WHERE org = %(org)s), parts AS ("  # noqa: S608
-        f"({_WHOLE} WHERE org = %(org)s AND id NOT IN (SELECT id FROM fresh){where}"
+        f"(SELECT * FROM ({whole}) s WHERE id NOT IN (SELECT id FROM fresh){where}"
         " ORDER BY last_at DESC, id DESC LIMIT %(limit)s)"
-        f" UNION ALL {_WHOLE} WHERE org = %(org)s AND id IN (SELECT id FROM fresh)"
-        f" UNION ALL {_FRESH} WHERE org = %(org)s)"
+        f" UNION ALL SELECT * FROM ({whole}) s WHERE id IN (SELECT id FROM fresh)"
+        f"{' UNION ALL ' + part_sql() if narrowed else ''} UNION ALL {fresh})"
     )
     return _rows(parts, f"WHERE true{where}", params, moment)
 
 
-def session_get(*, org_id: UUID, session_id: str, idle: timedelta) -> SessionRow | None:
-    """The session of this name, or None; ``idle`` as of :func:`session_list`."""
+def session_get(
+    *, org_id: UUID, session_id: str, idle: timedelta, projects: Collection[str] | None = None
+) -> SessionRow | None:
+    """The session of this name, or None; ``idle`` and ``projects`` as of :func:`session_list`."""
     org, salt = _org(org_id)
     moment = clock.now()
-    params = {
+    params: dict[str, Any] = {
         "org": org, "number": session_number(salt, session_id), "limit": 1, "silent": moment - idle,
     }  # fmt: skip
-    parts = (
-        f"parts AS ({_WHOLE} WHERE org = %(org)s AND id = %(number)s"
-        f" UNION ALL {_FRESH} WHERE org = %(org)s AND session = %(number)s)"
-    )
-    found = _rows(parts, "", params, moment)
+    narrowed = _narrowed(projects, params)
+    sources = [whole_sql(narrowed=narrowed), fresh_sql(narrowed=narrowed), *([part_sql()] if narrowed else [])]
+    parts = " UNION ALL ".join(f"SELECT * FROM ({source}) s WHERE id = %(number)s" for source in sources)  # noqa: S608
+    found = _rows(f"parts AS ({parts})", "", params, moment)
     return found[0] if found else None
+
+
+def _narrowed(projects: Collection[str] | None, params: dict[str, Any]) -> bool:
+    """Whether only some projects count; adds them to ``params``."""
+    if projects is not None:
+        params["projects"] = list(projects)
+    return projects is not None
 
 
 def _org(org_id: UUID) -> tuple[int, bytes]:
@@ -133,7 +140,7 @@ def _rows(parts: str, where: str, params: Mapping[str, Any], moment: datetime) -
 
 def _row(row: Sequence[Any], moment: datetime, silent: datetime) -> SessionRow:
     session_id, number, started_at, last_at, models, project, person, team, key, *sums = row
-    metrics = {name: int(value) for name, value in zip(_SUMS, sums, strict=True)}
+    metrics = {name: int(value) for name, value in zip(SUMS, sums, strict=True)}
     body = {
         "session_id": session_id,
         "state": "ended" if last_at < silent else "active",

@@ -14,20 +14,14 @@ import numpy as np
 
 from apps.usage.chunks import fetch, scan_slice
 from apps.usage.selectors.event_json import Found, bodies
-from apps.usage.selectors.raw import _chunks as whole_chunks
-from apps.usage.selectors.raw import _match as matching
-from apps.usage.selectors.raw import _Moved as Moved
-from apps.usage.selectors.raw import _needed as needed_columns
-from apps.usage.selectors.raw import _Plan as Plan
-from apps.usage.selectors.raw import _plan_dimensions as plan_dimensions
-from apps.usage.selectors.raw import _plan_fields as plan_fields
+from apps.usage.selectors.plan import EVER, Plan, plan_dimensions, plan_fields
+from apps.usage.selectors.raw import Moved, match, needed_columns, whole_chunks
 
 __all__ = ["MAX_CHUNKS", "Tail", "tail_end", "tail_read"]
 
 # Chunks looked at in one reading; what is beyond is read next.
 MAX_CHUNKS = 500
 _TRIES = 3
-_EVER = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +111,10 @@ def _matches(
     if not filters:
         return [(number, drop_on, events, None) for number, _, drop_on, events in new]
     # Planned after the chunks are known: whom and what they name is interned by then.
-    plan = Plan(org, -_EVER, _EVER)
+    plan = Plan(org, -EVER, EVER)
     plan_dimensions(plan, filters)
     plan_fields(plan, filters, org_id, salt)
-    plan.start, plan.end = -_EVER, _EVER
+    plan.start, plan.end = -EVER, EVER
     if plan.never:
         return []
     needed = needed_columns(plan)
@@ -138,9 +132,9 @@ def _matches(
         raise Moved
     out = []
     for row in rows:
-        match = matching(plan, needed, row)
-        if match is not None:
-            out.append((row[0], row[1], row[2], match.places))
+        found = match(plan, needed, row)
+        if found is not None:
+            out.append((row[0], row[1], row[2], found.places))
     return out
 
 

@@ -14,9 +14,7 @@ import numpy as np
 from apps.usage.chunks import fetch, micros_of, scan_slice
 from apps.usage.drain.keys import session_number
 from apps.usage.selectors.event_json import Found, bodies
-from apps.usage.selectors.raw import EventRow
-from apps.usage.selectors.raw import _chunks as whole_chunks
-from apps.usage.selectors.raw import _Moved as Moved
+from apps.usage.selectors.raw import EventRow, Moved, whole_chunks
 
 __all__ = ["kind_of", "session_events"]
 

@@ -15,7 +15,8 @@ from apps.projects import services as projects
 from apps.projects.models import ApiKey
 from tests.cast import PASSWORD, Cast
 from tests.usage.engine.conftest import typed
-from tests.usage.live.conftest import Live, key_of, session_of
+from tests.usage.live.conftest import Live, _count, key_of, session_of, tell
+from tests.usage.read.test_granted import reader
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.asyncio]
 
@@ -149,3 +150,56 @@ async def test_a_key_listens_only_from_where_it_may_be_used(cast: Cast, send: An
     live = Live(bearer(token), client="192.0.2.10")
     assert (await live.open())["type"] == "ready"
     await live.close()
+
+
+async def test_whoever_was_given_single_projects_hears_these_alone_and_only_as_long_as_they_are_given(
+    cast: Cast, send: Any
+) -> None:
+    hugo = await sync_to_async(reader)(cast, "hugo")
+    other, hidden = [
+        await sync_to_async(projects.create_project)(org_id=cast.org.id, name=name) for name in ("Other", "Hidden")
+    ]
+    tokens = {one.id: await sync_to_async(token_of)(cast, one.id) for one in (other, hidden)}
+    headers = await sync_to_async(session_of)(hugo)
+    assert await refused(Live(headers, org=cast.org.slug)) == ("permission_denied", 4403)
+    for project in (cast.project.id, other.id):
+        await sync_to_async(projects.give_project_access)(
+            org_id=cast.org.id, project_id=project, grantee_id=hugo.id, capabilities=["usage.read"]
+        )
+    narrow = Live(headers, org=cast.org.slug, **{"filter[project]": str(hidden.id)})
+    assert await refused(narrow) == ("permission_denied", 4403)
+
+    async def send_under(project: Any, one: Any) -> None:
+        await sync_to_async(_count)(tokens[project.id], [one])
+        await tell(cast.org.id)
+
+    live = Live(headers, org=cast.org.slug)
+    assert (await live.open())["filters"] == {"project": sorted([str(cast.project.id), str(other.id)])}
+    secret, mine, theirs = typed(), typed(), typed()
+    await send_under(hidden, secret)
+    assert await live.is_silent(0.5)
+    await send(mine)
+    await send_under(other, theirs)
+    assert [event["event_id"] for event in await live.events(2)] == [mine.event_id, theirs.event_id]
+    # What was held back while it was paused is of the rights at the time when it is shown.
+    await live.say("pause")
+    await live.hear("paused")
+    held, kept = typed(), typed()
+    await send_under(other, held)
+    await send(kept)
+    await asyncio.sleep(0.5)
+    await sync_to_async(projects.end_project_access)(org_id=cast.org.id, project_id=other.id, grantee_id=hugo.id)
+    await asyncio.sleep(1.5)
+    await live.say("resume")
+    await live.hear("resumed")
+    assert [event["event_id"] for event in await live.events(1)] == [kept.event_id]
+    await send_under(other, typed())
+    assert await live.is_silent(0.5)
+    await sync_to_async(projects.end_project_access)(org_id=cast.org.id, project_id=cast.project.id, grantee_id=hugo.id)
+    assert await asyncio.wait_for(live.closed(), 5) == 4403
+
+
+def token_of(cast: Cast, project_id: Any) -> str:
+    return projects.create_api_key(
+        org_id=cast.org.id, project_id=project_id, name="k", scopes=("ingest",), rate_limit_per_minute=0
+    )[1]

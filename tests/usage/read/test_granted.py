@@ -8,6 +8,7 @@ import pytest
 from apps.accounts import services as accounts
 from apps.projects import services as projects
 from apps.teams import services as teams
+from apps.usage.drain.fold import fold_all
 from tests.cast import Api, Cast, make_key, make_person
 from tests.usage.engine.conftest import event, moment
 
@@ -81,8 +82,18 @@ def test_whoever_was_given_the_usage_of_one_project_sees_that_and_nothing_of_oth
     assert answer["totals"]["events"] == 2
     shared = api.get("/v1/sessions/shared").json()
     assert [one["event"]["event_id"] for one in shared["timeline"]["data"]] == [world["shared-mine"]["event_id"]]
-    # A session is of the project in which it began, and its sums are the session's.
-    assert shared["metrics"]["events"] == 2
+    # Of a session that another project used too, what is theirs alone: sums, times and models.
+    for _ in ("not folded", "folded"):
+        parts = [
+            *(one for one in api.get("/v1/sessions").json()["data"] if one["session_id"] == "shared"),
+            api.get("/v1/sessions/shared").json(),
+        ]
+        for part in parts:
+            assert (part["metrics"]["events"], part["metrics"]["input_tokens"]) == (1, 100)
+            assert part["started_at"] == part["last_at"] == world["shared-mine"]["timestamp"]
+        fold_all()
+    whole = Api(cast.dora).get("/v1/sessions/shared").json()
+    assert (whole["metrics"]["events"], whole["metrics"]["input_tokens"]) == (2, 200)
     assert api.get(f"/v1/events/{world['mine']['event_id']}").status_code == 200
     assert api.get(f"/v1/events/{world['theirs']['event_id']}").status_code == 404
     assert api.get("/v1/sessions/session-of-theirs").status_code == 404
@@ -92,7 +103,8 @@ def test_whoever_was_given_the_usage_of_one_project_sees_that_and_nothing_of_oth
             assert api.get(path, {"filter[project]": asked}).status_code == 403, (path, asked)
 
     for path in ("usage", "usage?by=project", "usage?add=project", "usage.csv?by=model", "sessions", "sessions.csv",
-                 "events", "events.csv", "session?id=shared", "session?id=session-of-mine"):  # fmt: skip
+                 "events", "events.csv", "session?id=shared", "session?id=session-of-mine", "costs",
+                 "costs/models.csv", "costs/months.csv"):  # fmt: skip
         shown = api.client.get(f"{pages}/{path}")
         assert shown.status_code == 200, path
         text = shown.content.decode()
@@ -104,9 +116,15 @@ def test_whoever_was_given_the_usage_of_one_project_sees_that_and_nothing_of_oth
     assert api.client.get(f"{pages}/session?id=shared&event={world['shared-theirs']['event_id']}").status_code == 200
     for path in (f"usage?filter[project]={other}", f"events?project={other}", f"sessions?project={other}"):
         assert api.client.get(f"{pages}/{path}").status_code == 403
+    # The bill is of their project alone, whether its deltas are folded or not.
+    whole = Api(cast.dora).client.get(f"{pages}/costs/models.csv").content.decode().splitlines()
+    assert [line.split(",")[0] for line in whole[1:]] == ["model-of-both", "model-of-mine", "model-of-theirs", "All"]
+    lines = api.client.get(f"{pages}/costs/models.csv").content.decode().splitlines()
+    assert [(line.split(",")[0], line.split(",")[-2]) for line in lines[1:]] == [
+        ("model-of-both", "1"), ("model-of-mine", "1"), ("All", "2"),
+    ]  # fmt: skip
     # What cannot be narrowed stays shut.
-    for path in ("costs", ""):
-        assert api.client.get(f"{pages}/{path}").status_code == 403
+    assert api.client.get(f"{pages}/").status_code == 403
 
 
 def test_the_navigation_shows_the_places_of_what_was_given(cast: Cast) -> None:
@@ -120,7 +138,7 @@ def test_the_navigation_shows_the_places_of_what_was_given(cast: Cast) -> None:
 
     assert places(hugo) == set()
     give(cast, hugo, "usage.read")
-    assert places(hugo) == {"projects", "usage", "sessions", "events"}
+    assert places(hugo) == {"projects", "usage", "sessions", "events", "costs"}
     give(cast, hugo, "key.read")
     assert places(hugo) == {"projects"}
     teams.give_team_access(org_id=cast.org.id, team_id=cast.team.id, user_id=iris.id, capabilities=["team.read"])

@@ -1,0 +1,191 @@
+"""Hints: which of a block of chunks can hold what, so that a search need not look into the others (decision 0021).
+
+A block is up to :data:`MAX_CHUNKS` chunks of one organisation and day of dropping, each known by its place. It has
+
+- ``combos``: each (who, what, stop reason, source of the cost) that occurs, and in which chunks; zstd;
+- ``entries``: of each value of the fields that hardly any two events share (session, request id, event id) and of the
+  words of details, 16 bits of its hash and the place of a chunk, sorted by the whole hash; ``fence`` says where the
+  entries of each run of hashes begin, which are ``bits`` bits of it.
+
+A hint may say "perhaps" where nothing is; it never says "no" where something is. What is in no block is "perhaps".
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import zstandard
+
+from apps.usage.ingest.what import COST_IS_REPORTED, PRICED, UNPRICED
+
+__all__ = [
+    "ANY",
+    "ENTRY",
+    "ID",
+    "MAX_CHUNKS",
+    "REQUEST",
+    "SESSION",
+    "Block",
+    "BlockMaker",
+    "combos_hold",
+    "cost_source",
+    "entries_hold",
+    "id_keys",
+    "value_keys",
+    "word_key",
+]
+
+MAX_CHUNKS: Final = 128
+# Beyond this, who is left out of the combinations: each chunk says whom it holds, and where people are many that tells.
+MAX_COMBOS: Final = 8192
+# In a combination, in the place of who or what: whoever, whatever.
+ANY: Final = -1
+SESSION, REQUEST, ID, _WORD = 1, 2, 3, 4
+ENTRY: Final = np.dtype([("rest", "<u2"), ("place", "u1")])
+_FENCE = np.dtype("<u4")
+_RUN, _MOST_BITS = 64, 16
+_COMBO = np.dtype([("who", "<i4"), ("what", "<i4"), ("stop", "u1"), ("cost", "u1")])
+_ODD, _OTHER_ODD = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
+
+U64 = npt.NDArray[np.uint64]
+Mask = npt.NDArray[np.bool_]
+
+
+def cost_source(flags: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Where each event's cost is from: 0 nowhere, 1 the book, 2 the sender, 3 unpriced."""
+    conditions = [(flags & bit) != 0 for bit in (UNPRICED, COST_IS_REPORTED, PRICED)]
+    found: npt.NDArray[np.int64] = np.select(conditions, [3, 2, 1], default=0)
+    return found
+
+
+# ---------------------------------------------------------------------------------------------- hashes
+def value_keys(kind: int, values: Any) -> U64:
+    """The hashes, 32 bits, of session numbers (:data:`SESSION`) or hashes of request ids (:data:`REQUEST`)."""
+    mixed = np.asarray(values).astype(np.uint64) * _ODD + np.uint64(kind * int(_OTHER_ODD) & 0xFFFFFFFFFFFFFFFF)
+    mixed ^= mixed >> np.uint64(31)
+    mixed *= _OTHER_ODD
+    keys: U64 = mixed >> np.uint64(32)
+    return keys
+
+
+def id_keys(ids: npt.NDArray[np.void]) -> U64:
+    """Those of event ids (16 bytes each)."""
+    halves = np.ascontiguousarray(ids).view("<u8").reshape(-1, 2)
+    return value_keys(ID, halves[:, 0] * _OTHER_ODD ^ halves[:, 1])
+
+
+def word_key(field: str, word: str) -> int:
+    """That of a word in a field of the detail."""
+    digest = hashlib.blake2b(f"{field}\0{word}".encode(), digest_size=8).digest()
+    return int(value_keys(_WORD, [int.from_bytes(digest, "little")])[0])
+
+
+# ---------------------------------------------------------------------------------------------- making
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What a block stores."""
+
+    combos: bytes
+    bits: int
+    fence: bytes
+    entries: bytes
+
+
+class BlockMaker:
+    """Gathers chunks, one after the other."""
+
+    def __init__(self) -> None:
+        self.chunks = 0
+        self._combos: list[npt.NDArray[np.void]] = []
+        self._keys: list[U64] = []
+
+    def add(self, columns: dict[str, npt.NDArray[Any]], words: Iterable[tuple[str, str]], *, ids: bool) -> None:
+        """The next chunk: its columns, the words of its details, by field, and whether its event ids are known too."""
+        self._combos.append(_distinct_combos(columns))
+        keys = [
+            value_keys(SESSION, columns["session"][columns["session"] != 0]),
+            value_keys(REQUEST, columns["request"][columns["request"] != 0]),
+            np.array([word_key(field, word) for field, word in words], dtype=np.uint64),
+        ]
+        if ids:
+            keys.append(id_keys(columns["id"]))
+        self._keys.append(np.unique(np.concatenate(keys)) << np.uint64(8) | np.uint64(self.chunks))
+        self.chunks += 1
+
+    def block(self) -> Block:
+        keys = np.sort(np.concatenate(self._keys))
+        bits = min(_MOST_BITS, max(0, len(keys) // _RUN).bit_length())
+        entries = np.empty(len(keys), dtype=ENTRY)
+        entries["place"] = keys & np.uint64(255)
+        keys >>= np.uint64(8)
+        entries["rest"] = keys >> np.uint64(16 - bits) & np.uint64(0xFFFF)
+        fence = np.searchsorted(keys >> np.uint64(32 - bits), np.arange((1 << bits) + 1, dtype=np.uint64))
+        packed = zstandard.ZstdCompressor(level=1).compress(_packed(self._combos))
+        return Block(packed, bits, fence.astype(_FENCE).tobytes(), entries.tobytes())
+
+
+def _distinct_combos(columns: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.void]:
+    rows = np.empty(len(columns["who"]), dtype=_COMBO)
+    rows["who"], rows["what"], rows["stop"] = columns["who"], columns["what"], columns["stop"]
+    rows["cost"] = cost_source(columns["flags"])
+    return _unique(rows)[0]
+
+
+def _unique(rows: npt.NDArray[np.void]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.int64]]:
+    """The distinct rows, and each one's place among them. By numbers: numpy is slow at comparing rows of fields."""
+    whats, what = np.unique(rows["what"], return_inverse=True)
+    code = (rows["who"].astype(np.int64) * len(whats) + what) * 1024 + rows["stop"] * np.int64(4) + rows["cost"]
+    _, first, place = np.unique(code, return_index=True, return_inverse=True)
+    return rows[first], place.reshape(-1)
+
+
+def _packed(chunks: list[npt.NDArray[np.void]]) -> bytes:
+    """The distinct combinations of all chunks, and a bit for each chunk that has them."""
+    rows = np.concatenate(chunks)
+    where = np.repeat(np.arange(len(chunks)), [len(one) for one in chunks])
+    distinct, place = _unique(rows)
+    for name in ("who", "what"):
+        if len(distinct) > MAX_COMBOS:
+            rows[name] = ANY
+            distinct, place = _unique(rows)
+    held = np.zeros((len(distinct), len(chunks)), dtype=bool)
+    held[place, where] = True
+    return len(distinct).to_bytes(4, "little") + distinct.tobytes() + np.packbits(held, axis=1).tobytes()
+
+
+# ---------------------------------------------------------------------------------------------- asking
+def combos_hold(
+    packed: bytes,
+    chunks: int,
+    *,
+    who: npt.NDArray[Any] | None,
+    what: npt.NDArray[Any] | None,
+    stops: Sequence[int] | None,
+    costs: Sequence[int] | None,
+) -> Mask:
+    """Which of the chunks of a block may hold an event with one of each (None: whichever)."""
+    data = zstandard.ZstdDecompressor().decompress(packed)
+    count = int.from_bytes(data[:4], "little")
+    rows = np.frombuffer(data, dtype=_COMBO, count=count, offset=4)
+    mask = np.ones(count, dtype=bool)
+    for name, values in (("stop", stops), ("cost", costs)):
+        if values is not None:
+            mask &= np.isin(rows[name], values)
+    for name, numbers in (("what", what), ("who", who)):
+        if numbers is not None:
+            mask &= np.isin(rows[name], numbers) | (rows[name] == ANY)
+    width = -(-chunks // 8)
+    held = np.frombuffer(data, dtype=np.uint8, offset=4 + rows.nbytes).reshape(count, width)
+    found: Mask = np.unpackbits(np.bitwise_or.reduce(held[mask], axis=0, initial=0), count=chunks).astype(bool)
+    return found
+
+
+def entries_hold(run: bytes, key: int, bits: int, chunks: int) -> Mask:
+    """Which of the chunks may hold the value with this hash, by the run of entries that it would be among."""
+    entries = np.frombuffer(run, dtype=ENTRY)
+    held = np.zeros(chunks, dtype=bool)
+    held[entries["place"][entries["rest"] == (key >> (16 - bits) & 0xFFFF)]] = True
+    return held

@@ -1,0 +1,129 @@
+"""What hints say of a search: the chunks that surely hold nothing it looks for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from apps.usage.chunks import at_micros, fetch, request_hash
+from apps.usage.hints import ENTRY, REQUEST, SESSION, combos_hold, entries_hold, id_keys, value_keys, word_key
+from apps.usage.ingest.what import STOP_REASONS
+from apps.usage.selectors.plan import EVER, MAX_LISTED, Plan
+
+__all__ = ["chunks_without"]
+
+# Who asks for more values than this looks into the chunks.
+_MAX_VALUES: Final = 50
+
+
+@dataclass(slots=True)
+class _Block:
+    """A block of the search's time; ``maybe`` are the places that nothing was said against yet."""
+
+    id: int
+    bits: int
+    chunks: Any
+    maybe: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """Hashes of the values of one field, any of which is looked for; of event ids not every block knows."""
+
+    keys: list[int]
+    of_ids: bool = False
+
+
+def chunks_without(plan: Plan) -> list[int]:
+    """Ids of chunks that hold no event of the search. Ask before reading the chunks."""
+    combos, values = _asks_for_combos(plan), _values(plan)
+    if not combos and not values:
+        return []
+    keys = sorted({key for one in values for key in one.keys})
+    rows = _blocks(plan, keys, combos=combos)
+    blocks: list[_Block] = []
+    asked: list[tuple[int, int, int, int, int]] = []
+    for number, bits, chunks, has_ids, packed, fences in rows:
+        block = _Block(number, bits, np.array(chunks, dtype=np.int64), np.ones(len(chunks), dtype=bool))
+        if combos:
+            block.maybe = combos_hold(
+                packed, len(chunks), who=plan.who, what=plan.what, stops=plan.stops, costs=plan.costs
+            )
+        blocks.append(block)
+        if block.maybe.any():
+            borders = {key: np.frombuffer(fence, dtype="<u4") for key, fence in zip(keys, fences, strict=True)}
+            for which, one in enumerate(values):
+                if has_ids or not one.of_ids:
+                    for key in one.keys:
+                        low, high = borders[key].tolist()
+                        asked.append((len(blocks) - 1, which, key, low, high))
+    _ask_entries(blocks, asked)
+    return [int(number) for block in blocks for number in block.chunks[~block.maybe] if number]
+
+
+def _asks_for_combos(plan: Plan) -> bool:
+    """Whether combinations know more than the lists that each chunk has of its own."""
+    lists = [values for values in (plan.who, plan.what) if values is not None]
+    long = any(len(values) > MAX_LISTED for values in lists)
+    return long or len(lists) == 2 or plan.stops is not None or plan.costs is not None
+
+
+def _values(plan: Plan) -> list[_Values]:
+    """What is looked for by value, each field by itself; one that may be unknown is not: that is no value."""
+    found: list[_Values] = []
+    if plan.sessions is not None and 0 not in plan.sessions:
+        found.append(_Values(value_keys(SESSION, plan.sessions).tolist()))
+    if plan.requests is not None and b"" not in plan.requests:
+        found.append(_Values(value_keys(REQUEST, [request_hash(value) for value in plan.requests]).tolist()))
+    if plan.ids is not None:
+        found.append(_Values(id_keys(np.frombuffer(b"".join(plan.ids), dtype="V16")).tolist(), of_ids=True))
+    for field, words in plan.details:
+        if "" not in words and not (field == "stop_reason" and set(words) & set(STOP_REASONS)):
+            found.append(_Values([word_key(field, word) for word in words]))
+    return [one for one in found if len(one.keys) <= _MAX_VALUES]
+
+
+def _blocks(plan: Plan, keys: Sequence[int], *, combos: bool) -> list[tuple[Any, ...]]:
+    conditions, params = ["org = %(org)s"], dict[str, Any](org=plan.org, keys=list(keys))
+    if plan.start > -EVER:
+        conditions.append("last_at >= %(start)s")
+        params["start"] = at_micros(plan.start)
+    if plan.end < EVER:
+        conditions.append("first_at < %(end)s")
+        params["end"] = at_micros(plan.end)
+    return fetch(
+        f"SELECT id, bits, chunks, has_ids, {'combos' if combos else 'NULL'},"  # noqa: S608
+        " ARRAY(SELECT substring(fence FROM 1 + 4 * (key >> (32 - bits))::integer FOR 8)"
+        " FROM unnest(%(keys)s::bigint[]) WITH ORDINALITY AS asked (key, n) ORDER BY n)"
+        f" FROM usage_hint WHERE {' AND '.join(conditions)}",
+        params,
+    )
+
+
+def _ask_entries(blocks: list[_Block], asked: list[tuple[int, int, int, int, int]]) -> None:
+    """Leave in each block what may hold one of each field's values."""
+    if not asked:
+        return
+    size = ENTRY.itemsize
+    rows = fetch(
+        "SELECT a.n, substring(h.entries FROM a.start FOR a.size) FROM unnest(%b::bigint[], %b::integer[],"
+        " %b::integer[]) WITH ORDINALITY AS a (id, start, size, n) JOIN usage_hint h ON h.id = a.id",
+        (
+            [blocks[place].id for place, *_ in asked],
+            [1 + size * low for *_, low, _ in asked],
+            [size * (high - low) for *_, low, high in asked],
+        ),
+    )
+    # A block that was made anew meanwhile says nothing.
+    said = dict(rows)
+    held: dict[tuple[int, int], Any] = {}
+    for n, (place, which, key, _, _) in enumerate(asked, 1):
+        block = blocks[place]
+        if n in said:
+            found = entries_hold(said[n], key, block.bits, len(block.chunks))
+        else:
+            found = np.ones(len(block.chunks), dtype=bool)
+        held[place, which] = held.get((place, which), False) | found
+    for (place, _), found in held.items():
+        blocks[place].maybe &= found

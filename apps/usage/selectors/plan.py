@@ -1,0 +1,131 @@
+"""What a search of raw events asks for, in the numbers that chunks hold: who and what, times, hashes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+from django.db import connection
+
+from apps.core import clock
+from apps.usage.chunks import micros_of
+from apps.usage.drain.keys import session_number
+from apps.usage.ingest.parse import parse_uuid
+from apps.usage.ingest.what import STOP_REASONS
+from apps.usage.selectors.dimensions import WHAT_DIMENSIONS, dimension_conditions, dimension_joins
+from apps.usage.selectors.find_ids import COVERED, minutes_of
+
+__all__ = ["EVENT_FIELDS", "EVER", "MAX_LISTED", "Plan", "plan_dimensions", "plan_fields"]
+
+# Fields beyond the dimensions that raw events are searched by. Those with an expression are columns of what.
+_WHAT_FIELDS: Final = {
+    "service_tier": "CASE WHEN t.batch THEN 'batch' ELSE t.service_tier END",
+    "inference_geo": "t.geo",
+    "speed": "t.speed",
+}
+EVENT_FIELDS: Final = (
+    "event_id", "request_id", "session_id", *_WHAT_FIELDS, "error_type", "stop_reason", "cost_source",
+)  # fmt: skip
+_COST_SOURCES: Final = ("", "price_book", "reported", "unpriced")
+# Longer lists of who take longer to compare than they save.
+MAX_LISTED: Final = 500
+# More than a timestamp may be ahead of its receipt.
+_AHEAD = timedelta(minutes=10)
+# Before and after all times.
+EVER: Final = 1 << 62
+
+
+@dataclass(slots=True)
+class Plan:
+    """A search, ready to be run. Times are half-open, in µs since 1970; where a list is None, all are wanted."""
+
+    org: int
+    start: int
+    end: int
+    after: tuple[int, bytes] | None = None
+    who: npt.NDArray[np.int64] | None = None
+    what: npt.NDArray[np.int64] | None = None
+    ids: list[bytes] | None = None
+    sessions: list[int] | None = None
+    requests: list[bytes] | None = None
+    stops: list[int] | None = None
+    costs: list[int] | None = None
+    # A field of the detail and its values; only events with a detail can have others than "".
+    details: list[tuple[str, list[str]]] = field(default_factory=list)
+
+    @property
+    def never(self) -> bool:
+        lists = (self.who, self.what, self.ids, self.requests)
+        return self.start >= self.end or any(values is not None and not len(values) for values in lists)
+
+
+def plan_dimensions(plan: Plan, filters: Mapping[str, Sequence[str]]) -> None:
+    """The who and what that the filters admit."""
+    whats = {name: values for name, values in filters.items() if name in WHAT_DIMENSIONS}
+    whos = {name: v for name, v in filters.items() if name not in EVENT_FIELDS and name not in WHAT_DIMENSIONS}
+    params: dict[str, Any] = {"org": plan.org}
+    conditions = dimension_conditions(whats, params)
+    for name, expression in _WHAT_FIELDS.items():
+        if name in filters:
+            params[name] = list(filters[name])
+            conditions.append(f"{expression} = ANY(%({name})s)")
+    with connection.cursor() as cursor:
+        if conditions:
+            cursor.execute(f"SELECT id FROM usage_what t WHERE {' AND '.join(conditions)}", params)  # noqa: S608
+            plan.what = np.array([row[0] for row in cursor.fetchall()], dtype=np.int64)
+        if whos:
+            conditions = dimension_conditions(whos, params)
+            cursor.execute(
+                f"SELECT w.id FROM usage_who w {dimension_joins(whos)}"  # noqa: S608
+                f"WHERE w.org = %(org)s AND {' AND '.join(conditions)}",
+                params,
+            )
+            plan.who = np.array([row[0] for row in cursor.fetchall()], dtype=np.int64)
+
+
+def plan_fields(plan: Plan, filters: Mapping[str, Sequence[str]], org_id: UUID, salt: bytes) -> None:
+    if "event_id" in filters:
+        ids = [found for value in filters["event_id"] if (found := parse_uuid(value))]
+        plan.ids = [value.bytes for value in ids]
+        minutes = minutes_of(org_id, salt, ids)
+        if ids and len(minutes) == len(ids):
+            plan.start = max(plan.start, min(minutes.values()) * 60_000_000)
+            plan.end = min(plan.end, (max(minutes.values()) + 1) * 60_000_000)
+        elif not minutes:
+            # None was counted in the days that segments cover, so none is of a later time either.
+            plan.end = min(plan.end, micros_of(clock.now() - COVERED + _AHEAD)) if ids else plan.start
+    if "session_id" in filters:
+        plan.sessions = [session_number(salt, value) if value else 0 for value in filters["session_id"]]
+        if 0 not in plan.sessions:
+            _narrow_to_sessions(plan)
+    if "request_id" in filters:
+        plan.requests = [value.encode() for value in filters["request_id"]]
+    if "cost_source" in filters:
+        plan.costs = [_COST_SOURCES.index(value) for value in filters["cost_source"] if value in _COST_SOURCES]
+    if "stop_reason" in filters:
+        values = list(filters["stop_reason"])
+        if all(value and value in STOP_REASONS for value in values):
+            plan.stops = [STOP_REASONS.index(value) for value in values]
+        else:
+            plan.details.append(("stop_reason", values))
+    if "error_type" in filters:
+        plan.details.append(("error_type", list(filters["error_type"])))
+
+
+def _narrow_to_sessions(plan: Plan) -> None:
+    """A session's events lie between its first and its last."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT min(started_at), max(last_at) FROM ("
+            "SELECT started_at, last_at FROM usage_session WHERE org = %(org)s AND id = ANY(%(ids)s) UNION ALL "
+            "SELECT started_at, last_at FROM usage_session_delta WHERE org = %(org)s AND session = ANY(%(ids)s)) s",
+            {"org": plan.org, "ids": plan.sessions},
+        )
+        first, last = cursor.fetchone()
+    if first is None:
+        plan.end = plan.start
+        return
+    plan.start, plan.end = max(plan.start, micros_of(first)), min(plan.end, micros_of(last) + 1)

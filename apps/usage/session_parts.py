@@ -1,0 +1,89 @@
+"""What each project has in a session that several projects used (decision 0022).
+
+A sender may use one session id under keys of several projects. A session without parts is wholly of the project that
+its who names; as soon as another project's events come, it has a part for each project, and these together are the
+session. So nothing is written for a session of one project, and what somebody may see of any session is exact.
+"""
+
+from typing import Final
+
+__all__ = ["NO_PROJECT", "PARTS", "SUMS", "fresh_sql", "part_sql", "whole_sql"]
+
+# In the place of a project that is not known.
+NO_PROJECT: Final = "00000000-0000-0000-0000-000000000000"
+SUMS: Final = (
+    "events", "calls", "tool_calls", "errors", "input_tokens", "output_tokens", "cache_read_tokens",
+    "cache_write_tokens", "cost_nano",
+)  # fmt: skip
+_NAMES: Final = ", ".join(SUMS)
+_ADDED: Final = ", ".join(f"sum({name}) AS {name}" for name in SUMS)
+_MORE: Final = ", ".join(f"{name} = p.{name} + EXCLUDED.{name}" for name in SUMS)
+
+# The end of folding: ``gone`` are the deltas, ``merged`` the sessions that they were added to. What the statement reads
+# of tables is as it was before it.
+PARTS: Final = f"""
+several AS (
+    SELECT org, id FROM merged WHERE mixed > 0
+), news AS (
+    SELECT g.org, g.session, coalesce(w.project_id, '{NO_PROJECT}') AS project, g.who, ARRAY[g.model] AS models,
+        g.started_at, g.last_at, {", ".join(f"g.{name}" for name in SUMS)}
+    FROM several v JOIN gone g ON g.org = v.org AND g.session = v.id JOIN usage_who w ON w.id = g.who
+), olds AS (
+    SELECT s.org, s.id, coalesce(w.project_id, '{NO_PROJECT}'), s.who, s.models, s.started_at, s.last_at,
+        {", ".join(f"s.{name}" for name in SUMS)}
+    FROM several v JOIN usage_session s ON s.org = v.org AND s.id = v.id JOIN usage_who w ON w.id = s.who
+    WHERE NOT EXISTS (SELECT FROM usage_session_part p WHERE p.org = s.org AND p.session = s.id)
+), pieces AS (
+    SELECT * FROM news UNION ALL SELECT * FROM olds
+), apart AS (
+    SELECT org, session FROM pieces c GROUP BY org, session HAVING min(project::text) <> max(project::text)
+        OR EXISTS (SELECT FROM usage_session_part p WHERE p.org = c.org AND p.session = c.session)
+), parts AS (
+    INSERT INTO usage_session_part AS p (org, session, project, who, models, started_at, last_at, {_NAMES})
+    SELECT org, session, project, (array_agg(who ORDER BY started_at))[1],
+        array_remove(string_to_array(string_agg(array_to_string(models, chr(31)), chr(31)), chr(31)), ''),
+        min(started_at), max(last_at), {_ADDED}
+    FROM pieces JOIN apart USING (org, session) GROUP BY org, session, project
+    ON CONFLICT (org, session, project) DO UPDATE SET
+        who = CASE WHEN EXCLUDED.started_at < p.started_at THEN EXCLUDED.who ELSE p.who END,
+        models = ARRAY(SELECT DISTINCT m FROM unnest(p.models || EXCLUDED.models) AS m ORDER BY m),
+        started_at = least(p.started_at, EXCLUDED.started_at), last_at = greatest(p.last_at, EXCLUDED.last_at),
+        {_MORE}
+)
+"""  # noqa: S608 - our own parts
+
+
+_MINE: Final = "who IN (SELECT id FROM usage_who WHERE org = %(org)s AND project_id = ANY(%(projects)s::uuid[]))"
+_COLUMNS: Final = ("who", "models", "started_at", "last_at", *SUMS)
+
+
+def whole_sql(*, narrowed: bool) -> str:
+    """One organisation's folded sessions: ``id, session_id, who, models, started_at, last_at`` and the sums.
+
+    Parameter ``%(org)s``. ``narrowed``: those that are wholly of one of ``%(projects)s`` (ids).
+    """
+    mine = (
+        f" AND {_MINE} AND (mixed = 0 OR NOT EXISTS (SELECT FROM usage_session_part p"
+        " WHERE p.org = s.org AND p.session = s.id))"
+    )
+    return (
+        f"SELECT id, session_id, {', '.join(_COLUMNS)} FROM usage_session s"  # noqa: S608
+        f" WHERE org = %(org)s{mine if narrowed else ''}"
+    )
+
+
+def part_sql() -> str:
+    """The same of the parts that ``%(projects)s`` have in sessions of several projects, a row for each part."""
+    return (
+        f"SELECT s.id, s.session_id, {', '.join(f'p.{name}' for name in _COLUMNS)} FROM usage_session_part p"  # noqa: S608
+        " JOIN usage_session s ON s.org = p.org AND s.id = p.session"
+        " WHERE p.org = %(org)s AND p.project = ANY(%(projects)s::uuid[])"
+    )
+
+
+def fresh_sql(*, narrowed: bool) -> str:
+    """The same of what is not folded yet, a row for each delta."""
+    return (
+        f"SELECT session AS id, session_id, who, ARRAY[model] AS models, started_at, last_at, {_NAMES}"  # noqa: S608
+        f" FROM usage_session_delta WHERE org = %(org)s{' AND ' + _MINE if narrowed else ''}"
+    )

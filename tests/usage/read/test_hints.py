@@ -1,0 +1,206 @@
+"""Hints spare searches the chunks that hold nothing, and hide no event: held against a look at every event."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+import pytest
+from django.db import connection
+
+from apps.accounts.services import update_organization
+from apps.core import clock
+from apps.usage import hinting, hints
+from apps.usage.drain import merge
+from apps.usage.drain.shard import drain_now
+from apps.usage.repricing import reprice, reprice_start
+from apps.usage.selectors.hints import chunks_without
+from apps.usage.selectors.plan import EVER, Plan, plan_dimensions, plan_fields
+from apps.usage.selectors.raw import event_search
+from apps.usage.services import ingest, register_tag_key
+from tests.usage.engine.conftest import World, make_world, rows, typed, value
+from tests.usage.reprice.test_reprice import set_price
+
+ALL = 100_000
+# Where the JSON of an event has what a filter of this name looks for.
+_FIELD = {"project": "project_id", "user": "user_id", "team": "team_id", "key": "key_id"}
+
+
+def values_of(rng: Random, world: World) -> dict[str, list[Any]]:
+    """What the events of one chunk may be: of each field few values, others in each chunk, some in hardly any."""
+    rare = rng.random() < 0.2
+    return {
+        "model": rng.sample(["claude-opus-5", "claude-haiku-4-5", "brand-new"], 2),
+        "user_id": [str(rng.choice([world.alice, world.bob]))],
+        "status": ["error"] if rare else ["ok"],
+        "error_type": ["odd_error"] if rare else [None, "overloaded_error"],
+        "stop_reason": ["refusal", "something_new"] if rare else rng.sample([None, "end_turn", "tool_use"], 2),
+        "session_id": [None, f"session-{rng.randrange(12)}"],
+        "request_id": [None, *(f"req_{rng.randrange(300)}" for _ in range(6))],
+        "source": ["sdk", None],
+        "metadata": [msgspec.Raw(b'{"department":"%s"}' % rng.choice([b"dyes", b"paints"])), msgspec.Raw(b"")],
+    }
+
+
+def count(rng: Random, world: World, chunks: int, *, days: float) -> None:
+    """So many flushes of a dozen events each, of which each makes a chunk for each day of dropping."""
+    for _ in range(chunks):
+        values = values_of(rng, world)
+        at = datetime.now(UTC) - timedelta(days=rng.random() * days)
+        events = [
+            typed(
+                timestamp=(at - timedelta(seconds=rng.randrange(40))).isoformat(),
+                **{name: rng.choice(choices) for name, choices in values.items()},
+            )
+            for _ in range(12)
+        ]
+        assert not ingest(key=world.key, events=events).rejected
+        drain_now()
+
+
+def question(rng: Random, bodies: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """One to four filters; of values that are somewhere, nowhere, or not known."""
+    names = rng.sample(
+        ["model", "user", "status", "error_type", "stop_reason", "session_id", "request_id", "source", "cost_source",
+         "tag:department", "event_id"], rng.choice([1, 1, 2, 3, 4]),
+    )  # fmt: skip
+    model = rng.choice(bodies)
+    asked = {}
+    for name in names:
+        mine = seen(model, name)
+        asked[name] = [mine if rng.random() < 0.7 else seen(rng.choice(bodies), name)]
+        if rng.random() < 0.2:
+            asked[name].append(rng.choice(["nowhere", "", seen(rng.choice(bodies), name)]))
+        if rng.random() < 0.1:
+            asked[name] = ["nowhere" if name != "event_id" else str(uuid4())]
+    return asked
+
+
+def seen(body: Mapping[str, Any], name: str) -> str:
+    if name.startswith("tag:"):
+        return str(body["tags"].get(name[4:]) or "")
+    return str(body[_FIELD.get(name, name)] or "")
+
+
+def check(rng: Random, world: World, questions: int) -> None:
+    """Searches find what a look at every event finds, page by page."""
+    everything = event_search(org_id=world.org_id, filters={}, limit=ALL)
+    bodies = [row.body for row in everything]
+    for _ in range(questions):
+        asked = question(rng, bodies)
+        start, end = None, None
+        if rng.random() < 0.3:
+            start, end = sorted(rng.choice(everything).at for _ in range(2))
+        expected = [
+            row.event_id
+            for row in everything
+            if (start is None or row.at >= start) and (end is None or row.at < end)
+            and all(seen(row.body, name) in values for name, values in asked.items())
+        ]  # fmt: skip
+        found: list[UUID] = []
+        after = None
+        limit = rng.choice([3, 20])
+        while page := event_search(
+            org_id=world.org_id, filters=asked, limit=limit, start=start, end=end, after=after
+        ):  # fmt: skip
+            found += [row.event_id for row in page]
+            after = (page[-1].at, page[-1].event_id)
+            if len(found) >= 60:
+                break
+        assert found == expected[: len(found)], (asked, start)
+        assert len(found) >= min(60, len(expected)), (asked, start)
+
+
+def without(world: World, **filters: str) -> set[int]:
+    """The chunks that a search need not look into."""
+    org, salt = rows("SELECT id, salt FROM usage_org WHERE org_id = %s", world.org_id)[0]
+    plan, asked = Plan(org, -EVER, EVER), {name: [one] for name, one in filters.items()}
+    plan_dimensions(plan, asked)
+    plan_fields(plan, asked, world.org_id, bytes(salt))
+    return set(chunks_without(plan))
+
+
+def chunks_of(world: World) -> set[int]:
+    return {row[0] for row in rows("SELECT c.id FROM usage_chunk c JOIN usage_org o ON o.id = c.org"
+                                   " WHERE o.org_id = %s", world.org_id)}  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_searches_find_the_same_with_hints_whatever_happened_to_the_chunks(
+    db: None, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = Random(seed)
+    monkeypatch.setattr(hinting, "ENOUGH", 6)
+    monkeypatch.setattr(merge, "TOGETHER", 4)
+    if seed == 2:
+        # Crowds: who is left out of the combinations.
+        monkeypatch.setattr(hints, "MAX_COMBOS", 5)
+    world, other = make_world(), make_world("initech")
+    register_tag_key(org_id=world.org_id, key="department")
+    count(rng, world, 14, days=2)
+    count(rng, other, 3, days=2)
+    check(rng, world, 25)
+    assert hinting.hint_some(every=True)["chunks"] == value("SELECT count(*) FROM usage_chunk")
+    check(rng, world, 60)
+    # Nothing of a request id that is nowhere, nothing of what no event meets together; nothing of others is named.
+    assert without(world, request_id="req_nowhere") == chunks_of(world)
+    if seed == 1:
+        assert without(world, stop_reason="refusal", error_type="overloaded_error", status="ok") == chunks_of(world)
+    # Late ones, without hints; some of them get theirs together with blocks that are too small.
+    count(rng, world, 18, days=3)
+    check(rng, world, 30)
+    hinting.hint_some(every=True)
+    check(rng, world, 30)
+    # Chunks go into others.
+    known = without(world, request_id="req_nowhere")
+    assert merge.merge_chunks() > 0
+    assert known - chunks_of(world)
+    check(rng, world, 30)
+    # Costs change, of chunks with hints and of others.
+    if seed == 1:
+        hinting.hint_some(every=True)
+    assert event_search(org_id=world.org_id, filters={"cost_source": ["unpriced"]}, limit=1)
+    set_price()
+    assert reprice(reprice_start(model="brand-new"))
+    check(rng, world, 40)
+    hinting.hint_some(every=True)
+    assert without(world, cost_source="unpriced") == chunks_of(world)
+    check(rng, world, 40)
+
+
+def test_an_id_that_is_no_longer_remembered_is_hinted_at_where_events_are_kept_longer(db: None) -> None:
+    world = make_world()
+    rng = Random(3)
+    count(rng, world, 6, days=0.1)
+    hinting.hint_some(every=True)
+    assert not value("SELECT bool_or(has_ids) FROM usage_hint")
+    rows_before = value("SELECT count(*) FROM usage_hint")
+    assert rows_before
+    with clock.freeze(datetime.now(UTC) + timedelta(days=9)):
+        assert hinting.drop_hints() == rows_before
+    longer = make_world("initech")
+    update_organization(org_id=longer.org_id, changes={"raw_retention_days": 30})
+    count(rng, longer, 6, days=0.1)
+    hinting.hint_some(every=True)
+    assert value("SELECT bool_and(has_ids) FROM usage_hint h JOIN usage_org o ON o.id = h.org WHERE o.org_id = %s",
+                 longer.org_id)  # fmt: skip
+    event_id = event_search(org_id=longer.org_id, filters={}, limit=ALL)[-1].event_id
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM usage_id_segment")
+    with clock.freeze(datetime.now(UTC) + timedelta(days=9)):
+        assert without(longer, event_id=str(uuid4())) == chunks_of(longer)
+        assert len(without(longer, event_id=str(event_id))) == len(chunks_of(longer)) - 1
+        found = event_search(org_id=longer.org_id, filters={"event_id": [str(event_id)]}, limit=5)
+    assert [row.event_id for row in found] == [event_id]
+
+
+def test_few_and_young_chunks_get_none_yet_and_those_that_waited_do(db: None) -> None:
+    world = make_world()
+    rng = Random(4)
+    count(rng, world, 3, days=0.01)
+    assert hinting.hint_some() == {"blocks": 0, "chunks": 0}
+    with clock.freeze(datetime.now(UTC) + timedelta(hours=7)):
+        assert hinting.hint_some()["chunks"] == 3
+        assert hinting.hint_some() == {"blocks": 0, "chunks": 0}
