@@ -31,12 +31,14 @@ __all__ = [
     "capabilities_for",
     "default_org_id",
     "member_addresses",
+    "member_by_address",
     "member_count",
     "member_info",
     "member_infos",
     "member_list",
     "member_names",
     "member_search",
+    "members_who_may",
     "members_with_role",
     "membership_get",
     "org_by_name",
@@ -230,9 +232,20 @@ def member_count(org_id: UUID) -> int:
     return member_list(org_id).count()
 
 
-def member_infos(org_id: UUID) -> list[MemberInfo]:
-    """All members, by address."""
-    return [_member_info(row) for row in member_list(org_id).order_by("user__email")]
+def member_infos(org_id: UUID, *, most: int | None = None) -> list[MemberInfo]:
+    """All members, by address; the first ``most`` of them, where that is given."""
+    return [_member_info(row) for row in member_list(org_id).order_by("user__email")[:most]]
+
+
+def members_who_may(org_id: UUID, capability: str, *, besides: Collection[UUID | None] = ()) -> list[MemberInfo]:
+    """Whom to tell by mail: members whose role holds a capability, and those of ``besides``, with an open account.
+
+    By address; two queries, however many members there are.
+    """
+    roles = [role.key for role in roles_of_org(org_id) if capability in role.capabilities]
+    meant = Q(role__in=roles) | Q(user_id__in=[each for each in besides if each is not None])
+    rows = member_list(org_id).filter(meant, user__is_active=True)
+    return [_member_info(row) for row in rows.order_by("user__email")]
 
 
 def member_info(*, org_id: UUID, user_id: UUID) -> MemberInfo:
@@ -241,6 +254,12 @@ def member_info(*, org_id: UUID, user_id: UUID) -> MemberInfo:
     if row is None:
         raise NotFound()
     return _member_info(row)
+
+
+def member_by_address(*, org_id: UUID, email: str) -> MemberInfo | None:
+    """The member with an address, or None."""
+    row = member_list(org_id).filter(user__email=identity.normal_email(email)).first()
+    return _member_info(row) if row else None
 
 
 def member_search(*, org_id: UUID, text: str, start: int, limit: int) -> tuple[list[MemberInfo], int]:
