@@ -5,7 +5,8 @@
 Starts a PostgreSQL of its own in a temporary directory, fills thirteen months of twenty organisations with SQL, and
 times the usual reads as the API makes them: the query, the keys, the opening of boxes, the rendering. The boxes of
 filled entries hold noise of the usual size under keys that exist: opening them costs what opening real ones costs, and
-fails. Each entry comes from an address: half of the time its person's own, of 20,000, else the office's that all share.
+fails. Each entry comes from an address: a third of them from the office that all share, the others from somebody's own,
+of 20,000.
 """
 
 import argparse

@@ -182,7 +182,8 @@ class Load:
         self.host, self.port, self.path = parts.hostname or "127.0.0.1", parts.port or 80, path
         self.rate, self.seconds, self.batch, self.connections = rate, seconds, batch, connections
         self.warm_up, self.again, self.old_ids = warm_up, again, old_ids
-        self.rng = np.random.default_rng(seed + os.getpid())
+        # Another run must not make the ids of this one again.
+        self.rng = np.random.default_rng((seed, os.getpid(), time.time_ns()))
         # Small batches are cut out of larger blocks, so that the generator costs the same for all.
         self.block = batch * max(1, 1000 // batch)
         self.templates = [_Template(account, self.block, self.rng, requests=requests) for account in accounts]

@@ -4,7 +4,7 @@ import os
 
 from django.core.asgi import get_asgi_application
 
-from mindweave.process import begin
+from mindweave.process import begin, settle
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mindweave.settings")
 begin()
@@ -21,3 +21,4 @@ websocket_urlpatterns = [*analytics.websocket_urlpatterns, *usage.websocket_urlp
 application = ProtocolTypeRouter(
     {"http": django_application, "websocket": AuthMiddlewareStack(URLRouter(websocket_urlpatterns))}
 )
+settle()

@@ -9,7 +9,7 @@ from django.db import transaction
 from apps.accounts import access
 from apps.accounts.contracts import AccessReviewInfo
 from apps.accounts.models import AccessReview, Organization, OrgStatus, ReviewEvery
-from apps.accounts.selectors import capabilities_for, member_infos
+from apps.accounts.selectors import members_who_may
 from apps.audit.services import record
 from apps.core.clock import now
 from apps.core.errors import ValidationFailed
@@ -81,8 +81,7 @@ def _remind(org_id: UUID) -> bool:
             target_label=org.name, after={"due": due},
         )  # fmt: skip
         publish(type="access.review_due", org_id=org_id, data={"org_id": str(org_id), "due": due.isoformat()})
-        for member in member_infos(org_id):
-            if member.is_active and "access.review" in capabilities_for(org_id=org_id, user_id=member.user_id):
-                context = {"org": {"name": org.name, "slug": org.slug}, "due": due}
-                send_email(to=member.email, template="access_review_due", context=context, org_id=org_id)
+        for member in members_who_may(org_id, "access.review"):
+            context = {"org": {"name": org.name, "slug": org.slug}, "due": due}
+            send_email(to=member.email, template="access_review_due", context=context, org_id=org_id)
     return True

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from apps.accounts import selectors, services
 from apps.accounts.forms import DeleteForm, TransferForm
+from apps.accounts.member_fields import Choices, members_listed, named
 from apps.accounts.models import Role
 from apps.accounts.org_exports import latest_export
 from apps.accounts.ports import keys_of_members
@@ -41,7 +42,7 @@ def _page(request: HttpRequest, transfer: TransferForm | None = None, delete: De
     if _is_owner(request):
         context |= {
             "is_owner": True,
-            "transfer": transfer or TransferForm(people=_successors(request)),
+            "transfer": transfer or _transfer_form(request),
             "delete": delete or DeleteForm(slug=org.slug, auto_id="delete_%s"),
             "export": latest_export(org.id),
             "grace": _grace_days(),
@@ -61,10 +62,15 @@ def _is_owner(request: HttpRequest) -> bool:
     return bool(request.membership.role == Role.OWNER)  # type: ignore[attr-defined]
 
 
-def _successors(request: HttpRequest) -> list[Any]:
-    me = user_id_of(request)
-    found = selectors.member_infos(request.org.id)  # type: ignore[attr-defined]
-    return [one for one in found if one.user_id != me and one.is_active]
+def _transfer_form(request: HttpRequest) -> TransferForm | None:
+    """The form that hands the organisation over; None where there is nobody else."""
+    people = _successors(request)
+    return None if people == [] else TransferForm(org_id=request.org.id, people=people)  # type: ignore[attr-defined]
+
+
+def _successors(request: HttpRequest) -> Choices:
+    me, found = user_id_of(request), members_listed(request.org.id)  # type: ignore[attr-defined]
+    return named(None if found is None else [one for one in found if one.user_id != me and one.is_active])
 
 
 @org_page(capability="org.read", title="Leave", key="settings", personal=True)
@@ -87,7 +93,7 @@ def settings_leave(request: HttpRequest) -> HttpResponse:
 def settings_transfer(request: HttpRequest) -> HttpResponse:
     """Hand the organisation to another member."""
     org = request.org  # type: ignore[attr-defined]
-    form = TransferForm(request.POST, people=_successors(request))
+    form = TransferForm(request.POST, org_id=org.id, people=_successors(request))
     if not form.is_valid():
         return _page(request, transfer=form)
     data = form.cleaned_data

@@ -1,13 +1,12 @@
 """Forms of organisations."""
 
-from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 from zoneinfo import available_timezones
 
 from django import forms
 
-from apps.accounts.contracts import MemberInfo
+from apps.accounts.member_fields import Choices, member_field
 
 __all__ = ["DeleteForm", "ExtendForm", "OrganizationForm", "ReasonForm", "SettingsForm", "TransferForm"]
 
@@ -95,13 +94,10 @@ class ExtendForm(ReasonForm):
 class TransferForm(forms.Form):
     """Who becomes an owner, and whether whoever does it stays one."""
 
-    user_id = forms.TypedChoiceField(label="New owner", coerce=UUID)
     stay_owner = forms.BooleanField(label="Stay an owner beside them", required=False)
+    field_order = ("user_id", "stay_owner")
 
-    def __init__(self, *args: Any, people: Iterable[MemberInfo], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, org_id: UUID, people: Choices, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        named = sorted(people, key=lambda person: person.label.lower())
-        self.fields["user_id"].choices = [  # type: ignore[attr-defined]
-            ("", "Choose a member"),
-            *((str(one.user_id), f"{one.name} ({one.email})" if one.name else one.email) for one in named),
-        ]
+        self.fields["user_id"] = member_field(org_id, people, label="New owner", first="Choose a member")
+        self.order_fields(self.field_order)

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from django import forms
 
-from apps.accounts.contracts import MemberInfo
 from apps.accounts.grants import Grantable, GrantInfo, words_here
+from apps.accounts.member_fields import Choices, IdOfMember
 
 __all__ = ["GrantForm", "in_words"]
 
@@ -20,24 +20,29 @@ def in_words(rows: Iterable[GrantInfo]) -> list[tuple[GrantInfo, str]]:
 class GrantForm(forms.Form):
     """To whom, and what; reading is not asked, it comes with each."""
 
-    grantee = forms.TypedChoiceField(label="To", coerce=UUID)
     capabilities = forms.MultipleChoiceField(label="They may", widget=forms.CheckboxSelectMultiple)
 
     def __init__(
         self,
         *args: Any,
         kind: Grantable,
+        org_id: UUID,
         held: frozenset[str],
-        people: Iterable[MemberInfo],
+        people: Choices,
         teams: Iterable[tuple[UUID, str]] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        named = sorted(people, key=lambda person: person.label.lower())
-        members = [(str(one.user_id), f"{one.name} ({one.email})" if one.name else one.email) for one in named]
         groups = sorted(((str(id_), name) for id_, name in teams), key=lambda team: team[1].lower())
-        choices = [("Teams", groups), ("Members", members)] if groups else members
-        self.fields["grantee"].choices = choices  # type: ignore[attr-defined]
+        if people is None:
+            named_teams = {name.casefold(): id_ for id_, name in groups}
+            said = "A member’s address, or the name of a team." if groups else "A member’s address."
+            self.fields["grantee"] = IdOfMember(org_id=org_id, words=named_teams, label="To", help_text=said)
+        else:
+            members = [(str(id_), name) for id_, name in people]
+            choices = [("Teams", groups), ("Members", members)] if groups else members
+            self.fields["grantee"] = forms.TypedChoiceField(label="To", coerce=UUID, choices=choices)
+        self.order_fields(("grantee", "capabilities"))
         self.fields["capabilities"].choices = [  # type: ignore[attr-defined]
             (name, words_here(name)) for name in kind.capabilities if name in held
         ]

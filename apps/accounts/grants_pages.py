@@ -6,9 +6,9 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpRequest
 
-from apps.accounts import selectors
 from apps.accounts.grants import Grantable, GrantInfo
 from apps.accounts.grants_forms import GrantForm
+from apps.accounts.member_fields import members_listed, named
 from apps.core.errors import MindWeaveError
 from apps.core.web.forms import sentence
 
@@ -27,9 +27,10 @@ def give_access(
 
     ``teams`` are those that can be given something on this kind of thing; None where only members can.
     """
+    org_id: UUID = request.org.id  # type: ignore[attr-defined]
     form = GrantForm(
-        request.POST, kind=kind, held=frozenset(kind.capabilities), teams=teams or (),
-        people=selectors.member_infos(request.org.id),  # type: ignore[attr-defined]
+        request.POST, kind=kind, org_id=org_id, held=frozenset(kind.capabilities), teams=teams or (),
+        people=named(members_listed(org_id)),
     )  # fmt: skip
     if not form.is_valid():
         whom = "a member" if teams is None else "a member or a team"

@@ -14,10 +14,10 @@ from apps.audit.contracts import AuditFilter, Verified
 from apps.audit.diff import changes, clean
 from apps.audit.export_services import fetch_export, make_export, request_export, sweep_exports
 from apps.audit.keys import address_subjects, strangers_owner
-from apps.audit.models import AuditEntry, SealingKey
+from apps.audit.models import SealingKey
 from apps.audit.refusals import record_read, record_refusal
 from apps.audit.retention import drop_before, let_go, set_retention
-from apps.audit.sealed import seal_entry
+from apps.audit.sealed import NewEntry, seal_entry
 from apps.audit.signing import make_signing_key
 from apps.audit.stream_services import (
     create_stream,
@@ -29,7 +29,7 @@ from apps.audit.stream_services import (
 from apps.audit.verify import chains, verify_chain
 from apps.core.clock import now
 from apps.core.context import current
-from apps.core.database import insert_later
+from apps.core.ids import uuid7
 from apps.core.partitions import ensure_partitions, list_partitions
 from apps.core.tenancy import TenancyError, current_org_id, system_scope
 
@@ -97,7 +97,9 @@ def record(
         raise TenancyError("an act in another organisation was recorded")
     context = current()
     actor = context.actor
-    entry = AuditEntry(
+    entry = NewEntry(
+        id=uuid7(),
+        occurred_at=now(),
         org_id=org_id,
         action=action,
         actor_kind=actor.kind,
@@ -114,8 +116,8 @@ def record(
         reason=clean({"": reason})[""],
     )
     seal_entry(entry, people or {})
-    insert_later(entry)
-    return entry.pk
+    entry.insert()
+    return entry.id
 
 
 # ---------------------------------------------------------------- forgetting

@@ -1,14 +1,15 @@
 """The database outside Django's care: connections of one's own, and statements that wait for others."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 from uuid import UUID
 
 import psycopg
-from django.db import connection, models
+from django.db import InterfaceError, OperationalError, connection, models
 
-__all__ = ["connect", "insert_later", "later", "lock_org", "tell"]
+__all__ = ["connect", "insert_later", "later", "lock_org", "looked_after", "tell"]
 
 
 def connect() -> psycopg.Connection:
@@ -22,6 +23,21 @@ def connect() -> psycopg.Connection:
         if name not in {"cursor_factory", "context", "prepare_threshold"}
     }
     return psycopg.connect(**params, autocommit=True)
+
+
+@contextmanager
+def looked_after() -> Iterator[None]:
+    """The block begins with a connection that works, and one that fails in it is not kept.
+
+    What Django does at both ends of its requests, for those that do not pass it.
+    """
+    if not connection.in_atomic_block:
+        connection.close_if_unusable_or_obsolete()
+    try:
+        yield
+    except (OperationalError, InterfaceError):
+        connection.close()
+        raise
 
 
 def lock_org(what: str, org_id: UUID) -> None:
@@ -42,8 +58,9 @@ def tell(channel: str) -> None:
 def later(statement: str, values: Sequence[Any]) -> None:
     """Execute a statement with the next one of this transaction, or with its commit: one round trip for all of them.
 
-    For writes whose result nobody needs. An error is raised where the statement is executed; whoever wants to catch one
-    here executes it at once. Raises ``TransactionManagementError`` outside a transaction.
+    For writes whose result nobody needs. Each ``%s`` stands for a value, and there is no other ``%``. An error is
+    raised where the statement is executed; whoever wants to catch one here executes it at once. Raises
+    ``TransactionManagementError`` outside a transaction.
     """
     connection.later(statement, values)  # type: ignore[attr-defined]
 

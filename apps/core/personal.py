@@ -29,6 +29,9 @@ class PersonalData:
 
     ``erase`` works in the caller's transaction and tells how many rows it took or changed; it may be repeated. It may
     refuse by a ``MindWeaveError``, and then nothing of anybody's share is done. Parts go in ``order``.
+
+    ``hold`` takes, in the transaction of an erasure and before the person themselves is locked, what the app's writes
+    lock before they lock a person: else the two could wait for each other.
     """
 
     key: str
@@ -36,6 +39,7 @@ class PersonalData:
     export: Callable[[Subject], Any]
     erase: Callable[[Subject], int]
     order: int = 100
+    hold: Callable[[UUID], None] | None = None
 
 
 _parts: dict[str, PersonalData] = {}

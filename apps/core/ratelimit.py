@@ -11,6 +11,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,18 @@ from redis.retry import Retry
 
 from apps.core.errors import RateLimited
 
-__all__ = ["Limit", "RateResult", "Use", "check", "check_all", "enforce", "give_back", "refusal_of"]
+__all__ = [
+    "Counted",
+    "Limit",
+    "RateResult",
+    "Use",
+    "check",
+    "check_all",
+    "enforce",
+    "give_back",
+    "give_back_all",
+    "refusal_of",
+]
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +99,15 @@ class RateResult:
         return headers
 
 
+@dataclass(slots=True)
+class Counted:
+    """A use that somebody else counts along with their own, in one round trip, and what it came to."""
+
+    limit: Limit
+    identity: str
+    result: RateResult | None = None
+
+
 _state = threading.local()
 _rest_until = 0.0
 
@@ -118,6 +139,7 @@ def _bucket(limit: Limit, identity: str) -> str:
 def _run(keys: list[str], arguments: list[int]) -> list[list[int]]:
     connection = _connection()
     try:
+        _read_owed(connection)
         try:
             connection.send_command("EVALSHA", _DIGEST, len(keys), *keys, *arguments)
             found: list[list[int]] = connection.read_response()
@@ -126,10 +148,23 @@ def _run(keys: list[str], arguments: list[int]) -> list[list[int]]:
             found = connection.read_response()
     except redis.ConnectionError:
         # Redis was started again since the last use, most likely: a new connection tells.
-        connection.disconnect()
+        _disconnect(connection)
         connection.send_command("EVAL", _GCRA, len(keys), *keys, *arguments)
         found = connection.read_response()
     return found
+
+
+def _read_owed(connection: Any) -> None:
+    """Read what Redis answered to commands whose answer nobody waited for."""
+    owed, _state.owed = getattr(_state, "owed", 0), 0
+    for _ in range(owed):
+        with suppress(redis.exceptions.ResponseError):
+            connection.read_response()
+
+
+def _disconnect(connection: Any) -> None:
+    _state.owed = 0
+    connection.disconnect()
 
 
 def check_all(uses: Sequence[Use]) -> list[RateResult]:
@@ -140,7 +175,7 @@ def check_all(uses: Sequence[Use]) -> list[RateResult]:
         try:
             found = _run([_bucket(limit, identity) for limit, identity, _ in uses], arguments)
         except (redis.RedisError, OSError) as error:
-            _connection().disconnect()
+            _disconnect(_connection())
             _rest_until = time.monotonic() + _REST_AFTER_FAILURE
             log.warning("ratelimit.open", reason=str(error))
         else:
@@ -177,4 +212,24 @@ def refusal_of(result: RateResult, detail: str = "") -> RateLimited:
 
 def give_back(limit: Limit, identity: str) -> None:
     """Undo one :func:`enforce`: for limits that only failures count against, where whether it fails is known later."""
-    check(limit, identity, cost=-1)
+    give_back_all([(limit, identity, 1)])
+
+
+def give_back_all(uses: Sequence[Use]) -> None:
+    """:func:`give_back` of several. Nobody waits for Redis: its answer is read before this thread's next question.
+
+    What is said later to Redis, by whichever thread, counts after it only where that is one of this thread. Where it
+    is lost, with Redis or with the connection, the uses stay counted until their time is over.
+    """
+    global _rest_until
+    if time.monotonic() < _rest_until:
+        return
+    connection = _connection()
+    keys = [_bucket(limit, identity) for limit, identity, _ in uses]
+    arguments = [number for limit, _, cost in uses for number in (limit.limit, limit.window * 1000, -cost)]
+    try:
+        connection.send_command("EVALSHA", _DIGEST, len(keys), *keys, *arguments)
+        _state.owed = getattr(_state, "owed", 0) + 1
+    except (redis.RedisError, OSError) as error:
+        _disconnect(connection)
+        log.warning("ratelimit.kept", reason=str(error))

@@ -2,6 +2,9 @@
 
 The main thread listens, relays and hands out work; a few threads deliver, so that a slow handler holds up its own
 subscription and no other. Several dispatchers may run: the relay and each subscription are worked on by one at a time.
+
+The first event after a pause is taken up at once. While more come, they are let come together for a moment
+(:data:`~apps.events.transports.base.LOOKS_AGAIN`), so that a busy bus works on many at a time.
 """
 
 import contextlib
@@ -20,6 +23,7 @@ from apps.events.queues import sync_subscriptions, with_work
 from apps.events.relay import BATCH, relay
 from apps.events.services import maintain
 from apps.events.transports import get_transport
+from apps.events.transports.base import LOOKS_AGAIN
 
 __all__ = ["Dispatcher"]
 
@@ -58,10 +62,10 @@ class Dispatcher:
         listener = get_transport().listen()
         for thread in (*self._threads, *self._chores):
             thread.start()
-        started, maintained = False, 0.0
+        started, maintained, told = False, 0.0, False
         try:
             while not self._stopping.is_set():
-                wait = _AGAIN_AFTER_ERROR
+                wait, found = _AGAIN_AFTER_ERROR, False
                 try:
                     if not started:
                         sync_subscriptions()
@@ -69,19 +73,24 @@ class Dispatcher:
                     if time.monotonic() - maintained > MAINTAIN_EVERY or not maintained:
                         maintain()
                         maintained = time.monotonic()
-                    wait = self._turn()
+                    wait, found = self._turn()
                 except DatabaseError as error:
                     logger.warning("the bus waits for the database: %s", error)
                     connection.close()
-                if wait:
-                    listener.wait(wait, self._wake_read)
+                if wait and (found or told):
+                    self._stopping.wait(LOOKS_AGAIN)
+                    told = False
+                elif wait:
+                    told = listener.wait(wait, self._wake_read)
                 self._clear_wake()
         finally:
             self._end()
             listener.close()
 
-    def _turn(self) -> float:
-        """Relay a batch and hand out work; returns how long to wait for news, 0 where more is to relay."""
+    def _turn(self) -> tuple[float, bool]:
+        """Relay a batch and hand out work; returns how long to wait for news, 0 where more is to relay, and whether
+        there was anything.
+        """
         relayed = relay()
         names, next_retry = with_work()
         for name in names:
@@ -91,8 +100,8 @@ class Dispatcher:
                 self._busy.add(name)
             self._work.put(name)
         if relayed == BATCH:
-            return 0.0
-        return self._poll if next_retry is None else min(self._poll, next_retry + 0.01)
+            return 0.0, True
+        return self._poll if next_retry is None else min(self._poll, next_retry + 0.01), relayed > 0
 
     def _deliver(self) -> None:
         try:

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 from apps.core.api import ApiView, StrictSerializer
 from apps.core.authentication import client_ip
-from apps.identity import selectors, services
+from apps.identity import known_devices, selectors, services
 from apps.identity.api import PASSWORD_LENGTH, Public, own_id
 
 __all__ = ["ChangeEmail", "ChangePassword", "Forgot", "Reset", "SessionDetail", "SessionList", "VerifyEmail",
@@ -64,6 +64,15 @@ class EndedSerializer(serializers.Serializer):  # type: ignore[type-arg]
 
 
 # ---------------------------------------------------------------- open to anybody
+def _proved(request: Request, email: str) -> Response:
+    """The answer to who opened a link that only the owner of an address could read; a browser is known from now on."""
+    response = Response(status=204, headers=_PRIVATE)
+    if known_devices.is_browser(request._request):
+        known_devices.know(request._request, email)
+        known_devices.keep(request._request, response)
+    return response
+
+
 class Forgot(Public):
     @extend_schema(tags=["Auth"], request=AddressSerializer, responses={202: AskedSerializer})
     def post(self, request: Request) -> Response:
@@ -79,8 +88,7 @@ class Reset(Public):
     )  # fmt: skip
     def post(self, request: Request) -> HttpResponseBase:
         """Set a new password by a mailed token."""
-        services.reset_password(**self.valid(ResetSerializer))
-        return Response(status=204, headers=_PRIVATE)
+        return _proved(request, services.reset_password(**self.valid(ResetSerializer)))
 
 
 class VerifyEmail(Public):
@@ -89,8 +97,7 @@ class VerifyEmail(Public):
     )
     def post(self, request: Request) -> HttpResponseBase:
         """Prove an address by a mailed token."""
-        services.verify_address(**self.valid(TokenSerializer))
-        return Response(status=204, headers=_PRIVATE)
+        return _proved(request, services.verify_address(**self.valid(TokenSerializer)).email)
 
 
 class VerifyEmailResend(Public):

@@ -12,7 +12,8 @@ from rest_framework.response import Response
 from apps.core import errors, ports
 from apps.core.api import ApiView, StrictSerializer
 from apps.core.authentication import client_ip
-from apps.identity import jwt, selectors, services
+from apps.identity import jwt, known_devices, selectors, services
+from apps.identity.contracts import TokenPair
 
 __all__ = [
     "Jwks",
@@ -26,6 +27,7 @@ __all__ = [
     "TokensSerializer",
     "UserDetail",
     "own_id",
+    "signed_in",
     "who",
 ]
 
@@ -98,6 +100,16 @@ def who(request: Request) -> dict[str, Any]:
     return {"ip": client_ip(request._request), "user_agent": request.headers.get("User-Agent", "")}
 
 
+def signed_in(request: Request, pair: TokenPair) -> Response:
+    """The answer to somebody who signed in; a browser is known from now on."""
+    response = Response(services.as_body(pair))
+    if known_devices.is_browser(request._request):
+        user_id = jwt.verify_access_token(pair.access_token).user_id
+        known_devices.know(request._request, selectors.user_get(user_id).email)
+        known_devices.keep(request._request, response)
+    return response
+
+
 class Public(ApiView):
     """Open to anybody; what the body carries is the credential."""
 
@@ -116,7 +128,10 @@ class Login(Public):
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         """Sign in with e-mail address and password."""
-        return Response(services.as_body(services.login(**self.valid(CredentialsSerializer), **who(request))))
+        given = self.valid(CredentialsSerializer)
+        device = known_devices.device_of(request._request, given["email"])
+        pair = services.login(**given, **who(request), device=device)
+        return signed_in(request, pair)
 
 
 class Refresh(Public):

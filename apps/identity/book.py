@@ -12,10 +12,11 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
+from django.db import connection
 from django.db.models import Q, QuerySet
 
 from apps.core.clock import now
-from apps.core.database import insert_later
+from apps.core.database import later
 from apps.identity.devices import country_of, device_of_agent
 from apps.identity.models import SignIn, User
 
@@ -29,6 +30,15 @@ HELD = "sign_in"
 _CACHE_SECONDS = 0.8
 _CACHE_SIZE = 20_000
 _USED_EVERY = timedelta(minutes=1)
+# Whoever was deactivated, or got another password, since their row was read is not signed in: the statement waits for
+# who changes them, and looks again.
+_INSERT = (
+    "WITH person AS"
+    " (UPDATE identity_user SET last_login = %s WHERE id = %s AND is_active AND password = %s RETURNING id)"
+    " INSERT INTO identity_signin (id, user_id, kind, created_at, last_used_at, expires_at, authenticated_at, methods,"
+    " ip, user_agent, device, country, end_reason)"
+    " SELECT %s, person.id, %s, %s, %s, %s, %s::timestamptz, %s::text[], %s::inet, %s, %s, %s, '' FROM person"
+)
 _live: dict[UUID, tuple[float, SignIn | None]] = {}
 
 
@@ -110,7 +120,11 @@ def live_ones(user_id: UUID) -> QuerySet[SignIn]:
 def open_sign_in(
     user: User, *, kind: str, methods: list[str], ip: str | None, user_agent: str, shown: bool = True
 ) -> SignIn:
-    """Enter a sign-in in the book with the caller's transaction; ``shown`` whether a credential was shown just now."""
+    """Enter a sign-in in the book with the caller's transaction; ``shown`` whether a credential was shown just now.
+
+    Nothing is entered for who is deactivated, or has another password, by the time that it is: refresh tokens of it are
+    then refused by the database (``IntegrityError``), and a session that names it is nobody's.
+    """
     moment = now()
     longest = settings.SESSION_LONGEST if kind == SignIn.Kind.WEB else settings.JWT_REFRESH_LIFETIME
     row = SignIn(
@@ -124,7 +138,15 @@ def open_sign_in(
         user_agent=user_agent[:300],
         device=device_of_agent(user_agent),
     )
-    insert_later(row)
+    later(
+        _INSERT,
+        [
+            row.created_at, user.pk, user.password,
+            row.pk, kind, row.created_at, row.last_used_at, row.expires_at, row.authenticated_at, methods, row.ip,
+            row.user_agent, row.device, row.country,
+        ],
+    )  # fmt: skip
+    row._state.adding, row._state.db = False, connection.alias
     return row
 
 

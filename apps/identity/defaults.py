@@ -15,7 +15,7 @@ __all__ = ["set_default_org"]
 @transaction.atomic
 def set_default_org(*, user_id: UUID, org_id: UUID | None) -> None:
     """Keep which organisation a person means when they name none; the caller has checked that it is theirs."""
-    user = User.objects.select_for_update().filter(pk=user_id).first()
+    user = User.objects.select_for_update(no_key=True).filter(pk=user_id).first()
     if user is None:
         raise NotFound()
     if user.default_org_id == org_id:

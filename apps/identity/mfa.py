@@ -98,7 +98,7 @@ def enable_totp(*, user: User, secret: str, code: str) -> list[str]:
 
     Where another factor is enrolled already there are codes, which stay as they are: none are returned.
     """
-    User.objects.select_for_update().get(pk=user.pk)
+    User.objects.select_for_update(no_key=True).get(pk=user.pk)
     if Authenticator.objects.filter(user=user, type=Authenticator.Type.TOTP).exists():
         raise Conflict("An authenticator app is enrolled already", code="mfa_enabled")
     step = totp_step(secret, code)
@@ -156,7 +156,7 @@ def _good_name(name: str) -> str:
 
 def _device(user: User, factor_id: UUID) -> FactorDevice:
     """A factor of this person, with the person locked: of two who remove the last two factors one is refused."""
-    User.objects.select_for_update().get(pk=user.pk)
+    User.objects.select_for_update(no_key=True).get(pk=user.pk)
     device: FactorDevice | None = (
         FactorDevice.objects.select_related("authenticator").filter(user=user, public_id=factor_id).first()
     )
@@ -216,7 +216,7 @@ def disable_totp(*, user: User, reason: str) -> None:
 @transaction.atomic
 def new_recovery_codes(*, user: User) -> list[str]:
     """Ten new recovery codes, to be shown once; the old ones stop working. Conflict without a second factor."""
-    User.objects.select_for_update().get(pk=user.pk)
+    User.objects.select_for_update(no_key=True).get(pk=user.pk)
     if not FactorDevice.objects.filter(user=user).exists():
         raise Conflict("Recovery codes come with a second factor; add one first", code="no_second_factor")
     Authenticator.objects.filter(user=user, type=Authenticator.Type.RECOVERY_CODES).delete()

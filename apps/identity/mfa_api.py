@@ -13,7 +13,7 @@ from apps.core import errors
 from apps.core.api import ApiView, StrictSerializer
 from apps.core.authentication import client_ip
 from apps.identity import mfa, proofs, selectors, services, stepup, webauthn
-from apps.identity.api import PASSWORD_LENGTH, Public, TokensSerializer, who
+from apps.identity.api import PASSWORD_LENGTH, Public, TokensSerializer, signed_in, who
 
 __all__ = ["FactorDetail", "FactorList", "MfaEnable", "MfaVerify", "MfaVerifyBegin", "PasskeyLogin",
            "PasskeyLoginBegin", "RecoveryCodes", "StepUp", "StepUpBegin", "WebauthnRegister",
@@ -128,11 +128,11 @@ class MfaVerify(Public):
         """Finish a sign-in with a second factor: a code, or a key's credential with its challenge."""
         given = self.valid(VerifySerializer)
         if "credential" in given and "challenge_token" in given and "code" not in given:
-            return Response(services.as_body(proofs.verify_second_key(**given, **who(request))))
+            return signed_in(request, proofs.verify_second_key(**given, **who(request)))
         if "code" not in given or len(given) != 2:
             problem: errors.FieldError = {"pointer": "/code", "detail": "A code, or challenge_token and credential"}
             raise errors.ValidationFailed("Some fields are not valid", errors=[problem])
-        return Response(services.as_body(services.verify_second_factor(**given, **who(request))))
+        return signed_in(request, services.verify_second_factor(**given, **who(request)))
 
 
 class MfaVerifyBegin(Public):
@@ -153,7 +153,7 @@ class PasskeyLogin(Public):
     @extend_schema(tags=["Auth"], request=ProofSerializer, responses={200: TokensSerializer})
     def post(self, request: Request) -> Response:
         """Sign in with a passkey alone."""
-        return Response(services.as_body(proofs.login_passkey(**self.valid(ProofSerializer), **who(request))))
+        return signed_in(request, proofs.login_passkey(**self.valid(ProofSerializer), **who(request)))
 
 
 # ---------------------------------------------------------------- the caller's own
@@ -280,7 +280,7 @@ class StepUp(_Own):
         """Show a credential again in this sign-in."""
         given, user = self.valid(StepUpSerializer), self.person
         if "password" in given:
-            method = stepup.show_password(user=user, password=given["password"], ip=self.actor.ip)
+            method = stepup.show_password(user=user, password=given["password"], actor=self.actor)
         elif "code" in given:
             method = stepup.show_code(user=user, code=given["code"])
         else:

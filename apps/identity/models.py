@@ -57,8 +57,10 @@ class User(AbstractBaseUser, PermissionsMixin, UUIDModel):  # type: ignore[djang
 
     objects = UserManager()
 
-    # Of a row that was read to sign in: whether there is a second factor, as of then.
+    # Of a row that was read to sign in: whether there is a second factor, as of then, and whether the login policy has
+    # to be asked.
     has_second_factor: bool | None = None
+    may_be_refused: bool = True
 
     USERNAME_FIELD = "email"
     EMAIL_FIELD = "email"

@@ -121,7 +121,7 @@ def _newcomer(profile: Profile, ip: str | None) -> User:
 def link(*, user: User, profile: Profile) -> None:
     """Let a provider's account sign this person in; Conflict where it is somebody else's, or they have another."""
     with transaction.atomic():
-        User.objects.select_for_update().get(pk=user.pk)
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)
         taken = OAuthIdentity.objects.filter(provider=profile.provider, subject=profile.subject).first()
         if taken is not None and taken.user_id == user.pk:
             return
@@ -150,7 +150,7 @@ def _link(user: User, profile: Profile, *, tell: bool) -> None:
 @transaction.atomic
 def unlink(*, user: User, provider: str) -> None:
     """Take a provider's account away; refused where it is the last way in. NotFound where none is linked."""
-    User.objects.select_for_update().get(pk=user.pk)
+    User.objects.select_for_update(no_key=True).get(pk=user.pk)
     identity = OAuthIdentity.objects.filter(user=user, provider=provider).first()
     if identity is None:
         raise NotFound()

@@ -1,6 +1,6 @@
 """What identity asks of higher apps."""
 
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from apps.core.errors import MindWeaveError
@@ -26,6 +26,12 @@ class LoginPolicy(Protocol):
     def refusal(self, email: str, method: SignInMethod) -> MindWeaveError | None:
         """Why ``method`` is not enough for this address (an enforced single sign-on), or None where it is."""
 
+    def may_refuse(self, email: str) -> tuple[str, list[Any]]:
+        """A condition in SQL, and its values, that holds wherever :meth:`refusal` could be one.
+
+        It is asked with the person of the address, in one round trip; most often nothing more has to be.
+        """
+
 
 class FactorPolicy(Protocol):
     """Who must keep a second factor (filled by accounts)."""
@@ -44,6 +50,9 @@ class OwnOrganizations(Protocol):
 class _AllWaysOpen:
     def refusal(self, email: str, method: SignInMethod) -> MindWeaveError | None:
         return None
+
+    def may_refuse(self, email: str) -> tuple[str, list[Any]]:
+        return "false", []
 
 
 class _NoneRequired:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from apps.core.errors import NotAuthenticated
 from apps.core.ratelimit import Limit, enforce
-from apps.identity import jwt, services, webauthn
+from apps.identity import services, webauthn
 from apps.identity.contracts import TokenPair
+from apps.identity.first_step import person_of_mfa_token
 from apps.identity.models import User
 from apps.identity.ports import SignInMethod, login_policy
 
@@ -41,26 +41,15 @@ def login_passkey(
     return services.start_sign_in(user, method="passkey", ip=ip, user_agent=user_agent)
 
 
-def _pending(mfa_token: str) -> User:
-    try:
-        user_id = jwt.verify_mfa_token(mfa_token)
-    except jwt.InvalidToken as error:
-        raise NotAuthenticated("The sign-in took too long; start again", code="invalid_token") from error
-    user = User.objects.filter(pk=user_id, is_active=True).first()
-    if user is None:
-        raise NotAuthenticated("The sign-in took too long; start again", code="invalid_token")
-    return user
-
-
 def begin_second_factor(*, mfa_token: str) -> dict[str, Any]:
     """What a browser needs to ask somebody whose password was right for their security key."""
-    return webauthn.begin_proof(user=_pending(mfa_token))
+    return webauthn.begin_proof(user=person_of_mfa_token(mfa_token))
 
 
 def verify_second_key(
     *, mfa_token: str, challenge_token: str, credential: dict[str, Any], ip: str | None = None, user_agent: str = ""
 ) -> TokenPair:
     """Finish a sign-in with a security key or a passkey as its second factor."""
-    user = _pending(mfa_token)
+    user = person_of_mfa_token(mfa_token)
     webauthn.finish_proof(user=user, token=challenge_token, credential=credential)
     return services.start_sign_in(user, method="password+mfa", ip=ip, user_agent=user_agent)

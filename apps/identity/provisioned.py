@@ -32,7 +32,7 @@ PROVIDER_METHODS = frozenset({"oidc", "saml"})
 @transaction.atomic
 def end_unprovided(*, user_id: UUID, reason: str) -> int:
     """End the sign-ins of a person that no provider opened, in browsers and over the API; returns how many."""
-    user = User.objects.select_for_update().get(pk=user_id)
+    user = User.objects.select_for_update(no_key=True).get(pk=user_id)
     live = SignIn.objects.filter(user=user, ended_at=None).exclude(methods__overlap=sorted(PROVIDER_METHODS))
     rows = list(live.select_for_update().order_by("pk"))
     if rows:
@@ -63,7 +63,7 @@ def take_over_unverified(*, user_id: UUID, reason: str) -> UserInfo:
     """
     from allauth.mfa.models import Authenticator
 
-    user = User.objects.select_for_update().filter(pk=user_id).first()
+    user = User.objects.select_for_update(no_key=True).filter(pk=user_id).first()
     if user is None:
         raise NotFound()
     if user.email_verified_at is not None:
@@ -86,7 +86,7 @@ def take_over_unverified(*, user_id: UUID, reason: str) -> UserInfo:
 @transaction.atomic
 def rename_person(*, user_id: UUID, name: str) -> None:
     """Call a person as their provider does; an empty name changes nothing."""
-    user = User.objects.select_for_update().filter(pk=user_id).first()
+    user = User.objects.select_for_update(no_key=True).filter(pk=user_id).first()
     name = name.strip()[:150]
     if user is None or not name or user.name == name:
         return

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from apps.core.authentication import client_ip
 from apps.core.errors import MindWeaveError, NotFound
 from apps.core.web.forms import add_problem
-from apps.identity import services
+from apps.identity import known_devices, services
 from apps.identity.forms import ForgotForm, ResetForm
 
 __all__ = ["forgot", "reset", "reset_link", "verify", "verify_link"]
@@ -67,13 +67,14 @@ def reset(request: HttpRequest) -> HttpResponse:
     form = ResetForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            services.reset_password(token=token, password=form.cleaned_data["password"])
+            email = services.reset_password(token=token, password=form.cleaned_data["password"])
         except NotFound:
             return render(request, "identity/link_gone.html", {"what": "reset"}, status=404)
         except MindWeaveError as error:
             add_problem(form, error)
         else:
             del request.session[_RESET]
+            known_devices.know(request, email)
             messages.success(request, "Your password is set. Sign in with it.")
             return redirect("login")
     return render(request, "identity/reset.html", {"form": form}, status=400 if form.errors else 200)
@@ -94,9 +95,10 @@ def verify(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return render(request, "identity/verify.html", {"has_link": bool(token)})
     try:
-        services.verify_address(token=token)
+        person = services.verify_address(token=token)
     except NotFound:
         return render(request, "identity/link_gone.html", {"what": "verify"}, status=404)
     request.session.pop(_VERIFY, None)
+    known_devices.know(request, person.email)
     messages.success(request, "Your address is confirmed.")
     return redirect("account" if request.user.is_authenticated else "login")

@@ -12,6 +12,7 @@ from apps.core.errors import Conflict, NotFound
 from apps.identity.book import live_ones
 from apps.identity.contracts import FactorInfo, FactorKind, SessionInfo, UserInfo
 from apps.identity.models import FactorDevice, User, normalise_email
+from apps.identity.ports import login_policy
 
 __all__ = [
     "factor_kind",
@@ -26,6 +27,7 @@ __all__ = [
     "user_has_second_factor",
     "user_held",
     "user_info",
+    "user_locked",
     "users_by_emails",
     "users_by_ids",
     "users_without_factor",
@@ -41,24 +43,28 @@ _INFO = (
 
 
 @cache
-def _person_query() -> tuple[str, list[str]]:
+def _person_query(condition: str) -> tuple[str, list[str]]:
     fields = User._meta.concrete_fields
     names = ", ".join(f'"{field.column}"' for field in fields)
-    # Only names of columns and tables are put in.
+    # Only names of columns and tables are put in, and what the login policy has of its own.
     second = f"SELECT 1 FROM {Authenticator._meta.db_table} WHERE user_id = identity_user.id AND type = ANY(%s)"  # noqa: S608
-    return f"SELECT {names}, EXISTS ({second}) FROM identity_user WHERE email = %s", [f.attname for f in fields]  # noqa: S608
+    statement = f"SELECT {names}, EXISTS ({second}), {condition} FROM identity_user WHERE email = %s"  # noqa: S608
+    return statement, [field.attname for field in fields]
 
 
 def person_by_email(email: str) -> User | None:
-    """The row of an address in its normal spelling, for signing in; it knows whether there is a second factor."""
-    statement, names = _person_query()
+    """The row of an address in its normal spelling, for signing in; it knows whether there is a second factor, and
+    whether the login policy may have something against a password.
+    """
+    condition, values = login_policy.get().may_refuse(email)
+    statement, names = _person_query(condition)
     with connection.cursor() as cursor:
-        cursor.execute(statement, [list(_SECOND_FACTORS), email])
+        cursor.execute(statement, [list(_SECOND_FACTORS), *values, email])
         row = cursor.fetchone()
     if row is None:
         return None
-    user = User.from_db(connection.alias, names, row[:-1])
-    user.has_second_factor = row[-1]
+    user = User.from_db(connection.alias, names, row[:-2])
+    user.has_second_factor, user.may_be_refused = row[-2:]
     return user
 
 
@@ -103,12 +109,18 @@ def user_held(user_id: UUID) -> UserInfo:
     Asked for before any lock of an organisation or of what is theirs, as an erasure does it: else two could wait for
     each other. :class:`NotFound` for nobody, :class:`Conflict` (``account_closed``) for a closed account.
     """
-    user = User.objects.select_for_update(no_key=True).filter(pk=user_id).first()
+    user = user_locked(user_id)
     if user is None:
         raise NotFound()
     if not user.is_active:
         raise Conflict("Their account is closed", code="account_closed")
-    return user_info(user)
+    return user
+
+
+def user_locked(user_id: UUID) -> UserInfo | None:
+    """:func:`user_held` of somebody in whatever state, a closed account too; None for nobody."""
+    user = User.objects.select_for_update(no_key=True).filter(pk=user_id).first()
+    return user_info(user) if user else None
 
 
 def user_by_email(email: str) -> UserInfo | None:

@@ -24,7 +24,7 @@ def admit_staff(*, email: str, password: str | None = None, name: str = "") -> U
     those who are staff already or deactivated.
     """
     email = normalise_email(email)
-    user = User.objects.select_for_update().filter(email=email).first()
+    user = User.objects.select_for_update(no_key=True).filter(email=email).first()
     if user is None:
         if password is None:
             problem: FieldError = {"pointer": "/password", "detail": "Somebody new needs one"}
@@ -52,7 +52,7 @@ def dismiss_staff(*, email: str) -> UserInfo:
     are not staff.
     """
     email = normalise_email(email)
-    user = User.objects.select_for_update().filter(email=email).first()
+    user = User.objects.select_for_update(no_key=True).filter(email=email).first()
     if user is None:
         raise NotFound(f"Nobody is registered as {email}")
     if not user.is_staff:

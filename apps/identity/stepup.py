@@ -14,7 +14,7 @@ from apps.core.clock import now
 from apps.core.context import current
 from apps.core.contracts import Actor
 from apps.core.errors import NotAuthenticated
-from apps.identity import services, webauthn
+from apps.identity import known_devices, services, webauthn
 from apps.identity.mfa import device_of
 from apps.identity.models import User
 from apps.identity.services.signing_in import mark_shown, mark_shown_at
@@ -28,9 +28,13 @@ def max_age() -> int:
     return minutes * 60
 
 
-def show_password(*, user: User, password: str, ip: str | None) -> str:
-    """Check the password of somebody who is signed in; limited and refused as at the sign-in. Returns the method."""
-    services.check_password(email=user.email, password=password, ip=ip)
+def show_password(*, user: User, password: str, actor: Actor) -> str:
+    """Check the password of somebody who is signed in; refused as at the sign-in. Returns the method.
+
+    What is wrong is counted for their sign-in alone: what strangers guess elsewhere keeps nobody from confirming.
+    """
+    device = known_devices.of_sign_in(actor.session_id)
+    services.check_password(email=user.email, password=password, ip=actor.ip, device=device)
     return "password"
 
 

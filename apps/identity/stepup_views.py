@@ -11,7 +11,6 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
-from apps.core.authentication import client_ip
 from apps.core.context import current
 from apps.core.errors import MindWeaveError
 from apps.core.web.forms import add_problem
@@ -51,7 +50,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
 
 def _show(request: HttpRequest, user: Any, given: dict[str, Any]) -> str:
     if "password" in given:
-        return stepup.show_password(user=user, password=given["password"], ip=client_ip(request))
+        return stepup.show_password(user=user, password=given["password"], actor=current().actor)
     if "code" in given:
         return stepup.show_code(user=user, code=given["code"])
     return stepup.show_key(user=user, token=given["challenge_token"], credential=given["credential"])

@@ -17,6 +17,7 @@ from apps.core.clock import now
 from apps.core.errors import MindWeaveError, NotAuthenticated
 from apps.core.web.forms import add_problem
 from apps.identity import known_devices, proofs, services, webauthn
+from apps.identity.first_step import ask_again, first_factor_of
 from apps.identity.forms import CodeForm, KeyForm, LoginForm, SignupForm
 from apps.identity.models import User
 from apps.identity.selectors import factor_list, user_has_second_factor
@@ -68,7 +69,9 @@ def after_first_factor(request: HttpRequest, user: User, *, method: str, target:
         services.login_web(request=request, user=user, method=method)
         return redirect(target or "/")
     request.session.cycle_key()
-    request.session[_PENDING] = {"user": str(user.pk), "at": now().timestamp(), "method": method}
+    request.session[_PENDING] = {
+        "user": str(user.pk), "at": now().timestamp(), "method": method, "shown": first_factor_of(user),
+    }  # fmt: skip
     return redirect(f"/login/code?{urlencode({'next': target})}" if target else "/login/code")
 
 
@@ -103,6 +106,7 @@ def login_code(request: HttpRequest) -> HttpResponse:
         form = KeyForm(request.POST) if by_key else form
         try:
             if form.is_valid():
+                ask_again(user, request.session[_PENDING].get("method", "password"))
                 _check_second_step(user, form)
                 method = request.session.pop(_PENDING).get("method", "password")
                 services.login_web(request=request, user=user, method=f"{method}+mfa")
@@ -138,7 +142,9 @@ def _pending_user(request: HttpRequest) -> User | None:
     pending = request.session.get(_PENDING)
     if not pending or now().timestamp() - pending["at"] > _PENDING_SECONDS:
         return None
-    return User.objects.filter(pk=UUID(pending["user"]), is_active=True).first()
+    user = User.objects.filter(pk=UUID(pending["user"]), is_active=True).first()
+    # Another password since the first step: whoever took it need not know the new one.
+    return user if user is not None and first_factor_of(user) == pending.get("shown") else None
 
 
 @never_cache

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django import forms
 
+from apps.accounts.member_fields import AddressOfMember, Choices
 from apps.core.clock import now
 from apps.projects.contracts import SCOPE_WORDS, SCOPES, ApiKeyInfo, ProjectSettingsInfo
 from apps.projects.settings_writes import LONGEST_LIFE_DAYS
@@ -55,6 +56,12 @@ class ProjectForm(forms.Form):
             del self.fields["team_id"]
 
 
+def _owner(org_id: UUID, said: str, *, service: str) -> forms.Field:
+    """Whose a key is, where there are too many members for a list; ``service`` is the value of a service account."""
+    words = {SERVICE_ACCOUNT: service}
+    return AddressOfMember(org_id=org_id, words=words, label="Whose", required=False, help_text=said)
+
+
 class KeyForm(forms.Form):
     """A new key of a project.
 
@@ -92,8 +99,9 @@ class KeyForm(forms.Form):
     def __init__(
         self,
         *args: Any,
+        org_id: UUID,
         environments: Sequence[str] = (),
-        people: Sequence[tuple[UUID, str]] = (),
+        people: Choices = (),
         max_days: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -101,11 +109,18 @@ class KeyForm(forms.Form):
         self.fields["days"].choices = _lives(max_days)  # type: ignore[attr-defined]
         if max_days is not None:
             self.fields["days"].initial = str(min(max_days, 365))
-        self.fields["owner"].choices = [  # type: ignore[attr-defined]
-            ("", "Yours"),
-            (SERVICE_ACCOUNT, "Nobody’s: a service account"),
-            *((str(id_), name) for id_, name in people),
-        ]
+        if people is None:
+            self.fields["owner"] = _owner(
+                org_id,
+                "A member’s address. Empty: yours; “service”: nobody’s, a service account.",
+                service=SERVICE_ACCOUNT,
+            )
+        else:
+            self.fields["owner"].choices = [  # type: ignore[attr-defined]
+                ("", "Yours"),
+                (SERVICE_ACCOUNT, "Nobody’s: a service account"),
+                *((str(id_), name) for id_, name in people),
+            ]
         if environments:
             self.fields["environment"].choices = [("", "None"), *((name, name) for name in environments)]  # type: ignore[attr-defined]
         else:
@@ -157,8 +172,9 @@ class KeyChangeForm(forms.Form):
         self,
         *args: Any,
         key: ApiKeyInfo,
+        org_id: UUID,
         environments: Sequence[str],
-        people: Sequence[tuple[UUID, str]],
+        people: Choices,
         **kwargs: Any,
     ) -> None:
         initial = {
@@ -168,7 +184,11 @@ class KeyChangeForm(forms.Form):
         }  # fmt: skip
         super().__init__(*args, **{**kwargs, "initial": initial})
         self.key = key
-        self.fields["owner"].choices = [("", "Nobody’s: a service account"), *((str(i), name) for i, name in people)]  # type: ignore[attr-defined]
+        if people is None:
+            self.fields["owner"] = _owner(org_id, "A member’s address. Empty: nobody’s, a service account.", service="")
+        else:
+            choices = [("", "Nobody’s: a service account"), *((str(id_), name) for id_, name in people)]
+            self.fields["owner"].choices = choices  # type: ignore[attr-defined]
         names = list(dict.fromkeys([*environments, *([key.environment] if key.environment else [])]))
         self.fields["environment"].choices = [("", "None"), *((name, name) for name in names)]  # type: ignore[attr-defined]
 

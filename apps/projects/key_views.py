@@ -53,9 +53,13 @@ def key_page(request: HttpRequest, project_slug: str, key_id: UUID) -> HttpRespo
 
 def _change_form(request: HttpRequest, project: ProjectInfo, key: ApiKeyInfo) -> KeyChangeForm:
     me = user_id_of(request)
-    people = [(me, "Yours"), *(one for one in people_to_choose(request, besides=key.owner_id) if one[0] != me)]
+    people = people_to_choose(request, besides=key.owner_id)
+    if people is not None:
+        people = [(me, "Yours"), *(one for one in people if one[0] != me)]
     environments = selectors.project_settings_get(org_id=project.org_id, project_id=project.id).environments
-    return KeyChangeForm(request.POST or None, key=key, environments=environments, people=people)
+    return KeyChangeForm(
+        request.POST or None, key=key, org_id=project.org_id, environments=environments, people=people
+    )  # fmt: skip
 
 
 def _change(request: HttpRequest, project: ProjectInfo, form: KeyChangeForm) -> bool:

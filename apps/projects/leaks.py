@@ -13,7 +13,6 @@ from apps.events.services import publish
 from apps.notify.services import send_email
 from apps.projects import selectors
 from apps.projects.models import ApiKey
-from apps.projects.reminders import managers_of
 from apps.projects.rules import key_policy_get
 from apps.projects.selectors import forget_keys
 
@@ -65,12 +64,9 @@ def _take_out(*, org_id: UUID, key_id: UUID, url: str) -> bool:
 def _mail(key: ApiKey, *, url: str, is_dead: bool) -> None:
     """To its owner and to who manages projects; once each, for a leak is told of once."""
     org, project = accounts.org_get(key.org_id), key.project
-    members = accounts.member_infos(key.org_id)
-    told = {member.user_id for member in managers_of(key.org_id, members)} | {key.owner_id}
     context = {
         "org": org, "project": project.name, "slug": project.slug, "url": url, "revoked": is_dead,
         "key": {"name": key.name, "prefix": key.prefix},
     }  # fmt: skip
-    for member in members:
-        if member.user_id in told:
-            send_email(to=member.email, template="key_leaked", context=context, org_id=key.org_id)
+    for member in accounts.members_who_may(key.org_id, "project.manage", besides=[key.owner_id]):
+        send_email(to=member.email, template="key_leaked", context=context, org_id=key.org_id)

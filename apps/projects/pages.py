@@ -6,10 +6,11 @@ from uuid import UUID
 from django.http import HttpRequest
 from django.urls import reverse
 
-from apps.accounts.selectors import member_infos
+from apps.accounts.member_fields import Choices, members_listed
 from apps.accounts.web import can
 from apps.core.errors import NotFound
 from apps.core.registry import project_tabs
+from apps.identity.selectors import users_by_ids
 from apps.identity.web import user_id_of
 from apps.projects import selectors
 from apps.projects.contracts import ProjectInfo
@@ -41,17 +42,16 @@ def project_head(request: HttpRequest, project: ProjectInfo, tab: str) -> dict[s
     }
 
 
-def people_to_choose(request: HttpRequest, *, besides: UUID | None = None) -> list[tuple[UUID, str]]:
+def people_to_choose(request: HttpRequest, *, besides: UUID | None = None) -> Choices:
     """Whom the reader may make a key for, besides themselves: everybody for those who manage it, else nobody.
 
-    ``besides`` may be chosen in any case: whose it is already.
+    ``besides`` may be chosen in any case: whose it is already. None: everybody, and they are too many for a list.
     """
-    org, me = request.org, user_id_of(request)  # type: ignore[attr-defined]
-    every = can(request, "project.manage") and can(request, "member.read")
-    if not every and besides is None:
-        return []
-    return [
-        (member.user_id, member.label)
-        for member in member_infos(org.id)
-        if (every and member.user_id != me) or member.user_id == besides
-    ]
+    org_id, me = request.org.id, user_id_of(request)  # type: ignore[attr-defined]
+    if can(request, "project.manage") and can(request, "member.read"):
+        members = members_listed(org_id)
+        if members is None:
+            return None
+        return [(each.user_id, each.label) for each in members if each.user_id != me or each.user_id == besides]
+    known = users_by_ids([besides]) if besides is not None else {}
+    return [(id_, person.label) for id_, person in known.items()]

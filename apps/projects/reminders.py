@@ -1,6 +1,6 @@
 """Telling of keys before they end: inside the product, and by mail to the owner and to who manages projects."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -8,17 +8,14 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from apps.accounts import selectors as accounts
-from apps.accounts.contracts import MemberInfo
-from apps.core import ports
 from apps.core.clock import now
-from apps.core.contracts import Actor
 from apps.core.tenancy import org_scope, system_scope
 from apps.events.contracts import NewEvent
 from apps.events.services import publish_many
 from apps.notify.services import send_email
 from apps.projects.models import ApiKey
 
-__all__ = ["REMINDERS", "managers_of", "remind_of_ends"]
+__all__ = ["REMINDERS", "remind_of_ends"]
 
 # How many days before its end a key is told of. One that lives no longer than that is not: who made it knows.
 REMINDERS = (14, 3, 1)
@@ -79,18 +76,9 @@ def _step(key: ApiKey) -> int | None:
 def _mail(org_id: UUID, keys: Sequence[ApiKey]) -> None:
     """One mail a person: managers get all keys, an owner who is none gets their own."""
     org = accounts.org_get(org_id)
-    members = accounts.member_infos(org_id)
-    managers = {member.user_id for member in managers_of(org_id, members)}
-    for member in members:
+    managers = {member.user_id for member in accounts.members_who_may(org_id, "project.manage")}
+    for member in accounts.members_who_may(org_id, "project.manage", besides={key.owner_id for key in keys}):
         mine = [key for key in keys if member.user_id in managers or key.owner_id == member.user_id]
-        if mine:
-            names = [{"name": key.name, "project": key.project.name, "slug": key.project.slug,
-                      "expires_at": key.expires_at} for key in mine]  # fmt: skip
-            send_email(to=member.email, template="keys_ending", context={"org": org, "keys": names}, org_id=org_id)
-
-
-def managers_of(org_id: UUID, members: Iterable[MemberInfo] | None = None) -> list[MemberInfo]:
-    """The members who manage projects; for what they are told by mail."""
-    members = accounts.member_infos(org_id) if members is None else members
-    held = ports.permissions.get()
-    return [member for member in members if held.check(Actor(kind="user", id=member.user_id), "project.manage", org_id)]
+        names = [{"name": key.name, "project": key.project.name, "slug": key.project.slug,
+                  "expires_at": key.expires_at} for key in mine]  # fmt: skip
+        send_email(to=member.email, template="keys_ending", context={"org": org, "keys": names}, org_id=org_id)

@@ -1,13 +1,13 @@
 """Reads of what a project asks of its events and an organisation of its keys."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any, cast
 from uuid import UUID
 
 from django.db.models import Min
 
 from apps.core.errors import NotFound
-from apps.core.tenancy import org_scope
+from apps.core.tenancy import org_scope, system_scope
 from apps.projects.contracts import IngestRules, KeyPolicyInfo, ProjectSettingsInfo
 from apps.projects.models import KeyPolicy, Project, ProjectSettings
 
@@ -62,9 +62,8 @@ def key_policy_get(org_id: UUID) -> KeyPolicyInfo:
     return KeyPolicyInfo(org_id, row.max_life_days, cast(Any, str(row.leaked_keys)), row.version)
 
 
-def rules_for(project: Project, environment: str) -> IngestRules | None:
-    """What events under a key of the project and environment are held to; None where that is nothing."""
-    found: ProjectSettings | None = getattr(project, "settings", None)
+def rules_for(found: ProjectSettings | None, environment: str) -> IngestRules | None:
+    """What events under a key of a project with these settings and an environment are held to; None where nothing."""
     if found is None:
         return IngestRules(default_tags=((ENVIRONMENT_TAG, environment),)) if environment else None
     tags = {**found.default_tags, **({ENVIRONMENT_TAG: environment} if environment else {})}
@@ -85,13 +84,14 @@ def rules_for(project: Project, environment: str) -> IngestRules | None:
     return None if is_idle else rules
 
 
-def raw_retention_of_projects(org_id: UUID) -> dict[UUID, int]:
-    """The projects of an organisation that keep raw events for so many days of their own; for the drain."""
-    with org_scope(org_id):
-        rows: Iterable[tuple[UUID, int]] = ProjectSettings.objects.filter(raw_retention_days__isnull=False).values_list(
-            "project_id", "raw_retention_days"
-        )
-        return dict(rows)
+def raw_retention_of_projects(org_ids: Collection[UUID]) -> dict[UUID, dict[UUID, int]]:
+    """By organisation, its projects that keep raw events for so many days of their own; for the drain."""
+    found: dict[UUID, dict[UUID, int]] = {}
+    with system_scope("the drain reads the retention of several organisations at once"):
+        rows = ProjectSettings.objects.filter(org_id__in=org_ids, raw_retention_days__isnull=False)
+        for org_id, project_id, days in rows.values_list("org_id", "project_id", "raw_retention_days"):
+            found.setdefault(org_id, {})[project_id] = days
+    return found
 
 
 def raw_retention_floor(org_id: UUID) -> int | None:

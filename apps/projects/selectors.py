@@ -4,20 +4,21 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, QuerySet
 
 from apps.audit.services import record_refusal
 from apps.core.clock import now
 from apps.core.context import bind
 from apps.core.contracts import ANONYMOUS
-from apps.core.crypto import pepper_id, token_digests
+from apps.core.crypto import token_digests
 from apps.core.errors import NotFound, PermissionDenied
 from apps.core.tenancy import org_scope, system_scope
 from apps.projects.contracts import ApiKeyInfo, KeyContext, ProjectInfo
+from apps.projects.lookup import find_key, keep_under_current_pepper, note_use
 from apps.projects.models import ApiKey, Project, RejectedKey
 from apps.projects.networks import is_within
 from apps.projects.rules import (
@@ -59,7 +60,7 @@ KEY_PURPOSE = "api-key"
 _VERSION_SECONDS = 0.4
 # A token that means nothing is looked up again after this; one that works, as long as the version stays.
 _REFUSED_SECONDS = 0.8
-_CACHE_SECONDS = 60.0
+_CACHE_SECONDS = 600.0
 _CACHE_SIZE = 50_000
 _LAST_USED_EVERY = 60.0
 
@@ -141,58 +142,20 @@ def forget_keys() -> None:
 def _look_up(token: str, prefix: str, version: int, moment: float, ip: str | None) -> _Cached:
     # The version was read before the key is: a change in between makes this entry void at the next look.
     refused = _Cached(None, version, moment + _REFUSED_SECONDS)
-    with system_scope("a key says which organisation it is of"):
-        rows = ApiKey.objects.select_related("project__settings", "org")
-        digests = token_digests(token, KEY_PURPOSE) if is_well_formed(token) else []
-        key = rows.filter(digest__in=digests).first() if digests else None
-        if key is None:
-            # A slip in a key that exists; a guess would not meet the prefix of one.
-            if meant := rows.filter(prefix=prefix).first():
+    digests = token_digests(token, KEY_PURPOSE) if is_well_formed(token) else []
+    found = find_key(digests) if digests else None
+    if found is None:
+        # A slip in a key that exists; a guess would not meet the prefix of one.
+        with system_scope("a key says which organisation it is of"):
+            if meant := ApiKey.objects.filter(prefix=prefix).first():
                 _note_rejection(meant.pk, meant.org_id, "mistyped", ip)
-            return refused
-        if reason := _why_dead(key):
-            _note_rejection(key.pk, key.org_id, reason, ip)
-            return refused
-        _keep_under_current_pepper(key, digests[0])
-    context = _context(key)
-    # Revoked with an overlap, it ends by itself as it does when it expires.
-    ends = [end for end in (key.expires_at, key.revoked_at) if end is not None]
-    return _Cached(context, version, moment + _CACHE_SECONDS, min(ends) if ends else None)
-
-
-def _keep_under_current_pepper(key: ApiKey, digest: bytes) -> None:
-    """A key that works is known by the current pepper from its first use on, so that an older one can go."""
-    if key.pepper != pepper_id():
-        ApiKey.objects.filter(pk=key.pk).update(digest=digest, pepper=pepper_id())
-
-
-def _context(key: ApiKey) -> KeyContext:
-    return KeyContext(
-        key_id=key.pk,
-        org_id=key.org_id,
-        project_id=key.project_id,
-        name=key.name,
-        prefix=key.prefix,
-        scopes=frozenset(key.scopes),
-        owner_id=key.owner_id,
-        team_id=key.team_id,
-        project_team_id=key.project.team_id,
-        rate_limit_per_minute=key.rate_limit_per_minute,
-        unlimited=key.rate_limit_per_minute == 0,
-        environment=key.environment,
-        allowed_ips=tuple(key.allowed_ips),
-        rules=rules_for(key.project, key.environment),
-    )
-
-
-def _why_dead(key: ApiKey) -> str:
-    if key.revoked_at is not None and key.revoked_at <= now():
-        return "revoked"
-    if key.expires_at is not None and key.expires_at <= now():
-        return "expired"
-    if key.project.archived_at is not None:
-        return "archived"
-    return "" if key.org.status == "active" else "suspended"
+        return refused
+    if found.why_dead:
+        with org_scope(found.context.org_id):
+            _note_rejection(found.context.key_id, found.context.org_id, found.why_dead, ip)
+        return refused
+    keep_under_current_pepper(found, digests[0])
+    return _Cached(found.context, version, moment + _CACHE_SECONDS, found.ends)
 
 
 def _note_use(context: KeyContext, moment: float, ip: str | None, user_agent: str) -> None:
@@ -200,11 +163,7 @@ def _note_use(context: KeyContext, moment: float, ip: str | None, user_agent: st
     if moment - _last_used.get(context.key_id, -_LAST_USED_EVERY) < _LAST_USED_EVERY:
         return
     _last_used[context.key_id] = moment
-    with org_scope(context.org_id):
-        stale = Q(last_used_at__isnull=True) | Q(last_used_at__lte=now() - timedelta(seconds=_LAST_USED_EVERY))
-        ApiKey.objects.filter(stale, pk=context.key_id).update(
-            last_used_at=now(), last_used_ip=ip, last_used_agent=user_agent.replace("\0", "")[:300]
-        )
+    note_use(context.key_id, ip, user_agent, every=_LAST_USED_EVERY)
 
 
 def _note_rejection(key_id: UUID, org_id: UUID, reason: str, ip: str | None) -> None:

@@ -95,6 +95,7 @@ def project_page(request: HttpRequest, project_slug: str) -> HttpResponse:
 def _form(request: HttpRequest, project: ProjectInfo, data: Any = None) -> KeyForm:
     return KeyForm(
         data,
+        org_id=project.org_id,
         environments=selectors.project_settings_get(org_id=project.org_id, project_id=project.id).environments,
         people=people_to_choose(request),
         max_days=selectors.key_policy_get(project.org_id).max_life_days,

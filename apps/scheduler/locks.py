@@ -1,8 +1,10 @@
 """Locks that a dead process cannot keep: PostgreSQL's advisory locks, on a connection of their own."""
 
+import contextlib
 from types import TracebackType
 from typing import Self
 
+import psycopg
 from django.db import connection
 
 from apps.core.database import connect
@@ -32,6 +34,9 @@ class HeldLocks:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        # The server ends a closed connection when it comes to it: whoever asks next must not see the locks held.
+        with contextlib.suppress(psycopg.Error):
+            self._connection.execute("SELECT pg_advisory_unlock_all()")
         self._connection.close()
 
 

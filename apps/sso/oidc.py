@@ -145,6 +145,9 @@ def authorize_url(
     if fresh:
         # Either says it; providers know the one or the other. That they did it is seen by `auth_time`.
         query |= {"prompt": "login", "max_age": "0"}
+        if connection.issuer == _GOOGLE and connection.needs_auth_time:
+            # Google tells it only who asks in these words, and has "session age claims" switched on there.
+            query["claims"] = '{"id_token":{"auth_time":{"essential":true}}}'
     joint = "&" if urlsplit(provider.authorization_endpoint).query else "?"
     return f"{provider.authorization_endpoint}{joint}{urlencode(query)}"
 

@@ -1,9 +1,11 @@
 """What single sign-on keeps of a person: how their providers name them."""
 
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Q
 
+from apps.core.database import lock_org
 from apps.core.personal import PersonalData, Subject, listed, register_personal
 from apps.sso.models import BreakGlass, ExternalIdentity, ScimRequest, ScimUser
 from apps.sso.services import delete_scim_user
@@ -23,6 +25,14 @@ def _export(subject: Subject) -> dict[str, Any]:
     }
 
 
+def _hold(user_id: UUID) -> None:
+    """Everything that a provider has written here waits for its organisation's lock, and then for its person's."""
+    orgs = set(ScimUser.objects.filter(user_id=user_id).values_list("org_id", flat=True))
+    orgs |= set(ExternalIdentity.objects.filter(user_id=user_id).values_list("org_id", flat=True))
+    for org_id in sorted(orgs):
+        lock_org("sso", org_id)
+
+
 def _erase(subject: Subject) -> int:
     """A provider that goes on provisioning them makes them anew: its own directory is for it to clean."""
     person = subject.user_id
@@ -40,4 +50,4 @@ def _erase(subject: Subject) -> int:
 
 def register() -> None:
     """Make the share known."""
-    register_personal(PersonalData("sso", "Single sign-on and provisioning", _export, _erase, order=40))
+    register_personal(PersonalData("sso", "Single sign-on and provisioning", _export, _erase, order=40, hold=_hold))

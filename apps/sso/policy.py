@@ -1,5 +1,7 @@
 """How a person must sign in: fills identity's port."""
 
+from typing import Any
+
 from apps.core.errors import MindWeaveError, PermissionDenied
 from apps.identity import selectors as identity
 from apps.identity.ports import SignInMethod
@@ -27,3 +29,6 @@ class SsoLoginPolicy:
             code="sso_required",
             extra={"sso_url": our_addresses(connection)["login_url"]},
         )
+
+    def may_refuse(self, email: str) -> tuple[str, list[Any]]:
+        return selectors.IS_OF_VERIFIED_DOMAIN, [selectors.domain_of(email)]

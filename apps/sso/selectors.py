@@ -1,5 +1,6 @@
 """Reads of single sign-on."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -29,7 +30,9 @@ from apps.sso.models import (
 )
 
 __all__ = [
+    "IS_OF_VERIFIED_DOMAIN",
     "affected_members",
+    "break_glass_among",
     "break_glass_ids",
     "connection_find",
     "connection_for_confirmation",
@@ -67,7 +70,8 @@ _SAML = (
 METADATA_EVERY = timedelta(hours=6) - timedelta(minutes=5)
 METADATA_RETRY = timedelta(minutes=55)
 _MOST_DUE = 200
-_IS_SOMEBODYS = "SELECT 1 FROM sso_domain WHERE name = %s AND verified_at IS NOT NULL LIMIT 1"
+# Whether a domain is somebody's.
+IS_OF_VERIFIED_DOMAIN = "EXISTS (SELECT 1 FROM sso_domain WHERE name = %s AND verified_at IS NOT NULL)"
 
 
 # ---------------------------------------------------------------- domains
@@ -215,8 +219,8 @@ def enforced_connection(email: str) -> Connection | None:
     """The connection that people of this address's domain must sign in by; None where they are free."""
     # Asked with every password, and most domains are nobody's: that much costs a fifth of the whole question.
     with database.cursor() as cursor:
-        cursor.execute(_IS_SOMEBODYS, [domain_of(email)])
-        if cursor.fetchone() is None:
+        cursor.execute(f"SELECT {IS_OF_VERIFIED_DOMAIN}", [domain_of(email)])
+        if not cursor.fetchone()[0]:
             return None
     found = connection_for_domain(email)
     return found if found is not None and found.is_enforced else None
@@ -226,6 +230,12 @@ def break_glass_ids(org_id: UUID) -> set[UUID]:
     """Who may sign in without the provider."""
     with org_scope(org_id):
         return set(BreakGlass.objects.values_list("user_id", flat=True))
+
+
+def break_glass_among(user_ids: Iterable[UUID]) -> set[UUID]:
+    """Those who may sign in without the provider of some organisation."""
+    with system_scope("people sign in without naming an organisation"):
+        return set(BreakGlass.objects.filter(user_id__in=set(user_ids)).values_list("user_id", flat=True))
 
 
 def may_break_glass(*, org_id: UUID, user_id: UUID) -> bool:

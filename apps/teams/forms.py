@@ -6,7 +6,8 @@ from uuid import UUID
 
 from django import forms
 
-from apps.accounts.contracts import MemberInfo, RoleInfo
+from apps.accounts.contracts import RoleInfo
+from apps.accounts.member_fields import Choices, member_field
 
 __all__ = ["AddToTeamForm", "RoleForm", "TeamForm"]
 
@@ -44,11 +45,6 @@ class TeamForm(forms.Form):
 class AddToTeamForm(forms.Form):
     """A member of the organisation who is not in the team yet."""
 
-    user_id = forms.TypedChoiceField(label="Member", coerce=UUID)
-
-    def __init__(self, *args: Any, people: Iterable[MemberInfo], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, org_id: UUID, people: Choices, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        named = sorted(people, key=lambda person: person.label.lower())
-        self.fields["user_id"].choices = [  # type: ignore[attr-defined]
-            (str(one.user_id), f"{one.name} ({one.email})" if one.name else one.email) for one in named
-        ]
+        self.fields["user_id"] = member_field(org_id, people, label="Member")

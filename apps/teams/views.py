@@ -11,6 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.accounts import selectors as accounts
 from apps.accounts import services as members
+from apps.accounts.member_fields import members_listed, named
 from apps.accounts.ports import keys_of_members
 from apps.accounts.web import can, capabilities, org_page
 from apps.core.errors import Conflict, MindWeaveError, NotFound, PermissionDenied, ValidationFailed
@@ -243,9 +244,9 @@ def team_page(request: HttpRequest, team_slug: str) -> HttpResponse:
         "may_manage": may_manage,
     }
     if may_manage:
-        within = {person["id"] for person in people}
-        outside = [one for one in accounts.member_infos(org.id) if one.user_id not in within]
-        context["add"] = AddToTeamForm(people=outside) if outside else None
+        within, members = {person["id"] for person in people}, members_listed(org.id)
+        outside = named(None if members is None else [one for one in members if one.user_id not in within])
+        context["add"] = None if outside == [] else AddToTeamForm(org_id=org.id, people=outside)
     return render(request, "teams/detail.html", context, status=400 if form.errors else 200)
 
 
@@ -276,7 +277,7 @@ def team_member_add(request: HttpRequest, team_slug: str) -> HttpResponse:
     """Put a member into a team; again is harmless."""
     org = request.org  # type: ignore[attr-defined]
     team = _by_slug(org.id, team_slug)
-    form = AddToTeamForm(request.POST, people=accounts.member_infos(org.id))
+    form = AddToTeamForm(request.POST, org_id=org.id, people=named(members_listed(org.id)))
     if form.is_valid():
         try:
             services.add_team_member(

@@ -6,6 +6,7 @@ their stripe within days.
 """
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,8 @@ from django.db import connection
 
 from apps.core.orgdata import OrgArea, OrgTable, erase_models, model_tables, register_area
 from apps.core.tenancy import org_scope
-from apps.usage.imports import store
+from apps.usage import store
+from apps.usage.imports import store as import_store
 from apps.usage.models import Import
 from apps.usage.selectors import event_search
 
@@ -43,14 +45,15 @@ def _events(org_id: UUID) -> Iterator[dict[str, Any]]:
 
 
 def _days(org_id: UUID) -> Iterator[dict[str, Any]]:
-    """What was counted, by day, who and what; costs in nano-USD."""
-    sql = """
-        SELECT to_jsonb(d) - 'org' - 'who' - 'what' - 'latency_hist'
-            || jsonb_build_object('who', to_jsonb(w) - 'org', 'what', to_jsonb(t), 'tags', g.tags)
-        FROM usage_rollup_day d JOIN usage_who w ON w.id = d.who JOIN usage_what t ON t.id = d.what
-            LEFT JOIN usage_tagset g ON g.id = w.tagset
-        WHERE d.org = (SELECT id FROM usage_org WHERE org_id = %s) ORDER BY d.day"""
-    yield from _streamed(sql, [org_id])
+    """What was counted, by day, who and what; costs in nano-USD. Several rows may share a key: they add up."""
+    sql = f"""
+        SELECT to_jsonb(d) - 'bucket' - 'who' - 'what' - 'latency_hist'
+            || jsonb_build_object('day', d.bucket, 'who', to_jsonb(w) - 'org', 'what', to_jsonb(t), 'tags', g.tags)
+        FROM {store.rollup_sql("day")} d JOIN usage_who w ON w.id = d.who JOIN usage_what t ON t.id = d.what
+            LEFT JOIN usage_tagset g ON g.id = w.tagset ORDER BY d.bucket"""  # noqa: S608
+    number = store.org_number(org_id)
+    if number is not None:
+        yield from _streamed(sql, {"org": number, "start": date(1970, 1, 1), "end": date(9999, 1, 1)})
 
 
 def _of_table(table: str) -> OrgTable:
@@ -64,7 +67,7 @@ def _of_table(table: str) -> OrgTable:
     return OrgTable(table, rows)
 
 
-def _streamed(sql: str, parameters: list[Any]) -> Iterator[dict[str, Any]]:
+def _streamed(sql: str, parameters: list[Any] | dict[str, Any]) -> Iterator[dict[str, Any]]:
     with connection.chunked_cursor() as cursor:
         cursor.execute(sql, parameters)
         while batch := cursor.fetchmany(500):
@@ -89,7 +92,7 @@ def _tables() -> list[OrgTable]:
 def _erase(org_id: UUID, limit: int) -> dict[str, int]:
     with org_scope(org_id):
         for name in Import.objects.exclude(stored_as="").values_list("stored_as", flat=True):
-            store.remove(name)
+            import_store.remove(name)
     if deleted := erase_models("usage", org_id, limit):
         return deleted
     with connection.cursor() as cursor:

@@ -235,3 +235,13 @@ def test_addresses_of_members_count_once_they_are_verified(cast) -> None:
     User.objects.filter(pk=cast.bob.id).update(email_verified_at=None)
     verified = {person.id: person.email for person in (cast.alice, cast.erin, cast.frank, cast.dora)}
     assert dict(selectors.member_addresses(cast.org.id)) == {**verified, cast.bob.id: None}
+
+
+def test_whom_to_tell_is_found_in_two_queries_however_many_members_there_are(cast, django_assert_num_queries) -> None:
+    role = services.create_role(org_id=cast.org.id, name="Reviewer", capabilities=["org.read", "access.review"])
+    services.change_member_role(org_id=cast.org.id, user_id=cast.dora.id, role=role.key)
+    User.objects.filter(pk=cast.erin.id).update(is_active=False)
+    besides = [cast.bob.id, cast.charlie.id, None]
+    with django_assert_num_queries(2):
+        found = selectors.members_who_may(cast.org.id, "access.review", besides=besides)
+    assert [member.name for member in found] == ["Alice", "Bob", "Dora"]

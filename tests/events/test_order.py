@@ -2,7 +2,9 @@
 
 import threading
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection, connections, transaction
@@ -144,3 +146,44 @@ def test_a_slow_subscription_does_not_hold_up_another(bus, org) -> None:
         release.set()
         dispatcher.stop()
         thread.join()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_subscription_that_picks_is_given_what_it_picks_and_all_where_it_cannot(bus) -> None:
+    heard: list[int] = []
+    asked: list[int] = []
+
+    def pick(events: Sequence[Mapping[str, Any]]) -> list[bool]:
+        asked.append(len(events))
+        if any(each["note"] == "fail" for each in events):
+            raise ZeroDivisionError
+        return [each["n"] % 2 == 0 for each in events]
+
+    name = bus.subscribe(lambda event: heard.append(event.data["n"]), picks=pick)
+    for n in range(6):
+        bus.publish(n)
+    bus.deliver()
+    assert (heard, asked) == ([0, 2, 4], [6]), "asked once for all of them"
+    for n in (7, 8):
+        bus.publish(n, note="fail")
+    bus.deliver()
+    assert heard[3:] == [7, 8]
+    assert bus.waiting(name) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_published_right_after_a_word_to_the_dispatcher_does_not_wait_for_the_next_look(bus, org) -> None:
+    heard: list[int] = []
+    bus.subscribe(lambda event: heard.append(event.data["n"]))
+    # So long that nothing would come by a look of its own.
+    dispatcher = Dispatcher(threads=2, poll=60)
+    thread = threading.Thread(target=dispatcher.run)
+    thread.start()
+    try:
+        for n in range(1, 30):
+            bus.publish(n, org_id=org)
+        wait_for(lambda: len(heard) == 29)
+    finally:
+        dispatcher.stop()
+        thread.join()
+    assert heard == list(range(1, 30))

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -28,6 +29,9 @@ from apps.identity.services import erase_person, export_person, register
 from apps.notify.models import EmailMessage
 from apps.notify.services import send_email
 from apps.projects.models import ApiKey
+from apps.sso.models import ScimUser
+from apps.sso.scim.resources import UserValues
+from apps.sso.services import provisioning
 from apps.teams.models import Invitation, TeamMembership
 from apps.teams.services import accept_invitation, invite_member
 from apps.usage.models import Person
@@ -231,9 +235,7 @@ def one_while_the_other_waits(first: Callable[[], Any], second: Callable[[], Any
         with transaction.atomic():
             result = first()
             done.set()
-            deadline = time.monotonic() + 10
-            while not waiting() and time.monotonic() < deadline:
-                time.sleep(0.01)
+            until_somebody_waits()
         return result
 
     def behind() -> Any:
@@ -241,6 +243,12 @@ def one_while_the_other_waits(first: Callable[[], Any], second: Callable[[], Any
         return second()
 
     return at_once(ahead, behind)
+
+
+def until_somebody_waits() -> None:
+    deadline = time.monotonic() + 10
+    while not waiting() and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def waiting() -> bool:
@@ -272,6 +280,41 @@ def test_who_joins_in_the_moment_of_their_erasure_is_taken_out_by_it(cast: Cast,
     assert erased["accounts"] == 1
     with system_scope("the test looks at all"):
         assert not Membership.objects.filter(user_id=grace.id).exists()
+
+
+def deactivate(org_id: UUID, scim_user_id: UUID, values: UserValues) -> None:
+    provisioning.update_scim_user(org_id=org_id, scim_user_id=scim_user_id, values=replace(values, is_active=False))
+
+
+def delete(org_id: UUID, scim_user_id: UUID, values: UserValues) -> None:
+    provisioning.delete_scim_user(org_id=org_id, scim_user_id=scim_user_id)
+
+
+@pytest.mark.parametrize("write", [deactivate, delete])
+def test_provisioning_and_an_erasure_at_once_come_one_after_the_other(
+    write: Any, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = UserValues("bob@example.com", "00u1", is_active=True, email="bob@example.com", name="Bob")
+    made = provisioning.create_scim_user(org_id=cast.org.id, values=values)
+    begun, row = threading.Event(), provisioning._row
+
+    def in_the_midst(scim_user_id: UUID) -> Any:
+        if not begun.is_set():
+            begun.set()
+            until_somebody_waits()
+        return row(scim_user_id)
+
+    def erase() -> Any:
+        assert begun.wait(10)
+        return erase_person(user_id=cast.bob.id, reason="asked")
+
+    monkeypatch.setattr(provisioning, "_row", in_the_midst)
+    written, erased = at_once(lambda: write(cast.org.id, made, values), erase)
+    assert written is None
+    assert erased["sso"] == (1 if write is deactivate else 0)
+    with system_scope("the test looks at all"):
+        assert not ScimUser.objects.filter(user_id=cast.bob.id).exists()
+        assert not Membership.objects.filter(user_id=cast.bob.id).exists()
 
 
 def test_the_page_hands_out_a_file_and_erases_who_types_their_address(cast: Cast) -> None:

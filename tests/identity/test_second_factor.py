@@ -12,10 +12,12 @@ from django.urls import reverse
 
 from apps.core import clock
 from apps.core.clock import now
-from apps.core.errors import Conflict, ValidationFailed
+from apps.core.errors import Conflict, NotAuthenticated, PermissionDenied, ValidationFailed
 from apps.core.tenancy import system_scope
 from apps.identity import mfa, services
-from apps.identity.models import FactorDevice, User
+from apps.identity.first_step import first_factor_of
+from apps.identity.models import FactorDevice, SignIn, User
+from apps.identity.ports import login_policy
 from mindweave.admin_site import staff_site
 from tests.cast import PASSWORD, Api, Cast, at_once, make_key, make_person, published, trail
 
@@ -138,7 +140,49 @@ def test_a_forged_or_old_token_of_the_first_step_is_refused(alice) -> None:
     User.objects.update(is_active=False)
     from apps.identity.jwt import issue_mfa_token
 
-    assert verify(issue_mfa_token(user_id=alice.pk), code).json()["code"] == "invalid_mfa_code"
+    token = issue_mfa_token(user_id=alice.pk, shown=first_factor_of(alice))
+    assert verify(token, code).json()["code"] == "invalid_token"
+
+
+def test_between_the_two_steps_the_password_must_stay_the_same(alice) -> None:
+    phone, _ = enrol(alice)
+    browser = Client()
+    assert browser.post("/login", {"email": "alice@example.com", "password": PASSWORD})["Location"] == "/login/code"
+    token = login()["mfa_token"]
+    user = User.objects.get(pk=alice.pk)
+    user.set_password("another that its owner set meanwhile")
+    user.save(update_fields=["password"])
+    assert verify(token, phone.code()).json()["code"] == "invalid_token"
+    assert browser.get("/login/code")["Location"] == "/login"
+    assert browser.post("/login/code", {"code": phone.code()})["Location"] == "/login"
+    assert not SignIn.objects.filter(user=alice).exists()
+
+
+def test_what_the_login_policy_says_by_the_second_step_counts(alice, monkeypatch) -> None:
+    phone, _ = enrol(alice)
+    browser = Client()
+    browser.post("/login", {"email": "alice@example.com", "password": PASSWORD})
+    token = login()["mfa_token"]
+
+    class SingleSignOn:
+        def refusal(self, email: str, method: str) -> PermissionDenied:
+            return PermissionDenied("Sign in through your organisation", code="sso_required")
+
+    monkeypatch.setattr(login_policy, "get", SingleSignOn)
+    code = phone.code()
+    assert verify(token, code).json()["code"] == "sso_required"
+    assert b"Sign in through your organisation" in browser.post("/login/code", {"code": code}).content
+    assert not SignIn.objects.filter(user=alice).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whoever_gets_another_password_in_the_moment_of_a_sign_in_is_not_signed_in_by_the_old_one(alice) -> None:
+    user = User.objects.get(pk=alice.pk)
+    User.objects.update(password="argon2$of another")
+    with pytest.raises(NotAuthenticated):
+        services.start_sign_in(user, method="password", ip=None, user_agent="")
+    assert not SignIn.objects.filter(user=alice).exists()
+    assert trail("user.login", target_id=str(alice.pk)) == []
 
 
 def test_guessing_codes_is_stopped(alice) -> None:

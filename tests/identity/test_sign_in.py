@@ -126,6 +126,9 @@ def test_the_login_policy_has_the_last_word_after_a_right_password(alice, monkey
         def refusal(self, email, method):
             return PermissionDenied("Sign in through your organisation", code="sso_required")
 
+        def may_refuse(self, email):
+            return "true", []
+
     monkeypatch.setattr(login_policy, "get", SingleSignOn)
     assert login().json()["code"] == "sso_required"
     assert login(password=WRONG).json()["code"] == "invalid_credentials", "the policy tells nothing to a guesser"

@@ -113,7 +113,7 @@ def test_an_access_token_lives_five_minutes(alice) -> None:
 
 
 def test_a_token_for_the_second_factor_is_no_access_token_and_the_other_way_round(pair, alice) -> None:
-    assert me(jwt.issue_mfa_token(user_id=alice.id)) == 401
+    assert me(jwt.issue_mfa_token(user_id=alice.id, shown="")) == 401
     with pytest.raises(jwt.InvalidToken):
         jwt.verify_mfa_token(pair["access_token"])
 
@@ -213,7 +213,7 @@ def test_of_two_refreshes_with_the_same_token_at_once_one_wins_and_the_family_en
 def test_processes_that_start_together_make_one_signing_key() -> None:
     def first_use() -> str:
         jwt.forget_keys()
-        return jwt.issue_mfa_token(user_id=uuid7())
+        return jwt.issue_mfa_token(user_id=uuid7(), shown="")
 
     results = at_once(first_use, first_use, first_use)
     assert SigningKey.objects.count() == 1

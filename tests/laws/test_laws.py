@@ -33,6 +33,7 @@ CROSSING = {
     "apps/events/delivery.py",  # an event of no organisation
     "apps/events/queues.py",  # dead letters of any organisation
     "apps/events/services.py",  # staff replay and discard
+    "apps/events/transports/postgres.py",  # which events of all a subscription wants
     "apps/identity/services/privacy.py",  # what is kept of a person, wherever it stands
     "apps/notify/notifications.py",  # retention
     "apps/notify/services.py",  # the worker that delivers mail

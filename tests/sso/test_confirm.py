@@ -4,14 +4,18 @@ import base64
 import time
 import zlib
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.apps import apps
 from lxml import etree
 
 from apps.core.clock import now
+from apps.core.tenancy import system_scope
 from apps.identity.models import SignIn
+from apps.sso import oidc as oidc_flow
 from apps.sso import services
 from apps.sso.contracts import ConnectionInfo
 from apps.sso.models import Connection
@@ -21,6 +25,8 @@ from tests.sso.samlidp import SamlIdp
 from tests.sso.test_oidc import Browser as OidcBrowser
 from tests.sso.test_oidc import connection, provider  # noqa: F401 - fixtures
 from tests.sso.test_saml import Browser as SamlBrowser
+
+GOOGLE = "https://accounts.google.com"
 
 
 def age(person: Any) -> None:
@@ -111,6 +117,46 @@ def test_a_provider_that_never_says_it_counts_where_the_connection_is_set_so(oid
     oidc.provider.claims = {"auth_time": int(time.time()) - 600}
     assert oidc.back().status_code == 403
     assert not is_fresh(oidc.person)
+
+
+def test_who_is_told_nothing_learns_which_setting_it_is(oidc: OidcBrowser) -> None:
+    confirm(oidc)
+    assert "Confirmations want the time of the sign-in" in oidc.back().content.decode()
+    assert "needs_auth_time" in trail("sso.refused")[-1].reason
+
+
+def test_for_google_its_word_is_taken_from_the_start(cast: Cast) -> None:
+    def made(name: str, **values: Any) -> ConnectionInfo:
+        return services.create_connection(org_id=cast.org.id, kind="oidc", name=name, values=values)
+
+    def changed(connection: ConnectionInfo, **changes: Any) -> bool:  # noqa: F811
+        found = services.update_connection(org_id=cast.org.id, connection_id=connection.id, changes=changes)
+        return bool(found.settings["needs_auth_time"])
+
+    google = made("Google", issuer=GOOGLE)
+    assert google.settings["needs_auth_time"] is False
+    assert made("Told", issuer=GOOGLE, needs_auth_time=True).settings["needs_auth_time"] is True
+    other = made("Other", issuer="https://idp.example.com")
+    assert other.settings["needs_auth_time"] is True
+    assert changed(other, issuer=GOOGLE) is False
+    assert changed(other, issuer="https://idp.example.com") is True
+    assert changed(other, needs_auth_time=False) is False
+    assert changed(other, issuer="https://another.example.com") is False
+    # Connections that were there before.
+    with system_scope("as they were"):
+        Connection.objects.update(needs_auth_time=True)
+        import_module("apps.sso.migrations.0003_google_says_no_time").take_its_word(apps, None)
+        needing = dict(Connection.objects.values_list("name", "needs_auth_time"))
+    assert needing == {"Google": False, "Told": False, "Other": True}
+
+
+def test_google_is_asked_for_the_time_where_it_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    says = oidc_flow.Provider(GOOGLE, f"{GOOGLE}/o", f"{GOOGLE}/t", f"{GOOGLE}/k", "", ())
+    monkeypatch.setattr(oidc_flow, "discover", lambda issuer: says)
+    for wanted in (True, False):
+        connection = Connection(kind="oidc", issuer=GOOGLE, client_id="us", needs_auth_time=wanted)  # noqa: F811
+        url = oidc_flow.authorize_url(connection, state="s", nonce="n", verifier="v" * 64, fresh=True)
+        assert ("auth_time" in parse_qs(urlsplit(url).query).get("claims", [""])[0]) == wanted
 
 
 def test_a_form_that_waited_is_offered_after_the_confirmation(oidc: OidcBrowser) -> None:

@@ -47,7 +47,8 @@ def once(client: Client, page: str) -> str:
 
 
 def text_of(answer: Any) -> str:
-    return answer.content.decode()
+    """A page, without where its addresses may break."""
+    return answer.content.decode().replace("<wbr>", "")
 
 
 def words(body: str) -> str:

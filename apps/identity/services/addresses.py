@@ -95,7 +95,7 @@ def verify_address(*, token: str) -> UserInfo:
     begun = challenges.finish(purpose=VERIFY, token=token) or challenges.finish(purpose=CHANGE, token=token)
     if begun is None or begun.user_id is None:
         raise NotFound("This link has been used, or is too old", code="token_invalid")
-    user = User.objects.select_for_update().filter(pk=begun.user_id, is_active=True).first()
+    user = User.objects.select_for_update(no_key=True).filter(pk=begun.user_id, is_active=True).first()
     if user is None:
         raise NotFound("This link has been used, or is too old", code="token_invalid")
     if begun.data["email"] == user.email:

@@ -56,7 +56,7 @@ def _signed_out(user: User) -> None:
 @transaction.atomic
 def end_session(*, user_id: UUID, session_id: UUID, reason: str = "ended_by_person") -> None:
     """End one of a person's sign-ins; :class:`NotFound` for one that is not theirs or has ended."""
-    user = User.objects.select_for_update().get(pk=user_id)
+    user = User.objects.select_for_update(no_key=True).get(pk=user_id)
     row = live_ones(user_id).filter(pk=session_id).first()
     if row is None:
         raise NotFound()
@@ -66,7 +66,7 @@ def end_session(*, user_id: UUID, session_id: UUID, reason: str = "ended_by_pers
 @transaction.atomic
 def end_all_sessions(*, user_id: UUID, reason: str, keep: UUID | None = None) -> int:
     """End every sign-in of a person, in browsers and over the API, except ``keep``; returns how many ended."""
-    user = User.objects.select_for_update().get(pk=user_id)
+    user = User.objects.select_for_update(no_key=True).get(pk=user_id)
     found = SignIn.objects.filter(user=user, ended_at=None).select_for_update().order_by("pk")
     rows = [row for row in found if row.pk != keep]
     end_rows(rows, user=user, reason=reason)

@@ -14,9 +14,9 @@ from django.http import HttpRequest
 from apps.audit.services import record, record_refusal
 from apps.core.clock import now
 from apps.core.errors import FieldError, NotAuthenticated, NotFound, ValidationFailed
-from apps.core.ratelimit import Limit, Use, check, check_all, enforce, refusal_of
+from apps.core.ratelimit import Counted, Limit, Use, check, check_all, enforce, give_back_all, refusal_of
 from apps.events.services import publish
-from apps.identity import challenges
+from apps.identity import challenges, known_devices
 from apps.identity.models import Challenge, SignIn, User, normalise_email
 from apps.identity.ports import login_policy
 from apps.identity.selectors import person_by_email
@@ -45,16 +45,19 @@ _WRONG = "The e-mail address or the password is not right"
 
 
 # ---------------------------------------------------------------- whether it is right
-def check_password(*, email: str, password: str, ip: str | None, device: str | None = None) -> User:
+def check_password(
+    *, email: str, password: str, ip: str | None, device: str | None = None, caller: Counted | None = None
+) -> User:
     """The person whose password this is; the same refusal and the same work whether the address exists or not.
 
-    ``device`` names a browser that they signed in with before (:mod:`apps.identity.known_devices`).
+    ``device`` names a browser or a sign-in of theirs (:mod:`apps.identity.known_devices`); ``caller`` is what
+    the request itself counts as.
 
     Where addresses must be verified, somebody whose address is not is refused alike, and mailed the link again. Raises
     :class:`NotAuthenticated`, :class:`RateLimited`, or what the login policy says.
     """
     email = normalise_email(email)
-    _slow_down(email, ip, device)
+    _slow_down(email, ip, device, caller)
     user = person_by_email(email)
     if user is None:
         make_password(password)  # as slow as a real check, so that the time tells nothing
@@ -68,21 +71,27 @@ def check_password(*, email: str, password: str, ip: str | None, device: str | N
             target_id=user.pk if user else "unknown", target_label=email, key=email,
         )  # fmt: skip
         raise NotAuthenticated(_WRONG, code="invalid_credentials")
-    check_all(_uses(email, ip, device, -1))
-    if refusal := login_policy.get().refusal(email, "password"):
+    give_back_all(_uses(email, ip, device))
+    if user.may_be_refused and (refusal := login_policy.get().refusal(email, "password")):
         raise refusal
     return user
 
 
-def _uses(email: str, ip: str | None, device: str | None, cost: int) -> list[Use]:
+def _uses(email: str, ip: str | None, device: str | None) -> list[Use]:
     if device is not None:
-        return [(_PER_DEVICE, device, cost)]
-    return [(_PER_IDENTITY, f"{email}\x00{ip}", cost), (_PER_NETWORK, ip or "local", cost), (_PER_ACCOUNT, email, cost)]
+        return [(_PER_DEVICE, device, 1)]
+    return [(_PER_IDENTITY, f"{email}\x00{ip}", 1), (_PER_NETWORK, ip or "local", 1), (_PER_ACCOUNT, email, 1)]
 
 
-def _slow_down(email: str, ip: str | None, device: str | None) -> None:
+def _slow_down(email: str, ip: str | None, device: str | None, caller: Counted | None) -> None:
     """Count a try against what it could be part of, until it has succeeded."""
-    *allowed, last = check_all(_uses(email, ip, device, 1))
+    own: list[Use] = [(caller.limit, caller.identity, 1)] if caller is not None else []
+    results = check_all([*own, *_uses(email, ip, device)])
+    if caller is not None:
+        caller.result = results.pop(0)
+        if not caller.result.allowed:
+            raise refusal_of(caller.result)
+    *allowed, last = results
     if last.allowed:
         return
     if device is not None:
@@ -115,17 +124,17 @@ def change_password(
 ) -> None:
     """Give a signed-in person a new password, by their present one; their other sign-ins end, and they are told.
 
-    ``keep`` is the sign-in that goes on. Raises as :func:`check_password` does, and :class:`ValidationFailed` for a
-    wrong or weak password, or the present one.
+    ``keep`` is the sign-in that goes on, for which wrong passwords are counted. Raises as :func:`check_password` does,
+    and :class:`ValidationFailed` for a wrong or weak password, or the present one.
     """
     person = User.objects.get(pk=user_id)
     try:
-        check_password(email=person.email, password=current, ip=ip)
+        check_password(email=person.email, password=current, ip=ip, device=known_devices.of_sign_in(keep))
     except NotAuthenticated as error:
         problem: FieldError = {"pointer": "/current_password", "detail": "This is not your present password"}
         raise ValidationFailed("The present password is not right", errors=[problem]) from error
     with transaction.atomic():
-        user = User.objects.select_for_update().get(pk=user_id)
+        user = User.objects.select_for_update(no_key=True).get(pk=user_id)
         _set(user, new, "/new_password")
         tell_changed(user, ["password"], before={}, after={}, reason="changed by the person")
         end_all_sessions(user_id=user.pk, reason="password_changed", keep=keep)
@@ -185,8 +194,9 @@ def reset_token_is_live(token: str) -> bool:
 
 
 @transaction.atomic
-def reset_password(*, token: str, password: str) -> None:
-    """Give the person of a mailed link a new password; every sign-in of theirs ends, and they are told.
+def reset_password(*, token: str, password: str) -> str:
+    """Give the person of a mailed link a new password; every sign-in of theirs ends, and they are told. Returns their
+    address.
 
     The link proves the address too. A password that is not good enough leaves the link as it is. Raises
     :class:`NotFound` for a link that is used or too old, :class:`ValidationFailed` for the password, and what the login
@@ -196,7 +206,7 @@ def reset_password(*, token: str, password: str) -> None:
     begun = challenges.finish(purpose=RESET, token=token)
     if begun is None or begun.user_id is None:
         raise gone
-    user = User.objects.select_for_update().filter(pk=begun.user_id, is_active=True).first()
+    user = User.objects.select_for_update(no_key=True).filter(pk=begun.user_id, is_active=True).first()
     if user is None or user.email != begun.data["email"]:
         raise gone
     held = login_policy.get().refusal(user.email, "password")
@@ -212,9 +222,10 @@ def reset_password(*, token: str, password: str) -> None:
     publish(type="user.password.reset", org_id=None, user_id=user.pk, data={"user_id": str(user.pk)})
     end_all_sessions(user_id=user.pk, reason="password_reset")
     # Whoever guessed meanwhile must not keep the owner out with their new password.
-    transaction.on_commit(lambda: give_back_all(user.email))
+    transaction.on_commit(lambda: _open_again(user.email))
+    return user.email
 
 
-def give_back_all(email: str) -> None:
-    """Open the account's limit again."""
+def _open_again(email: str) -> None:
+    """Nothing is counted against the account any more."""
     check(_PER_ACCOUNT, email, cost=-_PER_ACCOUNT.limit)

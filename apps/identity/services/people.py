@@ -128,7 +128,7 @@ def registration_problems(user: User, password: str | None) -> list[FieldError]:
 @transaction.atomic
 def update_profile(*, user_id: UUID, changes: dict[str, Any]) -> UserInfo:
     """Change ``name``, ``timezone`` (IANA; empty: the organisation's) or ``default_org_id`` (theirs, or None)."""
-    user = User.objects.select_for_update().get(pk=user_id)
+    user = User.objects.select_for_update(no_key=True).get(pk=user_id)
     changes = {field: value.strip() if isinstance(value, str) else value for field, value in changes.items()}
     _check_profile(user_id, changes)
     before = {field: getattr(user, field) for field in changes}

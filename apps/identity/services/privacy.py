@@ -41,6 +41,10 @@ def erase_person(*, user_id: UUID, reason: str, by_staff: bool = False) -> dict[
     trail stand as they were. Raises :class:`Conflict`: ``last_owner`` where an organisation would be left without an
     owner who can sign in, ``already_erased`` the second time.
     """
+    with system_scope("a person's data stands in every organisation of theirs"):
+        for part in all_parts():
+            if part.hold is not None:
+                part.hold(user_id)
     # Not FOR UPDATE: who is making them a member of something holds a lock that would wait for ours, and ours for it.
     user = User.objects.select_for_update(no_key=True).filter(pk=user_id).first()
     if user is None:

@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.contrib.auth import login as django_login
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 from django_otp import login as otp_login
 
@@ -14,21 +14,29 @@ from apps.core.authentication import client_ip, user_actor
 from apps.core.clock import now
 from apps.core.context import bind, current, set_actor
 from apps.core.contracts import Actor
-from apps.core.database import later
 from apps.core.errors import NotAuthenticated
-from apps.core.ratelimit import Limit, enforce, give_back
+from apps.core.ratelimit import Counted, Limit, enforce, give_back
 from apps.events.services import publish
 from apps.identity import jwt, known_devices
 from apps.identity.book import HELD, facts_of, forget_sessions, hold, open_sign_in
 from apps.identity.contracts import TokenPair
 from apps.identity.factors import use_code
+from apps.identity.first_step import first_factor_of, person_of_mfa_token
 from apps.identity.models import FactorDevice, SignIn, User
 from apps.identity.selectors import factor_list, user_has_second_factor
 from apps.identity.services.passwords import check_password
 from apps.identity.services.tokens import issue_pair
 
-__all__ = ["MfaRequired", "login", "login_web", "mark_shown", "mark_shown_at", "start_sign_in", "valid_second_factor",
-           "verify_second_factor"]  # fmt: skip
+__all__ = [
+    "MfaRequired",
+    "login",
+    "login_web",
+    "mark_shown",
+    "mark_shown_at",
+    "start_sign_in",
+    "valid_second_factor",
+    "verify_second_factor",
+]
 
 _SECOND_FACTOR = Limit("second-factor", 8, 300)
 
@@ -40,14 +48,17 @@ class MfaRequired(NotAuthenticated):
 
 
 # ---------------------------------------------------------------- over the API
-def login(*, email: str, password: str, ip: str | None = None, user_agent: str = "") -> TokenPair:
-    """Sign in with a password; :class:`MfaRequired` where a second factor is enrolled."""
-    user = check_password(email=email, password=password, ip=ip)
+def login(
+    *, email: str, password: str, ip: str | None = None, user_agent: str = "", device: str | None = None,
+    caller: Counted | None = None,
+) -> TokenPair:  # fmt: skip
+    """Sign in with a password; :class:`MfaRequired` where a second factor is enrolled. See :func:`check_password`."""
+    user = check_password(email=email, password=password, ip=ip, device=device, caller=caller)
     if user_has_second_factor(user):
         raise MfaRequired(
             "Send a code to /auth/mfa/verify, or the answer of a security key (/auth/mfa/verify/begin asks for it)",
             extra={
-                "mfa_token": jwt.issue_mfa_token(user_id=user.pk),
+                "mfa_token": jwt.issue_mfa_token(user_id=user.pk, shown=first_factor_of(user)),
                 "factors": sorted({factor.kind for factor in factor_list(user.pk)}),
             },
         )
@@ -56,12 +67,8 @@ def login(*, email: str, password: str, ip: str | None = None, user_agent: str =
 
 def verify_second_factor(*, mfa_token: str, code: str, ip: str | None = None, user_agent: str = "") -> TokenPair:
     """Finish a sign-in with a TOTP or a recovery code."""
-    try:
-        user_id = jwt.verify_mfa_token(mfa_token)
-    except jwt.InvalidToken as error:
-        raise NotAuthenticated("The sign-in took too long; start again", code="invalid_token") from error
-    user = User.objects.filter(pk=user_id, is_active=True).first()
-    if user is None or not valid_second_factor(user, code):
+    user = person_of_mfa_token(mfa_token)
+    if not valid_second_factor(user, code):
         raise NotAuthenticated("The code is not right", code="invalid_mfa_code")
     return start_sign_in(user, method="password+mfa", ip=ip, user_agent=user_agent)
 
@@ -79,13 +86,19 @@ def valid_second_factor(user: User, code: str) -> bool:
     return valid
 
 
-@transaction.atomic
 def start_sign_in(user: User, *, method: str, ip: str | None, user_agent: str) -> TokenPair:
-    """Begin a sign-in over the API of a person whose credentials were checked; ``method`` as in ``password+mfa``."""
-    row = open_sign_in(user, kind=SignIn.Kind.API, methods=method.split("+"), ip=ip, user_agent=user_agent)
-    later("UPDATE identity_user SET last_login = %s WHERE id = %s", [row.created_at, user.pk])
-    _signed_in(user, method)
-    return issue_pair(row)
+    """Begin a sign-in over the API of a person whose credentials were checked; ``method`` as in ``password+mfa``.
+
+    :class:`NotAuthenticated` where they were deactivated, or got another password, since ``user`` was read.
+    """
+    try:
+        with transaction.atomic():
+            row = open_sign_in(user, kind=SignIn.Kind.API, methods=method.split("+"), ip=ip, user_agent=user_agent)
+            _signed_in(user, method)
+            return issue_pair(row)
+    except IntegrityError as error:
+        # Its refresh token has no sign-in to belong to.
+        raise NotAuthenticated("This changed while you signed in; start again", code="invalid_credentials") from error
 
 
 def _signed_in(user: User, method: str) -> None:

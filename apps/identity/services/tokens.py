@@ -12,8 +12,9 @@ from django.db import transaction
 from apps.audit.services import record
 from apps.core.clock import now
 from apps.core.crypto import new_token, token_digest, token_digests
-from apps.core.database import insert_later
+from apps.core.database import later
 from apps.core.errors import NotAuthenticated
+from apps.core.ids import uuid7
 from apps.core.ratelimit import Limit, enforce
 from apps.identity import jwt
 from apps.identity.contracts import TokenPair
@@ -23,6 +24,7 @@ from apps.identity.services.ending import end_rows
 __all__ = ["as_body", "issue_pair", "refresh", "rotate_signing_key"]
 
 _REFRESH_PURPOSE = "refresh-token"
+_INSERT = "INSERT INTO identity_refreshtoken (id, family_id, digest, created_at) VALUES (%s, %s, %s, %s)"
 _KEY_OVERLAP = timedelta(hours=1)
 # An access token lives five minutes: a client that refreshes more often than this is broken, or somebody else's.
 _PER_SIGN_IN = Limit("refresh", 60, 300)
@@ -31,7 +33,7 @@ _PER_SIGN_IN = Limit("refresh", 60, 300)
 def issue_pair(sign_in: SignIn) -> TokenPair:
     """A new access token and the refresh token that follows the last one."""
     token = new_token()
-    insert_later(RefreshToken(family_id=sign_in.pk, digest=token_digest(token, _REFRESH_PURPOSE)))
+    later(_INSERT, [uuid7(), sign_in.pk, token_digest(token, _REFRESH_PURPOSE), now()])
     return TokenPair(
         access_token=jwt.issue_access_token(user_id=sign_in.user_id, session_id=sign_in.pk),
         refresh_token=token,

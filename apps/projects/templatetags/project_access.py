@@ -4,8 +4,8 @@ from typing import Any
 
 from django.template import Context, Library
 
-from apps.accounts import selectors as accounts
 from apps.accounts.grants_forms import GrantForm, in_words
+from apps.accounts.member_fields import members_listed, named
 from apps.identity.web import user_id_of
 from apps.projects.contracts import PROJECT_RIGHTS, ProjectInfo
 from apps.projects.grants import project_grants
@@ -26,7 +26,8 @@ def project_access(context: Context, project: ProjectInfo) -> dict[str, Any]:
     form = GrantForm(
         kind=PROJECT_RIGHTS,
         held=held,
-        people=accounts.member_infos(project.org_id),
+        org_id=project.org_id,
+        people=named(members_listed(project.org_id)),
         teams=teams.items(),
         initial={"capabilities": ["project.read"]},
         auto_id="grant_%s",

@@ -35,6 +35,8 @@ _SAML = (
 )  # fmt: skip
 # What decides who is let in: after a change of it, the last test says nothing any more.
 _DECIDING = {"issuer", "client_id", "idp_entity_id", "idp_sso_url", "subject_attribute", "email_attribute"}
+# Issuers whose ID tokens do not say when somebody signed in there, unless that was switched on at the provider.
+_SAYS_NO_TIME = {"https://accounts.google.com"}
 _MOST = 20
 
 
@@ -44,7 +46,10 @@ def _invalid(errors: list[FieldError]) -> ValidationFailed:
 
 @transaction.atomic
 def create_connection(*, org_id: UUID, kind: str, name: str, values: dict[str, Any]) -> ConnectionInfo:
-    """Make a connection, not enabled yet. ``values`` are fields of its kind; what is missing can follow later."""
+    """Make a connection, not enabled yet. ``values`` are fields of its kind; what is missing can follow later.
+
+    Whether confirmations want the time of the sign-in follows from the issuer where it is not said.
+    """
     if kind not in ConnectionKind.values:
         raise _invalid([{"pointer": "/kind", "detail": f"one of {', '.join(ConnectionKind.values)}"}])
     with org_scope(org_id):
@@ -53,6 +58,7 @@ def create_connection(*, org_id: UUID, kind: str, name: str, values: dict[str, A
         connection = Connection(org_id=org_id, kind=kind, name=name)
         if kind == ConnectionKind.SAML:
             connection.sp_key, connection.sp_certificate = new_key_pair()
+        values = _with_the_issuers_way(connection, values)
         _assign(connection, {"name": name, **values})
         _save(connection)
         tell_connection(connection, "sso.connection_created", after={"kind": kind, **_told(connection, values)})
@@ -70,6 +76,7 @@ def update_connection(*, org_id: UUID, connection_id: UUID, changes: dict[str, A
         changes = {name: value for name, value in changes.items() if name != "client_secret"}
     with org_scope(org_id):
         connection = _locked(connection_id)
+        changes = _with_the_issuers_way(connection, changes)
         before = {name: getattr(connection, name, None) for name in changes}
         _assign(connection, changes)
         changed = [name for name in changes if getattr(connection, name) != before[name]]
@@ -154,6 +161,16 @@ def keep_test(*, connection: Connection, arrival: Arrival) -> None:
 
 
 # ---------------------------------------------------------------- what a connection must be
+def _with_the_issuers_way(connection: Connection, values: dict[str, Any]) -> dict[str, Any]:
+    """``values``, and with another issuer whether it says when people signed in, where that is not said by them."""
+    issuer = values.get("issuer")
+    if not isinstance(issuer, str) or "needs_auth_time" in values:
+        return values
+    says_it, said_it = (each.strip() not in _SAYS_NO_TIME for each in (issuer, connection.issuer))
+    # Between issuers of one kind, what is set stays: it was somebody's wish.
+    return values if says_it == said_it else {**values, "needs_auth_time": says_it}
+
+
 def _assign(connection: Connection, values: dict[str, Any]) -> None:
     known = _OIDC if connection.kind == ConnectionKind.OIDC else _SAML
     errors: list[FieldError] = [

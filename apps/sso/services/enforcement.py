@@ -88,7 +88,7 @@ def end_other_sign_ins(connection: Connection, *, only: str | None = None) -> in
     """
     return sum(
         end_unprovided(user_id=member.user_id, reason="sso_enforced")
-        for member in selectors.affected_members(connection.org_id)
+        for member in sorted(selectors.affected_members(connection.org_id), key=lambda member: member.user_id)
         if only is None or selectors.domain_of(member.email) == only
     )
 

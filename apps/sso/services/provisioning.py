@@ -1,4 +1,7 @@
-"""People as the provider's provisioning has them: made, changed, deactivated, activated again, deleted."""
+"""People as the provider's provisioning has them: made, changed, deactivated, activated again, deleted.
+
+Each write takes the organisation's lock, then the person's, then rows: in the order in which an erasure takes them.
+"""
 
 from uuid import UUID
 
@@ -103,6 +106,10 @@ def delete_scim_user(*, org_id: UUID, scim_user_id: UUID) -> None:
 
 
 def _row(scim_user_id: UUID) -> ScimUser:
+    """A resource, to be written; whoever it is of is locked before it, in whatever state their account is."""
+    user_id = ScimUser.objects.filter(pk=scim_user_id).values_list("user_id", flat=True).first()
+    if user_id is not None:
+        identity.user_locked(user_id)
     row: ScimUser | None = ScimUser.objects.select_for_update().filter(pk=scim_user_id).first()
     if row is None:
         raise NotFound("There is no such user")
@@ -120,6 +127,11 @@ def _person(org_id: UUID, values: UserValues) -> UserInfo:
     except ValidationError as error:
         raise ScimError("An e-mail address is needed: in emails, or as userName", "invalidValue") from error
     found = identity.user_by_email(values.email)
+    if found is not None:
+        # Whoever was erased, or moved to another address, while this waited is not who is meant.
+        found = identity.user_locked(found.id)
+        if found is not None and found.email != identity.normal_email(values.email):
+            found = None
     is_ours = selectors.is_of_verified_domain(org_id=org_id, email=values.email)
     if found is not None and (found.email_verified or is_ours):
         return found if found.email_verified else take_over_unverified(user_id=found.id, reason="provisioning")

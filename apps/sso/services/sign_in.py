@@ -20,6 +20,7 @@ from apps.core.errors import MindWeaveError
 from apps.core.tenancy import org_scope
 from apps.identity import selectors as identity
 from apps.identity import services as people
+from apps.identity.contracts import UserInfo
 from apps.identity.provisioned import person_for_sign_in, take_over_unverified
 from apps.identity.stepup import confirm, note_single_sign_on
 from apps.sso import selectors
@@ -44,8 +45,13 @@ _TICKET = "sso-ticket"
 # How far the provider's clock may be off ours.
 _SKEW = timedelta(seconds=60)
 _UNTOLD = (
-    "Your provider does not say when you signed in there, so this confirms nothing. Confirm in another way, or ask an "
-    "administrator of your organisation."
+    "Your provider does not say when you signed in there, so this confirms nothing. Confirm in another way. An "
+    "administrator of your organisation can have its word taken all the same, by its connection under Settings → "
+    "Single sign-on: switch off “Confirmations want the time of the sign-in”."
+)
+_UNTOLD_BY_SAML = (
+    "Your provider does not say when you signed in there (AuthnInstant), so this confirms nothing. Confirm in another "
+    "way, or ask an administrator of your organisation."
 )
 _WHO = "Your provider says that you are {email}, which is not an address of a domain of this organisation."
 
@@ -83,15 +89,18 @@ def confirm_by_provider(
             code="sso_other_person",
         )  # fmt: skip
     if arrival.authenticated_at is None:
-        if connection.kind == ConnectionKind.SAML or connection.needs_auth_time:
-            raise SsoRefused("the provider does not say when they signed in there", _UNTOLD, code="sso_not_fresh")
+        untold = "the provider does not say when they signed in there"
+        if connection.kind == ConnectionKind.SAML:
+            raise SsoRefused(f"{untold} (AuthnInstant)", _UNTOLD_BY_SAML, code="sso_not_fresh")
+        if connection.needs_auth_time:
+            raise SsoRefused(f"{untold} (auth_time; see needs_auth_time)", _UNTOLD, code="sso_not_fresh")
     elif arrival.authenticated_at < asked_at - _SKEW:
         raise SsoRefused(
             f"they signed in there at {arrival.authenticated_at:%Y-%m-%d %H:%M:%S}, before they were asked",
             "Your provider did not ask you for a credential again. Sign out there, then confirm again.",
             code="sso_not_fresh",
         )
-    _check_person(user_id)
+    _check_person(identity.user_find(user_id))
     user = person_for_sign_in(user_id)
     confirm(request=request, actor=current().actor, user=user, method=f"sso:{connection.org_id}")
 
@@ -116,7 +125,8 @@ def accept_arrival(*, connection: Connection, arrival: Arrival) -> UUID:
         lock_org("sso", org_id)
         known = ExternalIdentity.objects.filter(connection=connection, subject=arrival.subject).first()
         user_id = known.user_id if known is not None else _join(connection, arrival)
-        _check_person(user_id)
+        # Before anything else of theirs: an erasure takes them in this order too.
+        _check_person(identity.user_locked(user_id))
         _make_member(connection, user_id)
         changes: dict[str, Any] = {"last_used_at": now(), "updated_at": now()}
         if arrival.groups is not None:
@@ -150,8 +160,7 @@ def _join(connection: Connection, arrival: Arrival) -> UUID:
     return found.id
 
 
-def _check_person(user_id: UUID) -> None:
-    person = identity.user_find(user_id)
+def _check_person(person: UserInfo | None) -> None:
     if person is None or not person.is_active:
         raise SsoRefused("the account is deactivated", "This account is deactivated.", code="account_deactivated")
 

@@ -38,6 +38,8 @@ def connection_new(request: HttpRequest, kind: str) -> HttpResponse:
     if kind not in _FORMS:
         raise NotFound()
     form = _FORMS[kind](request.POST or None, roles=roles_to_give(org.id), initial={"default_role": "developer"})
+    # At first its issuer decides it.
+    form.fields.pop("needs_auth_time", None)
     if request.method == "POST" and form.is_valid():
         return _make_connection(request, kind, form)
     return _new(request, kind, form)
@@ -85,9 +87,11 @@ def _pem(body: str) -> str:
 
 @step_up_required
 def _change(request: HttpRequest, connection: Connection, form: OidcForm | SamlForm) -> HttpResponse:
-    org = org_of(request)
+    org, changes = org_of(request), dict(form.cleaned_data)
+    if "needs_auth_time" not in form.changed_data:
+        changes.pop("needs_auth_time", None)
     try:
-        services.update_connection(org_id=org.id, connection_id=connection.pk, changes=dict(form.cleaned_data))
+        services.update_connection(org_id=org.id, connection_id=connection.pk, changes=changes)
     except MindWeaveError as error:
         add_problem(form, error)
         return _connection(request, connection, form)

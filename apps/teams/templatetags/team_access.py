@@ -4,8 +4,8 @@ from typing import Any
 
 from django.template import Context, Library
 
-from apps.accounts import selectors as accounts
 from apps.accounts.grants_forms import GrantForm, in_words
+from apps.accounts.member_fields import members_listed, named
 from apps.identity.web import user_id_of
 from apps.teams.contracts import TEAM_RIGHTS, TeamInfo
 from apps.teams.grants import team_grants
@@ -22,7 +22,7 @@ def team_access(context: Context, team: TeamInfo) -> dict[str, Any]:
     if "team.manage" not in held:
         return {"shown": False}
     form = GrantForm(
-        kind=TEAM_RIGHTS, held=held, people=accounts.member_infos(team.org_id),
+        kind=TEAM_RIGHTS, org_id=team.org_id, held=held, people=named(members_listed(team.org_id)),
         initial={"capabilities": ["team.manage"]}, auto_id="grant_%s",
     )  # fmt: skip
     return {

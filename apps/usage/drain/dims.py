@@ -5,9 +5,9 @@ name. An organisation belongs to one shard, so only :class:`What` rows are made 
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +29,8 @@ MAX_TAG_VALUES = 1000
 _ORG_MAX_AGE = timedelta(seconds=30)
 DEFAULT_RETENTION_DAYS = 7
 
+# project, team, person, key as 16 bytes or None; the number of the tag set
+OrgWho = tuple[bytes | None, bytes | None, bytes | None, bytes | None, int | None]
 WhoRow = tuple[int, bytes | None, bytes | None, bytes | None, bytes | None, int | None]
 
 
@@ -45,7 +47,7 @@ class OrgEntry:
     retention_days: int
     # Those of its projects that keep raw events for less, by the bytes of their ids.
     project_days: dict[bytes | None, int]
-    checked_at: Any
+    checked_at: datetime
 
 
 class Dimensions:
@@ -53,49 +55,70 @@ class Dimensions:
 
     def __init__(self) -> None:
         self._orgs: dict[UUID, OrgEntry] = {}
-        self._whos: dict[WhoRow, int] = {}
+        self._whos: dict[int, dict[OrgWho, int]] = {}
         self._whats: dict[WhatKey, int] = {}
         self.what_keys: dict[int, WhatKey] = {}
         self.who_keys: dict[int, WhoRow] = {}
+        self._same: dict[bytes, bytes] = {}
         self._tagsets: dict[tuple[int, tuple[tuple[str, str], ...]], int] = {}
         self._tag_values: dict[tuple[UUID, str], set[str]] = {}
         self.bounds = NameBounds()
 
     # ------------------------------------------------------------------ organisations
+    def orgs(self, org_ids: Iterable[UUID]) -> dict[UUID, OrgEntry]:
+        """The organisations' entries; their time zones and retention at most 30 seconds old.
+
+        All that are not known, or not any more, are read together: a flush of hundreds costs three statements.
+        """
+        moment = clock.now()
+        wanted = set(org_ids)
+        stale = [
+            org_id
+            for org_id in wanted
+            if (entry := self._orgs.get(org_id)) is None or moment - entry.checked_at >= _ORG_MAX_AGE
+        ]
+        if stale:
+            self._read_orgs(stale, moment)
+        return {org_id: self._orgs[org_id] for org_id in wanted}
+
     def org(self, org_id: UUID) -> OrgEntry:
-        """The organisation's entry; its time zone and retention at most 30 seconds old."""
-        entry = self._orgs.get(org_id)
-        if entry is not None and clock.now() - entry.checked_at < _ORG_MAX_AGE:
-            return entry
+        """One organisation's entry."""
+        return self.orgs([org_id])[org_id]
+
+    def _read_orgs(self, org_ids: list[UUID], moment: datetime) -> None:
         with system_scope("the drain reads time zone and retention"):
-            info = accounts.org_find(org_id)
-            shorter = projects.raw_retention_of_projects(org_id)
-        zone = info.timezone if info else "UTC"
-        retention = info.raw_retention_days if info else DEFAULT_RETENTION_DAYS
-        own: dict[bytes | None, int] = {key.bytes: days for key, days in shorter.items() if days < retention}
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "INSERT INTO usage_org (org_id, salt, timezone) VALUES (%s, %s, %s)"
-                " ON CONFLICT (org_id) DO UPDATE SET timezone = EXCLUDED.timezone RETURNING id, salt",
-                [org_id, os.urandom(16), zone],
-            )
-            number, salt = cursor.fetchone()
-        k1, k2 = salt_words(bytes(salt))
-        entry = OrgEntry(number, org_id, k1, k2, bytes(salt), zone, retention, own, clock.now())
-        self._orgs[org_id] = entry
-        return entry
+            infos = accounts.orgs_find(org_ids)
+        shorter = projects.raw_retention_of_projects(org_ids)
+        zones = {org_id: infos[org_id].timezone if org_id in infos else "UTC" for org_id in org_ids}
+        for number, org_id, salt in _numbered(zones):
+            retention = infos[org_id].raw_retention_days if org_id in infos else DEFAULT_RETENTION_DAYS
+            own: dict[bytes | None, int] = {
+                project.bytes: days for project, days in shorter.get(org_id, {}).items() if days < retention
+            }
+            k1, k2 = salt_words(salt)
+            self._orgs[org_id] = OrgEntry(number, org_id, k1, k2, salt, zones[org_id], retention, own, moment)
 
     # ------------------------------------------------------------------ who
     def whos(self, wanted: Sequence[tuple[OrgEntry, list[WhoKey]]]) -> list[list[int]]:
         """The numbers of each frame's whos."""
-        rows: list[list[WhoRow]] = []
+        if len(self.who_keys) > MAX_REMEMBERED:
+            # Forgetting all is simple and rare; what this flush needs is read back at once.
+            self._whos.clear()
+            self.who_keys.clear()
+            self._same.clear()
+        missing: set[WhoRow] = set()
+        frames: list[tuple[dict[OrgWho, int], list[OrgWho]]] = []
         for org, keys in wanted:
-            rows.append([(org.id, *key[:4], self._tagset(org, key[4])) for key in keys])
-        self._ensure(self._whos, (row for frame in rows for row in frame), self._make_whos)
-        return [[self._whos[row] for row in frame] for frame in rows]
+            own = self._whos.setdefault(org.id, {})
+            # Mostly there are no tags, and what the frame names is what is remembered.
+            rows: list[OrgWho] = [(*key[:4], self._tagset(org, key[4])) if key[4] else key for key in keys]  # type: ignore[misc]
+            frames.append((own, rows))
+            missing.update((org.id, *row) for row in rows if row not in own)
+        if missing:
+            self._make_whos(sorted(missing, key=repr))
+        return [list(map(own.__getitem__, rows)) for own, rows in frames]
 
     def _make_whos(self, missing: list[WhoRow]) -> None:
-        missing.sort(key=repr)
         columns: list[list[Any]] = [[row[0] for row in missing]]
         columns += [[UUID(bytes=row[i]) if row[i] else None for row in missing] for i in range(1, 5)]  # type: ignore[arg-type]
         columns.append([row[5] for row in missing])
@@ -108,16 +131,24 @@ class Dimensions:
                 columns,
             )
             for number, org, *ids, tagset in cursor.fetchall():
-                row: WhoRow = (org, *(i.bytes if i else None for i in ids), tagset)
-                self._whos[row] = number
-                self.who_keys[number] = row
+                # Projects, teams and keys are those of many people: one object each.
+                project, team, person, key = (self._same.setdefault(i.bytes, i.bytes) if i else None for i in ids)
+                self._whos[org][project, team, person, key, tagset] = number
+                self.who_keys[number] = (org, project, team, person, key, tagset)
 
     # ------------------------------------------------------------------ what
     def whats(self, wanted: Sequence[list[WhatKey]]) -> list[list[int]]:
         """The numbers of each frame's whats."""
-        frames = [[tuple(key) for key in keys] for keys in wanted]
-        self._ensure(self._whats, (key for frame in frames for key in frame), self._make_whats)
-        return [[self._whats[key] for key in frame] for frame in frames]  # type: ignore[index]
+        frames: list[list[WhatKey]] = [[tuple(key) for key in keys] for keys in wanted]  # type: ignore[misc]
+        needed = {key for frame in frames for key in frame}
+        missing = needed - self._whats.keys()
+        if missing and len(self._whats) > MAX_REMEMBERED:
+            self._whats.clear()
+            self.what_keys.clear()
+            missing = needed
+        if missing:
+            self._make_whats(list(missing))
+        return [[self._whats[key] for key in frame] for frame in frames]
 
     def _make_whats(self, missing: list[WhatKey]) -> None:
         # In one order everywhere: several shards may make the same rows, each locking them as it goes.
@@ -135,18 +166,6 @@ class Dimensions:
             for number, *key in cursor.fetchall():
                 self._whats[tuple(key)] = number
                 self.what_keys[number] = tuple(key)
-
-    def _ensure(self, known: dict[Any, int], wanted: Iterable[Any], make: Callable[[list[Any]], None]) -> None:
-        needed = set(wanted)
-        missing = needed - known.keys()
-        if not missing:
-            return
-        if len(known) > MAX_REMEMBERED:
-            # Forgetting all is simple and rare; what this flush needs is read back at once.
-            (self.who_keys if known is self._whos else self.what_keys).clear()
-            known.clear()
-            missing = needed
-        make(list(missing))
 
     # ------------------------------------------------------------------ tags
     def _tagset(self, org: OrgEntry, tags: Any) -> int | None:
@@ -182,3 +201,22 @@ class Dimensions:
             )
         values.add(value)
         return value
+
+
+def _numbered(zones: dict[UUID, str]) -> list[tuple[int, UUID, bytes]]:
+    """The number and salt of each organisation; made where there is none, its time zone mended where it changed."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id, org_id, salt, timezone FROM usage_org WHERE org_id = ANY(%s)", [list(zones)])
+        found = [
+            (number, org_id, bytes(salt)) for number, org_id, salt, zone in cursor.fetchall() if zone == zones[org_id]
+        ]
+        missing = sorted(zones.keys() - {org_id for _, org_id, _ in found})
+        if missing:
+            cursor.execute(
+                "INSERT INTO usage_org (org_id, salt, timezone)"
+                " SELECT * FROM unnest(%s::uuid[], %s::bytea[], %s::text[])"
+                " ON CONFLICT (org_id) DO UPDATE SET timezone = EXCLUDED.timezone RETURNING id, org_id, salt",
+                [missing, [os.urandom(16) for _ in missing], [zones[org_id] for org_id in missing]],
+            )
+            found += [(number, org_id, bytes(salt)) for number, org_id, salt in cursor.fetchall()]
+    return found

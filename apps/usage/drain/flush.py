@@ -80,8 +80,9 @@ def prepare(items: list[InboxItem], dims: Dimensions, index: DedupeIndex) -> Flu
     """Decode, intern, dedupe and sum ``items``. Afterwards the new ids count as seen: write it or end the process."""
     flush = Flush(items, oldest=min(item.received_at for item in items))
     # Organisations side by side: each one's events then are a slice of every column.
+    known = dims.orgs({item.org_id for item in items})
     frames = [
-        (dims.org(org_id), frame)
+        (known[org_id], frame)
         for org_id, own in groupby(sorted(items, key=lambda item: item.org_id.int), key=lambda item: item.org_id)
         for frame in unpack(*(item.frames for item in own))
     ]

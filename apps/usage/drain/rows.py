@@ -314,8 +314,12 @@ def session_rows(events: Events, traits: WhatTraits, dims: Dimensions) -> bytes:
     rows["cache_read_tokens"] = _sum(records["cache_read"], order, starts)
     rows["cache_write_tokens"] = _sum(records["write_5m"].astype(np.int64) + records["write_1h"], order, starts)
     rows["cost_nano"] = _sum(records["cost"], order, starts)
-    tails = []
-    for number, which in zip(place[first].tolist(), model[first].tolist(), strict=True):
-        name, model_name = events.sessions.names[number].encode(), traits.models[which].encode()
-        tails.append(len(name).to_bytes(4, "big") + name + len(model_name).to_bytes(4, "big") + model_name)
+    names, models = list(map(_text, events.sessions.names)), list(map(_text, traits.models))
+    tails = [names[n] + models[m] for n, m in zip(place[first].tolist(), model[first].tolist(), strict=True)]
     return SESSION_DELTA.joined(rows, tails)
+
+
+def _text(value: str) -> bytes:
+    """A text as a COPY field."""
+    data = value.encode()
+    return len(data).to_bytes(4, "big") + data

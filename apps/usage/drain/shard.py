@@ -23,7 +23,7 @@ from apps.usage.drain.dedupe import DedupeIndex, drop_segments
 from apps.usage.drain.dims import Dimensions
 from apps.usage.drain.filter import stripe_at
 from apps.usage.drain.flush import Flush, InboxItem, prepare
-from apps.usage.drain.merge import merge_chunks, newest_chunk
+from apps.usage.drain.keeper import Keeper
 from apps.usage.drain.write import write
 from apps.usage.ingest.inbox import SLOTS
 from apps.usage.telemetry import record_flush, record_index
@@ -206,7 +206,8 @@ class Shard:
 
     def _keep(self) -> None:
         """Merging, folding and partitions, beside the main work."""
-        turn = settled = 0
+        turn = 0
+        keeper = Keeper(self._stop)
         while not self._stop.wait(1.0):
             turn += 1
             moved = self.drainer.index.grow_some()
@@ -217,14 +218,7 @@ class Shard:
             record_index(self.number, self.drainer.index.stats)
             if self.number != 0:
                 continue
-            if not self._busy or turn % 30 == 0:
-                if turn % 10 == 0:
-                    merge_chunks(settled=settled)
-                    settled = newest_chunk()
-                while fold.fold_rollups() >= fold.BATCH and not self._stop.is_set():
-                    pass
-                while fold.fold_sessions() >= fold.BATCH and not self._stop.is_set():
-                    pass
+            keeper.turn(busy=self._busy)
             if turn % 3600 == 0:
                 # The scheduler does the same by the hour; the drain must not depend on it.
                 fold.keep_partitions()

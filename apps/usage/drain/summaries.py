@@ -1,5 +1,6 @@
 """What a flush counted for each organisation, for the bus."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -85,5 +86,11 @@ def _named(values: Any) -> list[str]:
     return sorted({value for value in values if value})[:MAX_NAMED]
 
 
-def _ids(values: Any) -> list[str]:
-    return sorted(str(UUID(bytes=value)) for value in {value for value in values if value})[:MAX_NAMED]
+def _ids(values: Iterable[bytes | None]) -> list[str]:
+    return [uuid_text(value) for value in sorted({value for value in values if value})[:MAX_NAMED]]
+
+
+def uuid_text(value: bytes) -> str:
+    """The text of an id's 16 bytes; making a UUID of them takes six times as long."""
+    text = value.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -67,5 +67,5 @@ def key_context(row: Import) -> KeyContext:
         key_id=info.id, org_id=row.org_id, project_id=row.project_id, name=info.name, prefix=info.prefix,
         scopes=frozenset(_SCOPES), owner_id=info.owner_id, team_id=info.team_id, project_team_id=project.team_id,
         rate_limit_per_minute=None, unlimited=True, environment=info.environment,
-        rules=project_reads.rules_for(found.project, info.environment),
+        rules=project_reads.rules_for(getattr(found.project, "settings", None), info.environment),
     )  # fmt: skip

@@ -18,7 +18,7 @@ from apps.core.tenancy import org_scope, system_scope
 from apps.projects.contracts import KeyContext
 from apps.teams import selectors as teams
 from apps.usage.contracts import PersonRef
-from apps.usage.models import DirectoryChange, TagKey
+from apps.usage.models import DirectoryChange
 
 __all__ = ["Directory", "directory_changed", "directory_of", "forget_directories", "forget_directory_changes"]
 
@@ -135,11 +135,13 @@ def forget_directories() -> None:
 
 def _load(org_id: UUID) -> Directory:
     addresses = accounts.member_addresses(org_id)
-    with org_scope(org_id):
-        return Directory(
-            org_id=org_id,
-            members=frozenset(user_id for user_id, _ in addresses),
-            by_email={email: user_id for user_id, email in addresses if email},
-            primary_team=dict(teams.primary_team_map(org_id)),
-            tag_keys=tuple(TagKey.objects.order_by("key").values_list("key", flat=True)),
-        )
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT key FROM usage_tag_key WHERE org_id = %s ORDER BY key", [org_id])
+        tag_keys = tuple(key for (key,) in cursor.fetchall())
+    return Directory(
+        org_id=org_id,
+        members=frozenset(user_id for user_id, _ in addresses),
+        by_email={email: user_id for user_id, email in addresses if email},
+        primary_team=teams.primary_team_map(org_id),
+        tag_keys=tag_keys,
+    )

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from apps.usage.errors import InboxFull
-from apps.usage.ingest.statement import insert_rows
+from apps.usage.ingest.statement import INSERT_ROWS, insert_rows
 
 __all__ = ["SLOTS", "InboxRow", "gauge", "insert", "insert_again", "slot_of"]
 
@@ -36,36 +36,17 @@ class InboxRow:
     frames: bytes
 
 
-# `synchronous_commit` is set inside the statement, so that an ack is durable whatever the server's or the
-# connection's default is; it ends with the transaction.
-_INSERT = """
-INSERT INTO usage_inbox (slot, org_id, received_at, events, frames)
-SELECT * FROM unnest(%b::smallint[], %b::uuid[], %b::timestamptz[], %b::integer[], %b::bytea[])
-WHERE set_config('synchronous_commit', 'on', true) = 'on'
-"""
-
-
 def insert(rows: list[InboxRow]) -> None:
     """Commit ``rows`` together. When it returns outside a transaction, they survive a crash of the server."""
     connection.ensure_connection()
+    sent = [(slot_of(row.org_id), row.org_id, row.received_at, row.events, row.frames) for row in rows]
     if not connection.in_atomic_block:
-        sent = [(slot_of(row.org_id), row.org_id, row.received_at, row.events, row.frames) for row in rows]
         with connection.wrap_database_errors:
             insert_rows(connection.connection, sent)
         return
     # Django's cursors write parameters into the SQL text; frames go as they are.
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
-        cursor.execute(
-            _INSERT,
-            (
-                [slot_of(row.org_id) for row in rows],
-                [row.org_id for row in rows],
-                [row.received_at for row in rows],
-                [row.events for row in rows],
-                [row.frames for row in rows],
-            ),
-            prepare=True,
-        )
+        cursor.execute(INSERT_ROWS, [list(column) for column in zip(*sent, strict=True)], prepare=True)
         if cursor.rowcount != len(rows):
             raise RuntimeError("the inbox took fewer rows than it was given")
 

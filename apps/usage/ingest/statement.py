@@ -14,19 +14,21 @@ import psycopg
 from psycopg import pq
 from psycopg.errors import error_from_result
 
-__all__ = ["Row", "insert_rows"]
+__all__ = ["INSERT_ROWS", "Row", "insert_rows"]
 
 _ONE, _MANY = b"mindweave_inbox", b"mindweave_inbox_rows"
 # `synchronous_commit` is set inside the statement, so that an ack is durable whatever the server's or the
 # connection's default is; it ends with the transaction.
-_INSERT = b"""
-INSERT INTO usage_inbox (slot, org_id, received_at, events, frames) SELECT $1, $2, $3, $4, $5
-WHERE set_config('synchronous_commit', 'on', true) = 'on'
-"""
-_INSERT_ROWS = b"""
-INSERT INTO usage_inbox (slot, org_id, received_at, events, frames) SELECT * FROM unnest($1, $2, $3, $4, $5)
-WHERE set_config('synchronous_commit', 'on', true) = 'on'
-"""
+_INSERT = (
+    "INSERT INTO usage_inbox (slot, org_id, received_at, events, frames) SELECT {}"
+    " WHERE set_config('synchronous_commit', 'on', true) = 'on'"
+)
+_ROWS = "* FROM unnest({}::smallint[], {}::uuid[], {}::timestamptz[], {}::integer[], {}::bytea[])"
+_PLACES = ("$1", "$2", "$3", "$4", "$5")
+_ONE_SQL = _INSERT.format(", ".join(_PLACES)).encode()
+_ROWS_SQL = _INSERT.format(_ROWS.format(*_PLACES)).encode()
+# The same of the columns of several rows, for a cursor of the driver's.
+INSERT_ROWS = _INSERT.format(_ROWS.format(*["%b"] * 5))
 _TYPES = (21, 2950, 1184, 23, 17)  # smallint, uuid, timestamptz, integer, bytea
 _ARRAYS = (1005, 2951, 1185, 1007, 1001)  # arrays of them
 _BINARY = (1, 1, 1, 1, 1)
@@ -47,11 +49,11 @@ def insert_rows(connection: "psycopg.Connection[object]", rows: Sequence[Row]) -
     if connection.closed:
         raise psycopg.OperationalError("the connection is closed")
     if len(rows) == 1:
-        result = _execute(connection, _ONE, _INSERT, _TYPES, _values(*rows[0]))
+        result = _execute(connection, _ONE, _ONE_SQL, _TYPES, _values(*rows[0]))
     else:
         columns = zip(*(_values(*row) for row in rows), strict=True)
         arrays = tuple(_as_array(oid, column) for oid, column in zip(_TYPES, columns, strict=True))
-        result = _execute(connection, _MANY, _INSERT_ROWS, _ARRAYS, arrays)
+        result = _execute(connection, _MANY, _ROWS_SQL, _ARRAYS, arrays)
     if result.command_tuples != len(rows):
         raise RuntimeError("the inbox took fewer rows than it was given")
 

@@ -1,0 +1,105 @@
+"""From the digest of a key to what it may: one bare statement, since with many organisations most keys come rarely."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db import connection
+
+from apps.core.clock import now
+from apps.core.crypto import pepper_id
+from apps.core.tenancy import org_scope
+from apps.projects.contracts import KeyContext
+from apps.projects.models import ApiKey, ProjectSettings
+from apps.projects.rules import rules_for
+
+__all__ = ["FoundKey", "find_key", "keep_under_current_pepper", "note_use"]
+
+# No scope: a key says which organisation it is of.
+_FIND = (
+    "SELECT k.id, k.org_id, k.project_id, k.name, k.prefix, k.scopes, k.owner_id, k.team_id, p.team_id,"
+    " k.rate_limit_per_minute, k.environment, k.allowed_ips, k.pepper, k.expires_at, k.revoked_at, p.archived_at,"
+    " o.status, EXISTS (SELECT 1 FROM projects_projectsettings s WHERE s.project_id = k.project_id)"
+    " FROM projects_apikey k JOIN projects_project p ON p.id = k.project_id"
+    " JOIN accounts_organization o ON o.id = k.org_id WHERE k.digest = ANY(%s) LIMIT 1"
+)
+_USED = (
+    "UPDATE projects_apikey SET last_used_at = %(now)s, last_used_ip = %(ip)s::inet, last_used_agent = %(agent)s"
+    " WHERE id = %(key)s AND (last_used_at IS NULL OR last_used_at <= %(now)s - make_interval(secs => %(every)s))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundKey:
+    """A key as it is kept: what it may, why it does not work (empty where it does), when it ends by itself."""
+
+    context: KeyContext
+    why_dead: str
+    ends: datetime | None
+    pepper: str
+
+
+def find_key(digests: Sequence[bytes]) -> FoundKey | None:
+    """The key of one of these digests, dead or alive."""
+    with connection.cursor() as cursor:
+        cursor.execute(_FIND, [list(digests)])
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    key_id, org_id, project_id, name, prefix, scopes, owner_id, team_id, project_team_id, limit, environment = row[:11]
+    allowed_ips, pepper, expires_at, revoked_at, archived_at, status, has_settings = row[11:]
+    context = KeyContext(
+        key_id=key_id,
+        org_id=org_id,
+        project_id=project_id,
+        name=name,
+        prefix=prefix,
+        scopes=frozenset(scopes),
+        owner_id=owner_id,
+        team_id=team_id,
+        project_team_id=project_team_id,
+        rate_limit_per_minute=limit,
+        unlimited=limit == 0,
+        environment=environment,
+        allowed_ips=tuple(allowed_ips),
+        rules=rules_for(_settings(org_id, project_id) if has_settings else None, environment),
+    )
+    # Revoked with an overlap, it ends by itself as it does when it expires.
+    ends = min((end for end in (expires_at, revoked_at) if end is not None), default=None)
+    return FoundKey(context, _why_dead(revoked_at, expires_at, archived_at, status), ends, pepper)
+
+
+def _settings(org_id: UUID, project_id: UUID) -> ProjectSettings | None:
+    with org_scope(org_id):
+        found: ProjectSettings | None = ProjectSettings.objects.filter(project_id=project_id).first()
+    return found
+
+
+def _why_dead(
+    revoked_at: datetime | None, expires_at: datetime | None, archived_at: datetime | None, status: str
+) -> str:
+    moment = now()
+    if revoked_at is not None and revoked_at <= moment:
+        return "revoked"
+    if expires_at is not None and expires_at <= moment:
+        return "expired"
+    if archived_at is not None:
+        return "archived"
+    return "" if status == "active" else "suspended"
+
+
+def keep_under_current_pepper(found: FoundKey, digest: bytes) -> None:
+    """A key that works is known by the current pepper from its first use on, so that an older one can go."""
+    if found.pepper != pepper_id():
+        with org_scope(found.context.org_id):
+            ApiKey.objects.filter(pk=found.context.key_id).update(digest=digest, pepper=pepper_id())
+
+
+def note_use(key_id: UUID, ip: str | None, user_agent: str, *, every: float) -> None:
+    """Write the last use, unless another process did so in the last ``every`` seconds."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _USED,
+            {"key": key_id, "now": now(), "ip": ip, "agent": user_agent.replace("\0", "")[:300], "every": every},
+        )

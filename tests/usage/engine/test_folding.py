@@ -1,0 +1,125 @@
+"""When deltas are tightened and folded, and that readers never notice."""
+
+from datetime import UTC, datetime, timedelta
+from threading import Event
+
+import pytest
+from django.db import connection
+
+from apps.core import clock
+from apps.usage import store
+from apps.usage.drain import fold, keeper
+from apps.usage.drain.shard import drain_now
+from apps.usage.services import ingest
+from tests.usage.engine.conftest import World, rows, typed, value
+
+NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=1)
+GRAINS: tuple[store.Grain, ...] = ("minute", "quarter", "day")
+
+
+def count_at(world: World, *minutes: float) -> None:
+    events = [typed(timestamp=(NOON + timedelta(minutes=at)).isoformat(), latency_ms=100) for at in minutes]
+    assert ingest(key=world.key, events=events).accepted == len(minutes)
+    drain_now()
+
+
+def deltas() -> int:
+    return int(value("SELECT count(*) FROM usage_delta"))
+
+
+def sums(world: World) -> list[tuple[int, int, int]]:
+    """What readers of each grain see of the day: events, nano-USD and bytes of latencies."""
+    found = []
+    for grain in GRAINS:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT sum(events), sum(cost_nano), sum(latency_count) FROM {store.rollup_sql(grain)} s",
+                {
+                    "org": store.org_number(world.org_id),
+                    "start": NOON.date(),
+                    "end": NOON.date() + timedelta(days=1),
+                },
+            )
+            found.append(cursor.fetchone())
+    return found
+
+
+def many(times: int) -> None:
+    """Each delta so many times more, as so many flushes would have left them."""
+    rows(f"INSERT INTO usage_delta SELECT d.* FROM usage_delta d, generate_series(1, {times}) RETURNING 1")
+
+
+def test_a_quarter_of_an_hour_is_folded_once_it_is_over(world: World) -> None:
+    count_at(world, 1, 2, 14, 16)
+    before = sums(world)
+    with clock.freeze(NOON + timedelta(minutes=15, seconds=5)):
+        keeper.Keeper(Event()).turn(busy=False)
+    assert deltas() == 4
+    with clock.freeze(NOON + timedelta(minutes=15, seconds=10)):
+        keeper.Keeper(Event()).turn(busy=False)
+    assert rows("SELECT bucket, events FROM usage_rollup_quarter") == [(NOON, 3)]
+    assert value("SELECT count(*) FROM usage_rollup_minute") == 3
+    assert deltas() == 1
+    assert sums(world) == before
+
+
+def test_a_late_event_is_folded_though_its_quarter_was(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "_LATE_EVERY", 0.0)
+    keep = keeper.Keeper(Event())
+    with clock.freeze(NOON + timedelta(hours=1)):
+        count_at(world, 1)
+        keep.turn(busy=False)
+        count_at(world, 1)
+        keep._due.clear()
+        keep.turn(busy=False)
+    assert rows("SELECT sum(events) FROM usage_rollup_quarter") == [(2,)]
+    assert deltas() == 0
+
+
+def test_a_minute_of_many_deltas_is_tightened_to_one_row_a_key(world: World) -> None:
+    count_at(world, 1, 2)
+    many(fold.FEW)
+    before = sums(world)
+    with clock.freeze(NOON + timedelta(minutes=2, seconds=10)):
+        keeper.Keeper(Event()).turn(busy=False)
+    # The second minute is not over.
+    assert rows("SELECT minute, count(*), sum(events) FROM usage_delta GROUP BY 1 ORDER BY 1") == [
+        (NOON + timedelta(minutes=1), 1, fold.FEW + 1),
+        (NOON + timedelta(minutes=2), fold.FEW + 1, fold.FEW + 1),
+    ]
+    assert sums(world) == before
+
+
+def test_few_deltas_and_those_of_many_keys_are_left_as_they_are(world: World) -> None:
+    count_at(world, 1)
+    many(fold.FEW - 1)
+    end = NOON + timedelta(minutes=5)
+    assert fold.tighten_deltas(NOON, end) == 0
+    rows("UPDATE usage_delta SET who = s.n FROM (SELECT ctid, row_number() OVER () AS n FROM usage_delta) s"
+         " WHERE s.ctid = usage_delta.ctid RETURNING 1")  # fmt: skip
+    assert fold.tighten_deltas(NOON, end, least=0) == 0
+    many(1)
+    assert fold.tighten_deltas(NOON, end, least=0) == fold.FEW
+
+
+def test_what_takes_long_is_not_due_again_at_once_and_makes_way_for_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = [1000.0]
+    monkeypatch.setattr("apps.usage.drain.keeper.time.monotonic", lambda: moment[0])
+    keep, ran = keeper.Keeper(Event()), []
+
+    def works(at: float, *, busy: bool = False) -> bool:
+        """Whether the work, which takes two seconds, is done when it is looked at ``at`` seconds after the start."""
+
+        def work() -> None:
+            moment[0] += 2
+            ran.append(at)
+
+        moment[0] = 1000 + at
+        keep._at_its_pace("work", work, busy)
+        return at in ran
+
+    assert works(0)
+    assert not works(41)
+    assert works(42)
+    assert not works(90, busy=True)
+    assert works(144, busy=True)
