@@ -20,8 +20,8 @@ _ADDED: Final = ", ".join(f"sum({name}) AS {name}" for name in SUMS)
 _MORE: Final = ", ".join(f"{name} = p.{name} + EXCLUDED.{name}" for name in SUMS)
 
 # The end of folding: ``gone`` are the deltas, ``merged`` the sessions that they were added to. What the statement reads
-# of tables is as it was before it. Mostly none is of several projects: then nothing of it is run, since what asks whether
-# there are any stands by itself; and the few are looked up one by one, which OFFSET 0 tells the planner.
+# of tables is as it was before it. Mostly none is of several projects: then nothing of it is run, since what asks for
+# any stands by itself; and the few are looked up one by one, which OFFSET 0 tells the planner.
 PARTS: Final = f"""
 several AS (
     SELECT m.org, m.id, k.known FROM merged m CROSS JOIN LATERAL (
