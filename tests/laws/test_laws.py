@@ -39,6 +39,7 @@ CROSSING = {
     "apps/notify/services.py",  # the worker that delivers mail
     "apps/notify/views.py",  # the development mailbox
     "apps/projects/reminders.py",  # the clock looks at every organisation's keys
+    "apps/projects/rules.py",  # the drain asks how long several organisations keep
     "apps/projects/selectors.py",  # a key or a path says which organisation it is of
     "apps/scheduler/background.py",  # tasks of no organisation
     "apps/scheduler/services.py",  # scheduled jobs
