@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+import psycopg
 import redis
 from django.conf import settings
 from django.db import DatabaseError, transaction
@@ -123,7 +124,7 @@ def _record(told: Mapping[str, Any], actor: Actor) -> None:
     try:
         with transaction.atomic(), bind(actor=actor), system_scope("an entry of the trail says itself whose it is"):
             services.record(**told)
-    except DatabaseError:
+    except (DatabaseError, psycopg.Error):
         logger.exception("audit_refusal_lost", extra={"action": told["action"]})
 
 

@@ -13,7 +13,7 @@ from apps.audit.chain import seal_all
 from apps.audit.contracts import AuditFilter
 from apps.audit.models import AuditEntry
 from apps.audit.sealed import ERASED
-from apps.audit.selectors import audit_list
+from apps.audit.selectors import audit_list, forgotten_since
 from apps.audit.services import forget_org, forget_person, maintain, record, set_retention
 from apps.core import clock
 from apps.core.contracts import ANONYMOUS, Actor
@@ -193,9 +193,15 @@ def test_strangers_share_a_key_a_month_that_is_destroyed_after_ninety_days() -> 
     ]
     assert len({box["key"] for entry_id in ids for box in read(entry_id).sealed}) == 1
     assert read(ids[0]).target_label == "n0@example.com"
+    org_id = uuid7()
+    entry(org_id, actor=stranger)
     with clock.freeze(clock.now() + timedelta(days=125)), transaction.atomic():
         django_settings.AUDIT_RETENTION_DAYS = 400
+        before = clock.now()
         maintain()
+        # Their time has come, nobody was erased: copies made of the trail before are still good.
+        with org_scope(org_id):
+            assert not forgotten_since(org_id, before)
         found = read(ids[0])
         assert (found.target_label, found.ip) == (ERASED, None)
         transaction.set_rollback(True)
