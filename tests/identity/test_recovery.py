@@ -301,6 +301,14 @@ def test_guesses_of_strangers_keep_nobody_out_of_a_browser_they_signed_in_with_b
     assert enter(known) == 302
     known.post("/logout")
     assert [enter(known, password="no") for _ in range(4)] == [400, 400, 400, 429], "few guesses of its own"
+    # Whoever knew the password once may have made themselves many browsers.
+    monkeypatch.setattr(passwords, "_PER_DEVICE", Limit("login-device-2", 1, 300))
+    monkeypatch.setattr(passwords, "_PER_OWNER", Limit("login-owner-2", 2, 300))
+    others = [Client() for _ in range(3)]
+    for other in others:
+        assert enter(other, ip="198.51.100.1") == 302
+        other.post("/logout")
+    assert [enter(other, password="no") for other in others] == [400, 400, 429], "and few of all theirs together"
 
 
 def test_a_browser_is_known_however_its_person_proved_who_they_are(alice, worker, monkeypatch) -> None:

@@ -40,6 +40,8 @@ _PER_NETWORK = Limit("login-network", 300, 300)
 _PER_ACCOUNT = Limit("login-account", 100, 3600)
 # A browser that the person signed in with before is counted by itself: no stranger's guesses keep it out.
 _PER_DEVICE = Limit("login-device", 10, 300)
+# And all of theirs together: whoever once knew the password may have made themselves many.
+_PER_OWNER = Limit("login-owner", 60, 300)
 _KNOWN_FOR = timedelta(days=90)
 _WRONG = "The e-mail address or the password is not right"
 
@@ -79,7 +81,7 @@ def check_password(
 
 def _uses(email: str, ip: str | None, device: str | None) -> list[Use]:
     if device is not None:
-        return [(_PER_DEVICE, device, 1)]
+        return [(_PER_DEVICE, device, 1), (_PER_OWNER, email, 1)]
     return [(_PER_IDENTITY, f"{email}\x00{ip}", 1), (_PER_NETWORK, ip or "local", 1), (_PER_ACCOUNT, email, 1)]
 
 
@@ -95,7 +97,8 @@ def _slow_down(email: str, ip: str | None, device: str | None, caller: Counted |
     if last.allowed:
         return
     if device is not None:
-        raise refusal_of(last, "Too many wrong passwords from this browser")
+        where = "the browsers of this person" if allowed else "this browser"
+        raise refusal_of(last, f"Too many wrong passwords from {where}")
     if not allowed:
         raise refusal_of(last, "Too many wrong passwords for this address from your network")
     if len(allowed) == 1:

@@ -8,6 +8,7 @@ from django.contrib.auth import login as django_login
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 from django_otp import login as otp_login
+from psycopg.errors import ForeignKeyViolation
 
 from apps.audit.services import record
 from apps.core.authentication import client_ip, user_actor
@@ -97,6 +98,8 @@ def start_sign_in(user: User, *, method: str, ip: str | None, user_agent: str) -
             _signed_in(user, method)
             return issue_pair(row)
     except IntegrityError as error:
+        if not isinstance(error.__cause__, ForeignKeyViolation):
+            raise
         # Its refresh token has no sign-in to belong to.
         raise NotAuthenticated("This changed while you signed in; start again", code="invalid_credentials") from error
 
