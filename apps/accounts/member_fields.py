@@ -50,9 +50,12 @@ class AddressOfMember(forms.CharField):
 
     def clean(self, value: Any) -> Any:
         typed: str = super().clean(value).strip()
-        if not typed or typed.casefold() in self.words:
-            return self.words.get(typed.casefold(), "")
-        member = selectors.member_by_address(org_id=self.org_id, email=typed)
+        if not typed:
+            return self.words.get("", "")
+        # What reads as an address is one, whatever somebody has called a team.
+        member = selectors.member_by_address(org_id=self.org_id, email=typed) if "@" in typed else None
+        if member is None and typed.casefold() in self.words:
+            return self.words[typed.casefold()]
         if member is None:
             raise forms.ValidationError("No member has this address.")
         return str(member.user_id)

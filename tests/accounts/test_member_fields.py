@@ -5,6 +5,7 @@ import pytest
 from apps.accounts import member_fields, selectors
 from apps.projects import selectors as projects
 from apps.teams import selectors as teams
+from apps.teams.services import create_team
 from tests.cast import Api, Cast, make_key, trail
 
 
@@ -31,6 +32,8 @@ def test_a_team_takes_a_member_by_address_and_no_stranger(cast: Cast) -> None:
 def test_rights_are_given_by_address_or_by_the_name_of_a_team(cast: Cast) -> None:
     client, page = Api(cast.alice).client, f"/o/{cast.org.slug}/projects/{cast.project.slug}/access"
     assert "dora@example.com" not in text_of(client, page)
+    # A team that calls itself by somebody's address does not come before them.
+    create_team(org_id=cast.org.id, name="Dora@example.com")
     for grantee in ("dora@example.com", "LOOM", "charlie@example.com", "Warp"):
         client.post(page, {"grantee": grantee, "capabilities": ["key.read"]})
     given = [entry.changes for entry in trail("project.access_changed")]
