@@ -140,8 +140,6 @@ def check_place(org_id: UUID, team_id: UUID, held: frozenset[str], by_user_id: U
     By a team come the rights that it was given on projects, and for whoever may manage keys by their role (``held``)
     those of its projects.
     """
-    if "project.manage" in accounts.capabilities_for(org_id=org_id, user_id=by_user_id):
-        return
     gained: dict[UUID, set[str]] = {}
     with org_scope(org_id):
         given = ProjectTeamObjectPermission.objects.filter(team_id=team_id)
