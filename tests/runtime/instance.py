@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+from apps.core.dev.servers import run_dir_of
 from tests.processes import ROOT
 from tests.waiting import wait_for
 
@@ -98,7 +99,8 @@ class Instance:
 
     def left(self) -> dict[int, str]:
         """The processes of this instance that live."""
-        return processes_with(str(self.data_dir))
+        # Those that write over their environment still name their socket.
+        return processes_with(str(self.data_dir)) | processes_with(str(run_dir_of(self.data_dir)))
 
     def children(self, word: str) -> list[int]:
         """The processes of this instance with ``word`` in their command line."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from apps.core.dev.servers import run_dir_of
 from tests.runtime.instance import Instance, free_port
 from tests.waiting import wait_for
 
@@ -41,7 +42,7 @@ def test_one_command_comes_up_recovers_from_kill_9_and_ends_in_order(make) -> No
     assert instance.get("/health/live")[0] == 200
     assert instance.get("/")[0] == 200
     assert (instance.data_dir / SECRETS).stat().st_mode & 0o777 == 0o600
-    assert (instance.data_dir / "run").stat().st_mode & 0o777 == 0o700
+    assert run_dir_of(instance.data_dir).stat().st_mode & 0o777 == 0o700
     kept = (instance.data_dir / SECRETS).read_bytes()
 
     # The commands of the documents find it, its servers and its secrets by themselves.

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from apps.core.dev.privileges import child_setup, chown_tree, server_uid
 
-__all__ = ["Server", "ServerError", "postgres_bin", "run_dir_for", "start_postgres", "start_redis"]
+__all__ = ["Server", "ServerError", "postgres_bin", "run_dir_for", "run_dir_of", "start_postgres", "start_redis"]
 
 _PREDECESSOR_ENDS_WITHIN = 10.0
 # sockaddr_un holds 108 bytes; PostgreSQL adds "/.s.PGSQL.5432" and a lock file's suffix.
@@ -73,12 +73,18 @@ class Server:
         self.process.wait()
 
 
-def run_dir_for(data_dir: Path) -> Path:
-    """A private (0700) directory for sockets: below ``data_dir`` if that path is short, else in the temp folder."""
+def run_dir_of(data_dir: Path) -> Path:
+    """Where the sockets of an instance lie: below ``data_dir`` if that path is short, else in the temp folder."""
     run_dir = data_dir / "run"
-    if len(str(run_dir)) > _MAX_SOCKET_DIR:
-        tag = hashlib.sha256(str(data_dir).encode()).hexdigest()[:12]
-        run_dir = Path(tempfile.gettempdir()) / f"mindweave-{os.getuid()}-{tag}"
+    if len(str(run_dir)) <= _MAX_SOCKET_DIR:
+        return run_dir
+    tag = hashlib.sha256(str(data_dir).encode()).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"mindweave-{os.getuid()}-{tag}"
+
+
+def run_dir_for(data_dir: Path) -> Path:
+    """That directory, made private (0700)."""
+    run_dir = run_dir_of(data_dir)
     run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     if run_dir.stat().st_uid not in {os.getuid(), *(server_uid() or ())}:
         raise ServerError(f"{run_dir} belongs to somebody else; remove it or set MINDWEAVE_DATA_DIR")
