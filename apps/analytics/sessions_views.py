@@ -190,10 +190,9 @@ def session_page(request: HttpRequest) -> HttpResponse:
     place = _after(request)
     rows = session_events(
         org_id=org.id, session_id=session_id, start=found.started_at, end=found.at, limit=_STEPS + 1,
-        after=(place[0], UUID(place[1])) if place and _is_uuid(place[1]) else None,
+        after=(place[0], UUID(place[1])) if place and _is_uuid(place[1]) else None, projects=given,
     )  # fmt: skip
-    # A sender may use one id in two projects: what is of another is left out.
-    seen = [row for row in rows[:_STEPS] if given is None or row.body["project_id"] in given]
+    seen = rows[:_STEPS]
     drawn = waterfall([row.body for row in seen])
     chosen_id = _id(request, "event") or _dearest(drawn.steps)
     chosen = event_explained(org_id=org.id, event_id=UUID(chosen_id)) if chosen_id else None

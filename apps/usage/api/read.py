@@ -216,11 +216,10 @@ class SessionDetail(OfUsage):
         if found is None:
             raise NotFound("There is no such session")
         rows = session_events(
-            org_id=org_id, session_id=session_id, start=found.started_at, end=found.at, limit=limit + 1, after=behind
-        )
-        # A sender may use one id in two projects: what is of another is left out.
-        seen = [row for row in rows[:limit] if self.given is None or row.body["project_id"] in self.given]
-        data = _timeline(found, seen, turn)
+            org_id=org_id, session_id=session_id, start=found.started_at, end=found.at, limit=limit + 1, after=behind,
+            projects=self.given,
+        )  # fmt: skip
+        data = _timeline(found, rows[:limit], turn)
         cursor = None
         if len(rows) > limit:
             last = rows[limit - 1]

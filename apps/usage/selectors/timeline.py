@@ -3,13 +3,14 @@
 Chunks are looked at by their first event on, two columns of each, until what is left begins later than the page ends.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import numpy as np
+import numpy.typing as npt
 
 from apps.usage.chunks import fetch, micros_of, scan_slice
 from apps.usage.drain.keys import session_number
@@ -18,6 +19,7 @@ from apps.usage.selectors.raw import EventRow, Moved, whole_chunks
 
 __all__ = ["kind_of", "session_events"]
 
+Ints = npt.NDArray[np.int64]
 _LOOK = 64
 _TRIES = 5
 
@@ -34,17 +36,21 @@ class _Part:
 
 def session_events(
     *, org_id: UUID, session_id: str, start: datetime, end: datetime, limit: int,
-    after: tuple[datetime, UUID] | None = None,
+    after: tuple[datetime, UUID] | None = None, projects: Collection[str] | None = None,
 ) -> list[EventRow]:  # fmt: skip
-    """Up to ``limit`` events of a session that lies in ``[start, end]``, oldest first, from behind ``after`` on."""
+    """Up to ``limit`` events of a session that lies in ``[start, end]``, oldest first, from behind ``after`` on.
+
+    ``projects``: as if there were only these. A sender may use one id in two.
+    """
     rows = fetch("SELECT id, salt FROM usage_org WHERE org_id = %s", (org_id,))
     if not rows:
         return []
     org, number = int(rows[0][0]), session_number(bytes(rows[0][1]), session_id)
     begin = after[0] if after is not None else start
+    whos = None if projects is None else _whos_of(org, projects)
     for attempt in range(_TRIES):
         try:
-            parts = _parts(org, number, begin, end, limit + 1)
+            parts = _parts(org, number, begin, end, limit + 1, whos)
             return _rows(org, org_id, parts, limit, after)
         except Moved:
             if attempt == _TRIES - 1:
@@ -52,7 +58,12 @@ def session_events(
     return []
 
 
-def _parts(org: int, session: int, begin: datetime, end: datetime, needed: int) -> list[_Part]:
+def _whos_of(org: int, projects: Collection[str]) -> Ints:
+    rows = fetch("SELECT id FROM usage_who WHERE org = %s AND project_id = ANY(%s::uuid[])", (org, list(projects)))
+    return np.array([number for (number,) in rows], dtype=np.int64)
+
+
+def _parts(org: int, session: int, begin: datetime, end: datetime, needed: int, whos: Ints | None) -> list[_Part]:
     """Enough of the session from ``begin`` on to hold its first ``needed`` events behind those at that very moment."""
     chunks = fetch(
         "SELECT id, drop_on, first_at FROM usage_chunk WHERE org = %s AND last_at >= %s AND first_at <= %s"
@@ -68,24 +79,28 @@ def _parts(org: int, session: int, begin: datetime, end: datetime, needed: int) 
             later = sorted(later)[:needed]
             if later[-1] < micros_of(look[0][2]):
                 break
-        for part in _look(org, session, low, look):
+        for part in _look(org, session, low, look, whos):
             parts.append(part)
             later += part.ts[part.ts > low].tolist()
     return parts
 
 
-def _look(org: int, session: int, low: int, chunks: list[tuple[Any, ...]]) -> list[_Part]:
+def _look(org: int, session: int, low: int, chunks: list[tuple[Any, ...]], whos: Ints | None) -> list[_Part]:
+    who_bytes = "NULL" if whos is None else scan_slice("who")
     rows = fetch(
-        f"SELECT id, drop_on, {scan_slice('ts')}, {scan_slice('session')} FROM usage_chunk"  # noqa: S608
+        f"SELECT id, drop_on, {scan_slice('ts')}, {scan_slice('session')}, {who_bytes} FROM usage_chunk"  # noqa: S608
         " WHERE org = %s AND id = ANY(%s) AND drop_on = ANY(%s)",
         (org, [row[0] for row in chunks], sorted({row[1] for row in chunks})),
     )
     if len(rows) != len(chunks):
         raise Moved
     found = []
-    for number, drop_on, ts_bytes, session_bytes in rows:
+    for number, drop_on, ts_bytes, session_bytes, whos_bytes in rows:
         ts = np.frombuffer(ts_bytes, dtype="<i8")
-        places = np.flatnonzero((np.frombuffer(session_bytes, dtype="<i8") == session) & (ts >= low))
+        mine = (np.frombuffer(session_bytes, dtype="<i8") == session) & (ts >= low)
+        if whos is not None:
+            mine &= np.isin(np.frombuffer(whos_bytes, dtype="<i4"), whos)
+        places = np.flatnonzero(mine)
         if len(places):
             found.append(_Part(number, drop_on, places, ts[places]))
     return found
