@@ -17,7 +17,7 @@ from apps.core import clock
 from apps.core.errors import ValidationFailed
 from apps.projects.selectors import raw_retention_floor
 from apps.usage.chunks import Chunk, fetch, micros_of, read_chunks
-from apps.usage.drain.fold import DAY_TABLES
+from apps.usage.drain.fold import DAY_TABLES, LOCK_ROLLUPS
 from apps.usage.drain.rows import DELTA, Events, Sessions, delta_rows
 from apps.usage.drain.write import copy_rows
 
@@ -88,6 +88,7 @@ def rebuild_rollups(*, org_id: UUID, first: date, last: date) -> int:
     """
     with transaction.atomic():
         with connection.cursor() as cursor:
+            cursor.execute(LOCK_ROLLUPS)
             cursor.execute("LOCK TABLE usage_delta IN SHARE ROW EXCLUSIVE MODE")
         period = _period(org_id, first, last)
         with connection.cursor() as cursor:

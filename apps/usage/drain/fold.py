@@ -5,9 +5,8 @@ row a key (decision 0023). Each step is one statement or one transaction, so tha
 deltas or in all rollups. Sums are inserted, never updated; `compact` later makes one row of those of a closed bucket.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
-from threading import Event
 
 from django.db import connection, transaction
 
@@ -36,6 +35,8 @@ DAY_TABLES = {
     "usage_rollup_day_who": ("who", "event_type", "status"),
 }
 GRACE = timedelta(seconds=10)
+# Whoever takes rows out of folded tables and puts others in their place does so alone.
+LOCK_ROLLUPS = "SELECT pg_advisory_xact_lock(hashtext('usage-rollups'))"
 BATCH = 100_000
 # So many deltas of one organisation and minute are left as they are: 15 minutes of them are read in a few milliseconds.
 FEW = 200
@@ -150,8 +151,12 @@ def tighten_deltas(start: datetime, end: datetime, *, least: int = FEW) -> int:
         return int(cursor.fetchone()[0])
 
 
-def fold_rollups(*, limit: int = BATCH, before: datetime | None = None, stop: Event | None = None) -> int:
+def fold_rollups(
+    *, limit: int = BATCH, before: datetime | None = None, stop: Callable[[], bool] = lambda: False
+) -> int:
     """Fold the deltas of quarter-hours that ended before ``before``, some ``limit`` a statement; returns how many.
+
+    After each statement ``stop`` is asked whether the rest is left for another time.
 
     Organisations are taken whole where they fit, so that each key of theirs becomes one row of the quarter-hour.
     """
@@ -164,7 +169,9 @@ def fold_rollups(*, limit: int = BATCH, before: datetime | None = None, stop: Ev
     folded = 0
     for orgs, count in _together(waiting, limit):
         left = count
-        while left > 0 and not (stop is not None and stop.is_set()):
+        while left > 0:
+            if folded and stop():
+                return folded
             with connection.cursor() as cursor:
                 cursor.execute(_FOLD, {"orgs": orgs, "before": closed, "limit": limit, "oldest": oldest})
                 done = int(cursor.fetchone()[0])
@@ -226,6 +233,7 @@ def _compact(table: str, column: str, by: Sequence[str], start: date, end: date)
     names = ("org", column, *by)
     key, same = ", ".join(names), " AND ".join(f"t.{name} = s.{name}" for name in names)
     with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(LOCK_ROLLUPS)
         cursor.execute(
             f"WITH several AS (SELECT {key} FROM {table} WHERE {column} >= %(start)s AND {column} < %(end)s"  # noqa: S608
             f" GROUP BY {key} HAVING count(*) > 1),"

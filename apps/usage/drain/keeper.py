@@ -1,7 +1,9 @@
 """What the drain does beside its main work, and how often: merging chunks, tightening and folding deltas.
 
-Each of these may take its share of the time and no more: one that took a second is not due again for twenty, up to a
-minute. So what is a matter of milliseconds happens at once, and what is not makes way for the events.
+Each of these works for two seconds at most, and may take its share of the time: one that took a second and came to an
+end is not due again for twenty, and while events come in numbers it waits a minute longer. So what is a matter of
+milliseconds happens at once, and what is not makes way for the events. One that did not come to an end pauses for twice
+as long as it took, whatever comes in: what is put off for ever only grows.
 """
 
 import time
@@ -15,10 +17,13 @@ from apps.usage.drain.merge import merge_chunks, newest_chunk
 
 __all__ = ["Keeper"]
 
-_SHARE = 20
+_SLICE = 2.0
+_SHARE, _SHARE_BEHIND = 20, 2
 _LONGEST = 60.0
 _MERGE_EVERY = 10.0
 _MINUTE = timedelta(minutes=1)
+# A minute is tightened when it is over, and again for what was counted later.
+_AGAIN = (timedelta(), _MINUTE, timedelta(minutes=5))
 # Deltas of quarter-hours long over come with late events; they are looked for this often.
 _LATE_EVERY = 300.0
 # After a start, minutes that nobody may have tightened yet.
@@ -31,44 +36,66 @@ class Keeper:
     def __init__(self, stop: Event) -> None:
         self._stop = stop
         self._due: dict[str, float] = {}
+        self._behind: set[str] = set()
+        self._end = 0.0
         self._settled = 0
         self._tightened = _minute(clock.now() - fold.GRACE - _BACK)
         self._folded: datetime | None = None
         self._late_at = 0.0
 
     def turn(self, *, busy: bool) -> None:
-        """Do what is due; while events come in ``busy`` numbers only what has waited for a minute."""
+        """Do what is due; ``busy`` says that events come in numbers."""
         self._at_its_pace("merge", self._merge, busy, least=_MERGE_EVERY)
         self._at_its_pace("rollups", self._rollups, busy)
         self._at_its_pace("sessions", self._sessions, busy)
 
-    def _at_its_pace(self, name: str, work: Callable[[], None], busy: bool, *, least: float = 1.0) -> None:
+    def _at_its_pace(self, name: str, work: Callable[[], bool], busy: bool, *, least: float = 1.0) -> None:
+        """Do a piece of ``work``, which says whether it came to an end, if it is due."""
         started = time.monotonic()
         due = self._due.setdefault(name, started)
-        if self._stop.is_set() or started < due + (_LONGEST if busy else 0.0):
+        waits = _LONGEST if busy and name not in self._behind else 0.0
+        if self._stop.is_set() or started < due + waits:
             return
-        work()
+        self._end = started + _SLICE
+        done = work()
         ended = time.monotonic()
-        self._due[name] = ended + min(_LONGEST, max(least, _SHARE * (ended - started)))
+        (self._behind.discard if done else self._behind.add)(name)
+        share = _SHARE if done else _SHARE_BEHIND
+        self._due[name] = ended + min(_LONGEST, max(least, share * (ended - started)))
 
-    def _merge(self) -> None:
-        merge_chunks(settled=self._settled)
+    def _is_over(self) -> bool:
+        """Whether the work of this turn has had its time."""
+        return self._stop.is_set() or time.monotonic() >= self._end
+
+    def _merge(self) -> bool:
+        while merge_chunks(settled=self._settled):
+            if self._is_over():
+                return False
         self._settled = newest_chunk()
+        return True
 
-    def _rollups(self) -> None:
-        """Tighten the minutes that are over, once each, and fold the quarter-hours that are over."""
+    def _rollups(self) -> bool:
+        """Tighten the minutes that are over, and fold the quarter-hours that are over."""
         closed = _minute(clock.now() - fold.GRACE)
-        while self._tightened < closed and not self._stop.is_set():
-            fold.tighten_deltas(self._tightened, self._tightened + _MINUTE)
+        while self._tightened < closed:
+            for ago in _AGAIN:
+                fold.tighten_deltas(self._tightened - ago, self._tightened - ago + _MINUTE)
             self._tightened += _MINUTE
+            if self._is_over():
+                return False
         quarter, moment = fold.quarter_of(closed), time.monotonic()
         if quarter != self._folded or moment - self._late_at >= _LATE_EVERY:
-            fold.fold_rollups(stop=self._stop)
+            fold.fold_rollups(stop=self._is_over)
+            if self._is_over():
+                return False
             self._folded, self._late_at = quarter, moment
+        return True
 
-    def _sessions(self) -> None:
-        while fold.fold_sessions() >= fold.BATCH and not self._stop.is_set():
-            pass
+    def _sessions(self) -> bool:
+        while fold.fold_sessions() >= fold.BATCH:
+            if self._is_over():
+                return False
+        return True
 
 
 def _minute(moment: datetime) -> datetime:

@@ -39,7 +39,7 @@ def merge_chunks(*, limit: int = 20, settled: int = 1 << 62) -> int:
     for low, high in ((1, TINY), (TINY, SMALL)):
         groups = fetch(
             "SELECT org, drop_on FROM usage_chunk WHERE events < 2048 AND events >= %s AND events < %s AND id <= %s"
-            " GROUP BY org, drop_on HAVING count(*) >= %s LIMIT %s",
+            " GROUP BY org, drop_on HAVING count(*) >= %s ORDER BY count(*) DESC LIMIT %s",
             (low, high, settled, TOGETHER, limit),
         )
         for org, drop_on in groups:

@@ -11,7 +11,7 @@ from apps.usage import store
 from apps.usage.drain import fold, keeper
 from apps.usage.drain.shard import drain_now
 from apps.usage.services import ingest
-from tests.usage.engine.conftest import World, rows, typed, value
+from tests.usage.engine.conftest import World, make_world, rows, typed, value
 
 NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=1)
 GRAINS: tuple[store.Grain, ...] = ("minute", "quarter", "day")
@@ -107,12 +107,13 @@ def test_what_takes_long_is_not_due_again_at_once_and_makes_way_for_events(monke
     monkeypatch.setattr("apps.usage.drain.keeper.time.monotonic", lambda: moment[0])
     keep, ran = keeper.Keeper(Event()), []
 
-    def works(at: float, *, busy: bool = False) -> bool:
+    def works(at: float, *, busy: bool = False, done: bool = True) -> bool:
         """Whether the work, which takes two seconds, is done when it is looked at ``at`` seconds after the start."""
 
-        def work() -> None:
+        def work() -> bool:
             moment[0] += 2
             ran.append(at)
+            return done
 
         moment[0] = 1000 + at
         keep._at_its_pace("work", work, busy)
@@ -122,4 +123,27 @@ def test_what_takes_long_is_not_due_again_at_once_and_makes_way_for_events(monke
     assert not works(41)
     assert works(42)
     assert not works(90, busy=True)
-    assert works(144, busy=True)
+    # It does not come to an end now, so that it goes on soon, whatever comes in.
+    assert works(144, busy=True, done=False)
+    assert not works(149, busy=True)
+    assert works(150, busy=True)
+    assert not works(191, busy=True)
+
+
+def test_a_fold_that_had_its_time_goes_on_where_it_stopped(world: World) -> None:
+    other = make_world("other")
+    for one in (world, other):
+        count_at(one, 1, 2)
+    asked: list[bool] = []
+
+    def stop() -> bool:
+        asked.append(True)
+        return True
+
+    before = sums(world), sums(other)
+    later = NOON + timedelta(hours=1)
+    assert fold.fold_rollups(limit=1, before=later, stop=stop) == 1
+    assert (deltas(), len(asked)) == (3, 1)
+    assert (sums(world), sums(other)) == before
+    assert fold.fold_rollups(limit=1, before=later) == 3
+    assert (sums(world), sums(other)) == before
