@@ -156,9 +156,8 @@ def fold_rollups(
 ) -> int:
     """Fold the deltas of quarter-hours that ended before ``before``, some ``limit`` a statement; returns how many.
 
-    After each statement ``stop`` is asked whether the rest is left for another time.
-
-    Organisations are taken whole where they fit, so that each key of theirs becomes one row of the quarter-hour.
+    Organisations are taken whole where they fit, so that each key of theirs becomes one row of the quarter-hour. After
+    each statement ``stop`` is asked whether the rest is left for another time.
     """
     moment = clock.now()
     closed = before or quarter_of(moment - GRACE)

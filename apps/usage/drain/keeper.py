@@ -1,9 +1,9 @@
 """What the drain does beside its main work, and how often: merging chunks, tightening and folding deltas.
 
-Each of these works for two seconds at most, and may take its share of the time: one that took a second and came to an
+Each of these works for five seconds at most, and may take its share of the time: one that took a second and came to an
 end is not due again for twenty, and while events come in numbers it waits a minute longer. So what is a matter of
-milliseconds happens at once, and what is not makes way for the events. One that did not come to an end pauses for twice
-as long as it took, whatever comes in: what is put off for ever only grows.
+milliseconds happens at once, and what is not makes way for the events. One that did not come to an end pauses for as
+long as it took, whatever comes in: what is put off for ever only grows.
 """
 
 import time
@@ -17,8 +17,9 @@ from apps.usage.drain.merge import merge_chunks, newest_chunk
 
 __all__ = ["Keeper"]
 
-_SLICE = 2.0
-_SHARE, _SHARE_BEHIND = 20, 2
+# Long enough that finding out what waits is the smaller part of it.
+_SLICE = 5.0
+_SHARE, _SHARE_BEHIND = 20, 1
 _LONGEST = 60.0
 _MERGE_EVERY = 10.0
 _MINUTE = timedelta(minutes=1)
