@@ -7,9 +7,9 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from django.db import InterfaceError, OperationalError, connection, models
+from django.db import InterfaceError, OperationalError, connection, models, transaction
 
-__all__ = ["connect", "insert_later", "later", "lock_org", "looked_after", "tell"]
+__all__ = ["connect", "insert_later", "later", "lock_org", "looked_after", "one_snapshot", "tell"]
 
 
 def connect() -> psycopg.Connection:
@@ -38,6 +38,21 @@ def looked_after() -> Iterator[None]:
     except (OperationalError, InterfaceError):
         connection.close()
         raise
+
+
+@contextmanager
+def one_snapshot() -> Iterator[None]:
+    """All reads of the block see the database as it was at the first of them; nothing can be written in it.
+
+    Inside a transaction the block is part of that, and sees what it sees.
+    """
+    if connection.in_atomic_block:
+        yield
+        return
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
 
 
 def lock_org(what: str, org_id: UUID) -> None:

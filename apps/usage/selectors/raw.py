@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from apps.core.database import one_snapshot
 from apps.usage.chunks import CHUNK_FIELDS, Chunk, at_micros, chunk_of, fetch, micros_of, request_hash, scan_slice
 from apps.usage.hints import cost_source
 from apps.usage.ingest.what import DETAIL, STOP_REASONS
@@ -52,7 +53,7 @@ class Match:
 
 
 class Moved(Exception):
-    """A chunk was merged into another between two reads."""
+    """A chunk was merged into another between two reads that did not see one snapshot."""
 
 
 def event_search(
@@ -67,7 +68,17 @@ def event_search(
     """Events of ``[start, end)`` that raw events are still kept of, newest first, from behind ``after`` on.
 
     ``filters`` takes the dimensions, ``tag:<name>`` and :data:`EVENT_FIELDS`; any of the values of each.
+
+    A search sees one snapshot: a chunk that is merged between two of its looks would be behind the first of them.
     """
+    with one_snapshot():
+        return _search(org_id, filters, limit, start, end, after)
+
+
+def _search(
+    org_id: UUID, filters: Mapping[str, Sequence[str]], limit: int, start: datetime | None, end: datetime | None,
+    after: tuple[datetime, UUID] | None,
+) -> list[EventRow]:  # fmt: skip
     found = fetch("SELECT id, salt FROM usage_org WHERE org_id = %s", (org_id,))
     if not found:
         return []

@@ -12,6 +12,7 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
+from apps.core.database import one_snapshot
 from apps.usage.chunks import fetch, micros_of, scan_slice
 from apps.usage.drain.keys import session_number
 from apps.usage.selectors.event_json import Found, bodies
@@ -40,8 +41,17 @@ def session_events(
 ) -> list[EventRow]:  # fmt: skip
     """Up to ``limit`` events of a session that lies in ``[start, end]``, oldest first, from behind ``after`` on.
 
-    ``projects``: as if there were only these. A sender may use one id in two.
+    ``projects``: as if there were only these. A sender may use one id in two. All of it is read of one snapshot.
     """
+    with one_snapshot():
+        return _session_events(org_id, session_id, (start, end), limit, after, projects)
+
+
+def _session_events(
+    org_id: UUID, session_id: str, time: tuple[datetime, datetime], limit: int, after: tuple[datetime, UUID] | None,
+    projects: Collection[str] | None,
+) -> list[EventRow]:  # fmt: skip
+    start, end = time
     rows = fetch("SELECT id, salt FROM usage_org WHERE org_id = %s", (org_id,))
     if not rows:
         return []
