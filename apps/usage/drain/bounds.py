@@ -24,8 +24,14 @@ from apps.usage.texts import joined
 __all__ = ["OTHER", "NameBounds"]
 
 OTHER: Final = "other"
+# Combinations of an organisation that are known to count as themselves, 0.1 kB each, and its set of them, 1 kB; how
+# many of them are different ones, 1 kB each.
 MAX_REMEMBERED: Final = 400_000
 MAX_ORGS: Final = 20_000
+MAX_DIFFERENT: Final = 50_000
+# Combinations that count as others, 1 kB each; names of organisations that sent a new one lately, 0.2 kB each.
+MAX_FOLDED: Final = 20_000
+MAX_NAMES: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,9 @@ class NameBounds:
         self._folded: dict[_Pair, _Folded] = {}
         self._names: dict[int, dict[int, set[str]]] = {}
         self._remembered = 0
+        self._named = 0
+        # One object each for what many organisations have.
+        self._same: dict[WhatKey, WhatKey] = {}
 
     def bound(self, frames: Sequence[tuple[Any, Frame]]) -> None:
         """Fold, in ``frames`` (each with its organisation's entry), the names that are too many."""
@@ -97,22 +106,30 @@ class NameBounds:
 
     def _learn(self, unknown: list[_Pair], needed: set[_Pair]) -> None:
         """Settle what each of these counts as; ``needed`` are those that must be known afterwards."""
-        if self._remembered > MAX_REMEMBERED or len(self._names) > MAX_ORGS:
+        if (
+            self._remembered > MAX_REMEMBERED
+            or len(self._fine) > MAX_ORGS
+            or len(self._same) > MAX_DIFFERENT
+            or len(self._folded) > MAX_FOLDED
+        ):
             # Forgetting all is simple and rare; what was settled is read back and comes out the same.
             self._fine.clear()
             self._folded.clear()
-            self._names.clear()
+            self._same.clear()
             self._remembered = 0
             unknown = sorted(needed)
+        if self._named > MAX_NAMES:
+            self._names.clear()
+            self._named = 0
         self._read({org for org, _ in unknown if org not in self._names})
-        self._remembered += len(unknown)
         new: list[tuple[int, int, str]] = []
         for org, key in unknown:
             settled = self._settle(org, key, new)
             if settled is not None:
                 self._folded[org, key] = settled
             else:
-                self._fine.setdefault(org, set()).add(key)
+                self._fine.setdefault(org, set()).add(self._same.setdefault(key, key))
+                self._remembered += 1
         if new:
             with connection.cursor() as cursor:
                 cursor.execute(
@@ -144,6 +161,7 @@ class NameBounds:
         if len(names) >= getattr(settings, kind.setting):
             return False
         names.add(value)
+        self._named += 1
         new.append((org, kind.number, value))
         return True
 
@@ -154,8 +172,10 @@ class NameBounds:
             return
         with connection.cursor() as cursor:
             cursor.execute("SELECT org, kind, name FROM usage_name WHERE org = ANY(%s)", [wanted])
-            for org, kind, name in cursor.fetchall():
-                self._names[org].setdefault(kind, set()).add(name)
+            rows = cursor.fetchall()
+        for org, kind, name in rows:
+            self._names[org].setdefault(kind, set()).add(name)
+        self._named += len(wanted) + len(rows)
 
 
 def _fold(frame: Frame, folded: dict[int, _Folded]) -> None:

@@ -2,16 +2,21 @@
 
 Interning commits by itself, outside the flush: a flush that fails leaves a name too many, never a number without a
 name. An organisation belongs to one shard, so only :class:`What` rows are made by several processes at once.
+
+All that is remembered has a bound. What is beyond it is forgotten all at once, which is simple and rare: what a flush
+needs is read back by a statement.
 """
 
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from sys import intern
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
+import numpy as np
 from django.db import connection
 
 from apps.accounts import selectors as accounts
@@ -20,18 +25,20 @@ from apps.core.tenancy import system_scope
 from apps.projects import selectors as projects
 from apps.usage.drain.bounds import OTHER, NameBounds
 from apps.usage.drain.keys import salt_words
+from apps.usage.drain.whos import Ints, WhoRow, WhoTable
 from apps.usage.ingest.frame import WhatKey, WhoKey
 
 __all__ = ["Dimensions", "OrgEntry"]
 
-MAX_REMEMBERED = 400_000
+# Some 0.6 kB each.
+MAX_ORGS: Final = 20_000
+MAX_WHATS: Final = 50_000
+MAX_TAGSETS: Final = 50_000
+# Of all organisations and keys together, 0.1 kB each.
+MAX_TAG_VALUES_KNOWN: Final = 200_000
 MAX_TAG_VALUES = 1000
 _ORG_MAX_AGE = timedelta(seconds=30)
 DEFAULT_RETENTION_DAYS = 7
-
-# project, team, person, key as 16 bytes or None; the number of the tag set
-OrgWho = tuple[bytes | None, bytes | None, bytes | None, bytes | None, int | None]
-WhoRow = tuple[int, bytes | None, bytes | None, bytes | None, bytes | None, int | None]
 
 
 @dataclass(slots=True)
@@ -55,13 +62,14 @@ class Dimensions:
 
     def __init__(self) -> None:
         self._orgs: dict[UUID, OrgEntry] = {}
-        self._whos: dict[int, dict[OrgWho, int]] = {}
+        self._whos = WhoTable()
         self._whats: dict[WhatKey, int] = {}
         self.what_keys: dict[int, WhatKey] = {}
+        # Those of the latest :meth:`whos` alone.
         self.who_keys: dict[int, WhoRow] = {}
-        self._same: dict[bytes, bytes] = {}
         self._tagsets: dict[tuple[int, tuple[tuple[str, str], ...]], int] = {}
         self._tag_values: dict[tuple[UUID, str], set[str]] = {}
+        self._tag_values_known = 0
         self.bounds = NameBounds()
 
     # ------------------------------------------------------------------ organisations
@@ -78,6 +86,9 @@ class Dimensions:
             if (entry := self._orgs.get(org_id)) is None or moment - entry.checked_at >= _ORG_MAX_AGE
         ]
         if stale:
+            if len(self._orgs) > MAX_ORGS:
+                self._orgs.clear()
+                stale = list(wanted)
             self._read_orgs(stale, moment)
         return {org_id: self._orgs[org_id] for org_id in wanted}
 
@@ -99,26 +110,28 @@ class Dimensions:
             self._orgs[org_id] = OrgEntry(number, org_id, k1, k2, salt, zones[org_id], retention, own, moment)
 
     # ------------------------------------------------------------------ who
-    def whos(self, wanted: Sequence[tuple[OrgEntry, list[WhoKey]]]) -> list[list[int]]:
-        """The numbers of each frame's whos."""
-        if len(self.who_keys) > MAX_REMEMBERED:
-            # Forgetting all is simple and rare; what this flush needs is read back at once.
-            self._whos.clear()
-            self.who_keys.clear()
-            self._same.clear()
-        missing: set[WhoRow] = set()
-        frames: list[tuple[dict[OrgWho, int], list[OrgWho]]] = []
+    def whos(self, wanted: Sequence[tuple[OrgEntry, list[WhoKey]]]) -> list[Ints]:
+        """The numbers of each frame's whos; ``who_keys`` then says what these mean."""
+        rows: list[WhoRow] = []
+        # Mostly there are no tags, and what the frame names is what is remembered.
         for org, keys in wanted:
-            own = self._whos.setdefault(org.id, {})
-            # Mostly there are no tags, and what the frame names is what is remembered.
-            rows: list[OrgWho] = [(*key[:4], self._tagset(org, key[4])) if key[4] else key for key in keys]  # type: ignore[misc]
-            frames.append((own, rows))
-            missing.update((org.id, *row) for row in rows if row not in own)
-        if missing:
-            self._make_whos(sorted(missing, key=repr))
-        return [list(map(own.__getitem__, rows)) for own, rows in frames]
+            rows += [(org.id, *key[:4], self._tagset(org, key[4])) if key[4] else (org.id, *key) for key in keys]  # type: ignore[misc]
+        sizes = [len(keys) for _, keys in wanted]
+        words = [
+            np.repeat(np.array([getattr(org, k) for org, _ in wanted], dtype=np.uint64), sizes) for k in ("k1", "k2")
+        ]
+        hi, lo = self._whos.keys(rows, *words)
+        numbers = self._whos.find(hi, lo)
+        unknown = np.flatnonzero(numbers == 0)
+        if len(unknown):
+            made = self._make_whos(sorted({rows[place] for place in unknown.tolist()}, key=repr))
+            numbers[unknown] = [made[rows[place]] for place in unknown.tolist()]
+            self._whos.add(hi[unknown], lo[unknown], numbers[unknown])
+        self.who_keys = dict(zip(numbers.tolist(), rows, strict=True))
+        return np.split(numbers, np.cumsum(sizes)[:-1])
 
-    def _make_whos(self, missing: list[WhoRow]) -> None:
+    @staticmethod
+    def _make_whos(missing: list[WhoRow]) -> dict[WhoRow, int]:
         columns: list[list[Any]] = [[row[0] for row in missing]]
         columns += [[UUID(bytes=row[i]) if row[i] else None for row in missing] for i in range(1, 5)]  # type: ignore[arg-type]
         columns.append([row[5] for row in missing])
@@ -130,11 +143,10 @@ class Dimensions:
                 " RETURNING id, org, project_id, team_id, person_id, key_id, tagset",
                 columns,
             )
-            for number, org, *ids, tagset in cursor.fetchall():
-                # Projects, teams and keys are those of many people: one object each.
-                project, team, person, key = (self._same.setdefault(i.bytes, i.bytes) if i else None for i in ids)
-                self._whos[org][project, team, person, key, tagset] = number
-                self.who_keys[number] = (org, project, team, person, key, tagset)
+            return {
+                (org, *(i.bytes if i else None for i in ids), tagset): number
+                for number, org, *ids, tagset in cursor.fetchall()
+            }
 
     # ------------------------------------------------------------------ what
     def whats(self, wanted: Sequence[list[WhatKey]]) -> list[list[int]]:
@@ -142,7 +154,7 @@ class Dimensions:
         frames: list[list[WhatKey]] = [[tuple(key) for key in keys] for keys in wanted]  # type: ignore[misc]
         needed = {key for frame in frames for key in frame}
         missing = needed - self._whats.keys()
-        if missing and len(self._whats) > MAX_REMEMBERED:
+        if missing and len(self._whats) > MAX_WHATS:
             self._whats.clear()
             self.what_keys.clear()
             missing = needed
@@ -163,9 +175,11 @@ class Dimensions:
                 " batch, geo, speed, context_band, mcp_server, mcp_tool, source, status",
                 [list(column) for column in zip(*missing, strict=True)],
             )
-            for number, *key in cursor.fetchall():
-                self._whats[tuple(key)] = number
-                self.what_keys[number] = tuple(key)
+            for number, *names in cursor.fetchall():
+                # Most of the words are those of many.
+                key: WhatKey = tuple(intern(name) if isinstance(name, str) else name for name in names)  # type: ignore[assignment]
+                self._whats[key] = number
+                self.what_keys[number] = key
 
     # ------------------------------------------------------------------ tags
     def _tagset(self, org: OrgEntry, tags: Any) -> int | None:
@@ -174,6 +188,8 @@ class Dimensions:
         bounded = tuple((key, self._bounded(org, key, value)) for key, value in tags)
         found = self._tagsets.get((org.id, bounded))
         if found is None:
+            if len(self._tagsets) >= MAX_TAGSETS:
+                self._tagsets.clear()
             with connection.cursor() as cursor:
                 cursor.execute(
                     "INSERT INTO usage_tagset (org, tags) VALUES (%s, %s::jsonb)"
@@ -187,9 +203,13 @@ class Dimensions:
         """The value while the key has fewer than 1,000, then ``other``."""
         values = self._tag_values.get((org.org_id, key))
         if values is None:
+            if self._tag_values_known > MAX_TAG_VALUES_KNOWN:
+                self._tag_values.clear()
+                self._tag_values_known = 0
             with connection.cursor() as cursor:
                 cursor.execute("SELECT value FROM usage_tag_value WHERE org_id = %s AND key = %s", [org.org_id, key])
                 values = self._tag_values[(org.org_id, key)] = {row[0] for row in cursor.fetchall()}
+            self._tag_values_known += 1 + len(values)
         if value in values:
             return value
         if len(values) >= MAX_TAG_VALUES:
@@ -200,6 +220,7 @@ class Dimensions:
                 [org.org_id, key, value],
             )
         values.add(value)
+        self._tag_values_known += 1
         return value
 
 

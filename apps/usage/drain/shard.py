@@ -39,6 +39,8 @@ FLUSH_INTERVAL = 0.1
 BUSY_INTERVAL = 0.2
 BUSY_EVENTS = 4_000
 _LOCK_CLASS = 0x6D77
+# Seconds after which pages that nothing uses go back to the system: a flush of many events needs much for a moment.
+_TRIM_EVERY = 10
 
 
 def slots_of(shard: int, shards: int) -> list[int]:
@@ -213,7 +215,7 @@ class Shard:
             moved = self.drainer.index.grow_some()
             while (merged := self.drainer.index.merge_some()) and not self._stop.is_set():
                 moved += merged
-            if moved:
+            if moved or turn % _TRIM_EVERY == 0:
                 give_back()
             record_index(self.number, self.drainer.index.stats)
             if self.number != 0:

@@ -14,6 +14,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.db import connections
 
+from apps.core.memory import hold_little
 from apps.core.tenancy import system_scope
 from apps.usage.drain.shard import Shard
 from apps.usage.ingest.inbox import SLOTS
@@ -64,6 +65,7 @@ def _run_shard(number: int, shards: int, children: list[int]) -> int:
         signal.signal(name, lambda *_: stop.set())
     # What `ps` and `top` show of it.
     ctypes.CDLL(None).prctl(_PR_SET_NAME, f"mw-drain-{number}".encode())
+    hold_little(arenas=2, largest=1 << 20)
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
