@@ -24,6 +24,7 @@ import psycopg
 import zstandard
 from django.db import connection
 
+from apps.core import clock
 from apps.usage.texts import TextColumns, pack, unpack
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Chunk",
     "ChunkGone",
     "lock_costs",
+    "newest_chunk",
     "packed",
     "read_chunks",
     "replace_costs",
@@ -196,6 +198,11 @@ def read_chunks(
     return [chunk_of(row) for row in rows]
 
 
+def newest_chunk() -> int:
+    """The id of the youngest chunk, or one that was given away since."""
+    return int(fetch("SELECT last_value FROM usage_chunk_id_seq", None)[0][0])
+
+
 def lock_costs(org: int) -> None:
     """Until the caller's transaction ends nobody else changes costs of the organisation's raw events."""
     with connection.cursor() as cursor:
@@ -223,6 +230,12 @@ def replace_costs(chunk: Chunk, cost: Column, flags: Column) -> None:
             " AND %s::bigint = ANY(chunks)",
             (chunk.id, chunk.org, chunk.drop_on, chunk.id),
         )
+        if cursor.rowcount:
+            cursor.execute(
+                "INSERT INTO usage_unhinted (chunk, org, drop_on, events, since) VALUES (%s, %s, %s, %s, %s)"
+                " ON CONFLICT DO NOTHING",
+                (chunk.id, chunk.org, chunk.drop_on, chunk.events, clock.now()),
+            )
     chunk.columns = columns
 
 

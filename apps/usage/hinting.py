@@ -3,6 +3,9 @@
 A chunk without a hint is looked into by every search, so nothing waits for this and nothing is lost without it. What a
 hint says of a chunk is true while there is that chunk: its events never change but for their costs, and a repricing
 takes the chunk out of its block (:func:`apps.usage.chunks.replace_costs`). Ids of chunks are never given again.
+
+Each look notices the chunks that are new since the last one, by their ids, and writes down those without hints
+(``usage_unhinted``): what is kept already is not looked through again.
 """
 
 import logging
@@ -18,7 +21,7 @@ from django.db import connection, transaction
 
 from apps.core import clock
 from apps.core.memory import give_back
-from apps.usage.chunks import CHUNK_FIELDS, Chunk, chunk_of, fetch, lock_costs
+from apps.usage.chunks import CHUNK_FIELDS, Chunk, chunk_of, fetch, lock_costs, newest_chunk
 from apps.usage.hints import MAX_CHUNKS, BlockMaker
 from apps.usage.ingest.what import DETAIL
 from apps.usage.selectors.find_ids import COVERED
@@ -31,7 +34,7 @@ logger = logging.getLogger(__name__)
 # So many chunks without hints are worth a block; fewer, once they have waited for so long.
 ENOUGH: Final = 32
 WAITED: Final = timedelta(hours=6)
-# Chunks that merging takes are left to it for so long.
+# Chunks that merging takes are left to it for so long after they were noticed, whenever their events were.
 SETTLED: Final = timedelta(hours=1)
 # No more than so many events in a block, which bounds what making it holds in memory.
 MAX_EVENTS: Final = 400_000
@@ -56,6 +59,7 @@ def hint_some(*, seconds: float = 10.0, every: bool = False) -> dict[str, int]:
     """
     made = {"blocks": 0, "chunks": 0}
     end = time.monotonic() + seconds
+    _notice(every=every)
     for part in _parts(every=every):
         while chunks := _make_block(part, every=every):
             made["blocks"] += 1
@@ -73,30 +77,75 @@ def hint_some(*, seconds: float = 10.0, every: bool = False) -> dict[str, int]:
 def drop_hints() -> int:
     """Forget the hints of days whose chunks are gone; returns how many blocks."""
     with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM usage_unhinted WHERE drop_on <= %s", [clock.now().date()])
         cursor.execute("DELETE FROM usage_hint WHERE drop_on <= %s", [clock.now().date()])
         return int(cursor.rowcount)
 
 
-# What has no hint, and is not about to be merged.
-_BARE: Final = """
-FROM usage_chunk c LEFT JOIN (SELECT unnest(chunks) AS id FROM usage_hint WHERE {hinted}) h ON h.id = c.id
-WHERE h.id IS NULL AND c.drop_on > %(today)s AND (c.events >= 2048 OR c.last_at < %(settled)s OR %(every)s)
+# ---------------------------------------------------------------------------------------------- noticing
+# Whether every transaction that had an id of the last look has ended, and whether that look was in this database.
+_MARK: Final = """
+SELECT upto, given, horizon <= pg_snapshot_xmax(pg_current_snapshot())
+    AND NOT EXISTS (SELECT 1 FROM pg_snapshot_xip(pg_current_snapshot()) AS going (xid) WHERE going.xid < horizon)
+FROM usage_hint_mark FOR UPDATE SKIP LOCKED
 """
+_NOTICE: Final = """
+INSERT INTO usage_unhinted (chunk, org, drop_on, events, since)
+SELECT c.id, c.org, c.drop_on, c.events, %(now)s FROM usage_chunk c
+WHERE c.id > %(upto)s AND c.id <= %(given)s AND c.drop_on > %(today)s AND {bare}
+ON CONFLICT DO NOTHING
+"""
+_NOT_HINTED: Final = "NOT EXISTS (SELECT 1 FROM (SELECT unnest(chunks) AS id FROM usage_hint) h WHERE h.id = c.id)"
+
+
+def _notice(*, every: bool) -> None:
+    """Write down the chunks that are new since the last look.
+
+    Ids are given before they are committed, so a look goes up to what was given by the time of the one before, once
+    all transactions of that time have ended. ``every``: up to now as well; the next look does so again.
+    """
+    with transaction.atomic():
+        marks = fetch(_MARK, None)
+        if not marks:
+            return
+        upto, given, is_whole = marks[0]
+        # The order matters: whoever was given an id up to the newest is older than the horizon.
+        newest = newest_chunk()
+        last = newest if every else given
+        if last > upto and (is_whole or every):
+            moment = clock.now()
+            # The first look is at everything; others at what cannot have hints yet.
+            bare = _NOT_HINTED if every or not upto else "true"
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    _NOTICE.format(bare=bare), {"now": moment, "today": moment.date(), "upto": upto, "given": last}
+                )
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE usage_hint_mark SET upto = %s, given = %s,"
+                " horizon = CASE WHEN %s OR horizon > pg_snapshot_xmax(pg_current_snapshot())"
+                " THEN pg_snapshot_xmax(pg_current_snapshot()) ELSE horizon END",
+                [given if is_whole else upto, newest if is_whole else given, is_whole],
+            )
+
+
+# ---------------------------------------------------------------------------------------------- blocks
+# What is not about to be merged. A chunk that was merged all the same is found out when its turn has come.
+_SETTLED: Final = "(u.events >= 2048 OR u.since < %(settled)s OR %(every)s)"
 
 
 def _times(*, every: bool) -> dict[str, Any]:
     moment = clock.now()
     return {
-        "today": moment.date(), "settled": moment - SETTLED, "waited": moment - WAITED, "every": every,
-        "enough": 1 if every else ENOUGH,
+        "settled": moment - SETTLED, "waited": moment - WAITED, "every": every, "enough": 1 if every else ENOUGH,
     }  # fmt: skip
 
 
 def _parts(*, every: bool) -> list[_Part]:
     """Where there is enough without hints, what lacks most first."""
     rows = fetch(
-        f"SELECT c.org, c.drop_on {_BARE.format(hinted='true')} GROUP BY c.org, c.drop_on"
-        " HAVING count(*) >= %(enough)s OR min(c.last_at) < %(waited)s ORDER BY count(*) DESC",
+        f"SELECT u.org, u.drop_on FROM usage_unhinted u WHERE {_SETTLED} GROUP BY u.org, u.drop_on"  # noqa: S608
+        " HAVING count(*) >= %(enough)s OR min(u.since) < %(waited)s ORDER BY count(*) DESC",
         _times(every=every),
     )
     return [_Part(*row) for row in rows]
@@ -104,33 +153,38 @@ def _parts(*, every: bool) -> list[_Part]:
 
 def _make_block(part: _Part, *, every: bool) -> int:
     """Make one block out of chunks without hints, and of blocks that are too small; returns of how many chunks."""
-    times = {**_times(every=every), "org": part.org, "drop_on": part.drop_on}
     with transaction.atomic():
         # No costs change meanwhile; what was merged away by then is not found again.
         lock_costs(part.org)
-        small = _small_blocks(part)
-        bare = fetch(
-            f"SELECT c.id, c.events {_BARE.format(hinted='org = %(org)s AND drop_on = %(drop_on)s')}"
-            " AND c.org = %(org)s AND c.drop_on = %(drop_on)s ORDER BY c.last_at LIMIT %(limit)s",
-            {**times, "limit": MAX_CHUNKS},
-        )
-        if not bare or (not every and len(bare) < ENOUGH and not _has_waited(part, times)):
+        bare, has_waited = _bare(part, every=every)
+        if not bare or (not every and len(bare) < ENOUGH and not has_waited):
             return 0
-        absorbed, chosen = _chosen(small, bare)
+        absorbed, chosen = _chosen(_small_blocks(part), bare)
         made = _write_block(part, chosen)
-        if absorbed:
-            with connection.cursor() as cursor:
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM usage_unhinted WHERE chunk = ANY(%s)", [chosen])
+            if absorbed:
                 cursor.execute("DELETE FROM usage_hint WHERE id = ANY(%s)", [absorbed])
     return made
 
 
-def _has_waited(part: _Part, times: dict[str, Any]) -> bool:
+def _bare(part: _Part, *, every: bool) -> tuple[list[tuple[int, int]], bool]:
+    """The oldest chunks without hints (id, events), as many as a block has; and whether one waited for long."""
+    params = {**_times(every=every), "org": part.org, "drop_on": part.drop_on, "limit": MAX_CHUNKS}
+    mine = f"u.org = %(org)s AND u.drop_on = %(drop_on)s AND {_SETTLED}"
+    same = "c.id = u.chunk AND c.org = u.org AND c.drop_on = u.drop_on"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"DELETE FROM usage_unhinted u WHERE {mine}"  # noqa: S608
+            f" AND NOT EXISTS (SELECT 1 FROM usage_chunk c WHERE {same})",
+            params,
+        )
     rows = fetch(
-        f"SELECT min(c.last_at) < %(waited)s {_BARE.format(hinted='org = %(org)s AND drop_on = %(drop_on)s')}"
-        " AND c.org = %(org)s AND c.drop_on = %(drop_on)s",
-        times,
+        "SELECT u.chunk, u.events, min(u.since) OVER () < %(waited)s FROM usage_unhinted u"  # noqa: S608
+        f" JOIN usage_chunk c ON {same} WHERE {mine} ORDER BY c.last_at LIMIT %(limit)s",
+        params,
     )
-    return bool(rows[0][0])
+    return [row[:2] for row in rows], bool(rows and rows[0][2])
 
 
 def _small_blocks(part: _Part) -> list[tuple[int, list[int], int]]:

@@ -72,6 +72,22 @@ class HintAdmin(ReadOnlyAdmin):
         return rows
 
 
+@admin.register(models.Unhinted)
+class UnhintedAdmin(ReadOnlyAdmin):
+    sortable_by = ()
+    list_display = ("chunk", "org", "drop_on", "events", "since")
+    ordering = ("-chunk",)
+    search_fields = ("=org",)
+    search_help_text = "The number of an organisation"
+
+
+@admin.register(models.HintMark)
+class HintMarkAdmin(ReadOnlyAdmin):
+    sortable_by = ()
+    list_display = ("id", "upto", "given")
+    ordering = ("id",)
+
+
 @admin.register(models.IdSegment)
 class IdSegmentAdmin(ReadOnlyAdmin):
     sortable_by = ()

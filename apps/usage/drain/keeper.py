@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from threading import Event
 
 from apps.core import clock
+from apps.usage.chunks import newest_chunk
 from apps.usage.drain import fold
-from apps.usage.drain.merge import merge_chunks, newest_chunk
+from apps.usage.drain.merge import merge_chunks
 
 __all__ = ["Keeper"]
 

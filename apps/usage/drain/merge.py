@@ -15,18 +15,13 @@ from apps.usage.drain.rows import CHUNK, NewChunk, copied_chunks
 from apps.usage.drain.write import copy_rows
 from apps.usage.texts import concatenated
 
-__all__ = ["SMALL", "merge_chunks", "newest_chunk"]
+__all__ = ["SMALL", "merge_chunks"]
 
 # Chunks below this are merged (the partial index of the table says the same), once so many of like size lie together.
 SMALL = 2048
 TINY = 128
 TOGETHER = 16
 _EPOCH = date(1970, 1, 1)
-
-
-def newest_chunk() -> int:
-    """The id of the youngest chunk, or one that was given away since."""
-    return int(fetch("SELECT last_value FROM usage_chunk_id_seq", None)[0][0])
 
 
 def merge_chunks(*, limit: int = 20, settled: int = 1 << 62) -> int:
@@ -72,6 +67,7 @@ def _merge_group(org: int, drop_on: date, low: int, high: int, settled: int) -> 
             newest: dict[int, int] = dict(cursor.fetchall())
             if len(newest) != len(old):
                 raise RuntimeError("a chunk of raw events was taken away by another process")
+            cursor.execute("DELETE FROM usage_unhinted WHERE chunk = ANY(%s)", [old])
         write_chunks([_together(group, max(newest[chunk.id] for chunk in group)) for group in merged])
     return len(old) - len(merged)
 

@@ -15,7 +15,7 @@ one side: `RollupDayWhat`, `RollupDayWho`), `Session`.
 
 from apps.usage.models.background import Reprice
 from apps.usage.models.dims import DirectoryChange, Org, Person, TagKey, TagSet, TagValue, What, Who
-from apps.usage.models.engine import EventChunk, Hint, IdSegment, InboxBatch, Summary
+from apps.usage.models.engine import EventChunk, Hint, HintMark, IdSegment, InboxBatch, Summary, Unhinted
 from apps.usage.models.imports import Import, ImportChunk, ImportProblem
 from apps.usage.models.prices import Price, PriceBookVersion
 from apps.usage.models.rollups import (
@@ -35,6 +35,7 @@ __all__ = [
     "DirectoryChange",
     "EventChunk",
     "Hint",
+    "HintMark",
     "IdSegment",
     "Import",
     "ImportChunk",
@@ -60,6 +61,7 @@ __all__ = [
     "TagKey",
     "TagSet",
     "TagValue",
+    "Unhinted",
     "What",
     "Who",
 ]

@@ -6,7 +6,7 @@ from django.db import models
 from apps.core.tenancy import OrgScopedModel
 from apps.usage.models.base import OrgSurrogateManager
 
-__all__ = ["EventChunk", "Hint", "IdSegment", "InboxBatch", "Summary"]
+__all__ = ["EventChunk", "Hint", "HintMark", "IdSegment", "InboxBatch", "Summary", "Unhinted"]
 
 
 class InboxBatch(OrgScopedModel):
@@ -73,6 +73,45 @@ class Hint(models.Model):
 
     def __str__(self) -> str:
         return f"{len(self.chunks)} chunks"
+
+
+class Unhinted(models.Model):
+    """A chunk that was noticed and has no hint yet; ``since`` says when (:mod:`apps.usage.hinting`)."""
+
+    chunk = models.BigIntegerField(primary_key=True)
+    org = models.IntegerField()
+    drop_on = models.DateField()
+    events = models.IntegerField()
+    since = models.DateTimeField()
+
+    objects = OrgSurrogateManager()
+
+    class Meta:
+        managed = False
+        db_table = "usage_unhinted"
+        verbose_name = "chunk without a hint"
+        verbose_name_plural = "chunks without hints"
+
+    def __str__(self) -> str:
+        return f"chunk {self.chunk}"
+
+
+class HintMark(models.Model):
+    """Up to which chunk all were noticed, one row; ``given`` is how far the next look goes.
+
+    In the database it has ``horizon``, too: transactions from before it had ids up to ``given``.
+    """
+
+    id = models.SmallIntegerField(primary_key=True)
+    upto = models.BigIntegerField()
+    given = models.BigIntegerField()
+
+    class Meta:
+        managed = False
+        db_table = "usage_hint_mark"
+
+    def __str__(self) -> str:
+        return f"up to chunk {self.upto}"
 
 
 class IdSegment(models.Model):

@@ -26,10 +26,10 @@ from apps.usage.ingest.inbox import gauge
 from apps.usage.pricing.book import forget_book
 
 TABLES = (
-    "usage_inbox", "usage_chunk", "usage_hint", "usage_delta", "usage_rollup_minute", "usage_rollup_quarter",
-    "usage_rollup_day", "usage_session", "usage_session_part", "usage_session_delta", "usage_id_segment", "usage_who",
-    "usage_what", "usage_tagset", "usage_tag_key", "usage_tag_value", "usage_person", "usage_org", "usage_summary",
-    "usage_shard", "usage_stall", "usage_day_tally",
+    "usage_inbox", "usage_chunk", "usage_hint", "usage_unhinted", "usage_delta", "usage_rollup_minute",
+    "usage_rollup_quarter", "usage_rollup_day", "usage_session", "usage_session_part", "usage_session_delta",
+    "usage_id_segment", "usage_who", "usage_what", "usage_tagset", "usage_tag_key", "usage_tag_value", "usage_person",
+    "usage_org", "usage_summary", "usage_shard", "usage_stall", "usage_day_tally",
 )  # fmt: skip
 
 

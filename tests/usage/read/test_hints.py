@@ -12,6 +12,7 @@ from django.db import connection
 
 from apps.accounts.services import update_organization
 from apps.core import clock
+from apps.core.database import connect
 from apps.usage import hinting, hints
 from apps.usage.drain import merge
 from apps.usage.drain.shard import drain_now
@@ -151,6 +152,8 @@ def test_searches_find_the_same_with_hints_whatever_happened_to_the_chunks(
     # Late ones, without hints; some of them get theirs together with blocks that are too small.
     count(rng, world, 18, days=3)
     check(rng, world, 30)
+    look(2)
+    check(rng, world, 10)
     hinting.hint_some(every=True)
     check(rng, world, 30)
     # Chunks go into others.
@@ -199,8 +202,65 @@ def test_an_id_that_is_no_longer_remembered_is_hinted_at_where_events_are_kept_l
 def test_few_and_young_chunks_get_none_yet_and_those_that_waited_do(db: None) -> None:
     world = make_world()
     rng = Random(4)
-    count(rng, world, 3, days=0.01)
-    assert hinting.hint_some() == {"blocks": 0, "chunks": 0}
+    nothing = {"blocks": 0, "chunks": 0}
+    # However old the events are: what counts is for how long their chunk has been there.
+    count(rng, world, 3, days=2)
+    look(2)
+    assert value("SELECT count(*) FROM usage_unhinted") == value("SELECT count(*) FROM usage_chunk") == 3
+    with clock.freeze(datetime.now(UTC) + timedelta(hours=5)):
+        assert hinting.hint_some() == nothing
     with clock.freeze(datetime.now(UTC) + timedelta(hours=7)):
         assert hinting.hint_some()["chunks"] == 3
-        assert hinting.hint_some() == {"blocks": 0, "chunks": 0}
+        assert hinting.hint_some() == nothing
+    assert not value("SELECT count(*) FROM usage_unhinted")
+
+
+def look(times: int) -> None:
+    for _ in range(times):
+        hinting.hint_some()
+
+
+def test_a_look_is_at_what_is_new_and_a_merge_leaves_nothing_behind(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merge, "TOGETHER", 4)
+    world, rng = make_world(), Random(5)
+    count(rng, world, 4, days=0.01)
+    look(2)
+    assert value("SELECT count(*) FROM usage_unhinted") == 4
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM usage_unhinted")
+    count(rng, world, 5, days=0.01)
+    look(3)
+    # Those of before are not looked through again.
+    assert value("SELECT count(*) FROM usage_unhinted") == 5
+    assert merge.merge_chunks() == 8
+    assert not value("SELECT count(*) FROM usage_unhinted")
+    look(2)
+    assert {row[0] for row in rows("SELECT chunk FROM usage_unhinted")} == chunks_of(world)
+
+
+def test_a_chunk_that_is_committed_after_a_look_past_its_id_is_noticed_all_the_same(committed: None) -> None:
+    world, rng = make_world(), Random(6)
+    count(rng, world, 1, days=0.01)
+    with connect() as elsewhere:
+        with elsewhere.transaction():
+            (late,) = elsewhere.execute(
+                "INSERT INTO usage_chunk (first_at, last_at, org, drop_on, events, whos, whats, scan, facts, texts)"
+                " SELECT first_at, last_at, org, drop_on, events, whos, whats, scan, facts, texts FROM usage_chunk"
+                " RETURNING id"
+            ).fetchone() or (0,)
+            count(rng, world, 1, days=0.01)
+            look(3)
+            assert value("SELECT upto FROM usage_hint_mark") < late
+        look(2)
+    assert {row[0] for row in rows("SELECT chunk FROM usage_unhinted")} == chunks_of(world)
+    assert late in chunks_of(world)
+    assert value("SELECT upto FROM usage_hint_mark") >= late
+
+
+def test_a_database_that_was_restored_elsewhere_is_looked_at(db: None) -> None:
+    world, rng = make_world(), Random(7)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE usage_hint_mark SET horizon = '9000000000000'")
+    count(rng, world, 1, days=0.01)
+    look(3)
+    assert {row[0] for row in rows("SELECT chunk FROM usage_unhinted")} == chunks_of(world)
