@@ -9,7 +9,9 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import django
 import pytest
@@ -74,6 +76,40 @@ def _cheap_passwords(settings) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _remembered_strength() -> Iterator[None]:
+    """How good a password is takes some milliseconds to say, and the same people register before most tests."""
+    from apps.identity import strength
+
+    asked = cache(lambda password, words, length: strength_of(password, list(words), length))
+    strength_of = strength.zxcvbn
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            strength,
+            "zxcvbn",
+            lambda password, *, user_inputs, max_length: asked(password, tuple(user_inputs), max_length),
+        )
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _static_files_found_once() -> Iterator[None]:
+    """Every client of a test is a server of its own, which would look at hundreds of static files to begin with."""
+    from whitenoise.middleware import WhiteNoiseMiddleware
+
+    find, found = WhiteNoiseMiddleware.add_files_from_finders, {}
+
+    def once(server: Any) -> None:
+        if not found:
+            find(server)
+            found.update(server.files)
+        server.files.update(found)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", once)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _empty_redis() -> Iterator[None]:
     """No test sees another's rate limits, caches or queues."""
@@ -90,7 +126,7 @@ def _empty_redis() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _empty_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _empty_caches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor its keys and sign-ins, which each process remembers for a moment.
 
     Sign-ins are asked for by every request here, so that the number of queries does not depend on the time it takes.
@@ -109,8 +145,6 @@ def _empty_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     forget_sealing_keys()
     forget_seen()
     forget_keys()
-    yield
-    # Its connection would keep the database of the tests from being removed.
     forget_cached_keys()
 
 
@@ -130,9 +164,26 @@ def _entered_in_the_book(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Client, "force_login", force_login)
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """A test with real commits is followed by an emptying of all tables, which in Django's way takes half a second."""
+    from django.test import TransactionTestCase
+
+    from apps.audit.keys import close_connection
+    from tests.emptying import empty_all, prepare_emptying
+
+    with django_db_blocker.unblock():
+        prepare_emptying()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _: empty_all())
+        yield
+    # It would keep the database of the tests from being removed.
+    close_connection()
+
+
 @pytest.fixture(autouse=True)
 def _list_prices(request: pytest.FixtureRequest) -> None:
-    """A test with real commits is followed by a flush, which takes the prices of the migration with it."""
+    """The emptying after a test with real commits takes the prices of the migration with it."""
     if "transactional_db" not in request.fixturenames:
         return
     request.getfixturevalue("transactional_db")
