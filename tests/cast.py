@@ -7,8 +7,10 @@ fixtures into its ``conftest.py``.
 
 import threading
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from datetime import timedelta
+from http.cookies import SimpleCookie
 from typing import Any
 
 import orjson
@@ -83,6 +85,13 @@ class Api:
         if method == "GET":
             return self.client.get(path, body or {}, **extra)
         return self.client.generic(method, path, _json(body), content_type="application/json", **extra)
+
+    def again(self) -> "Api":
+        """Another client with the same credentials: what becomes of its cookies is its own affair."""
+        other = copy(self)
+        other.client = Client(**self.client.defaults, raise_request_exception=True)
+        other.client.cookies = SimpleCookie(self.client.cookies)
+        return other
 
     def get(self, path: str, query: Any = None, **headers: str) -> Any:
         return self("GET", path, query, **headers)

@@ -55,6 +55,11 @@ _start_servers()
 os.environ["DJANGO_SETTINGS_MODULE"] = "mindweave.settings"
 django.setup()
 
+from django.conf import settings  # noqa: E402 - not before the servers are named
+
+# Argon2 is meant to be slow; the tests of the hashing itself ask for it back.
+settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
+
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     for server in reversed(_servers):
@@ -63,17 +68,22 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(_root, ignore_errors=True)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Whole instances and their browsers first, together: they share what takes long to start, and no process is left
+    # alone with them in the end. They have databases of their own, so the order of the others is what it was.
+    items.sort(key=lambda item: not _is_of_an_instance(item))
     for item in items:
         for need, programs in _NEEDS.items():
             if item.get_closest_marker(need) and not any(shutil.which(program) for program in programs):
                 item.add_marker(pytest.mark.skip(reason=f"needs {need}: {' or '.join(programs)} is not on the PATH"))
 
 
-@pytest.fixture(autouse=True)
-def _cheap_passwords(settings) -> None:
-    """Argon2 is meant to be slow; the tests of the hashing itself ask for it back."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
+def _is_of_an_instance(item: pytest.Item) -> bool:
+    if not any(item.get_closest_marker(marker) for marker in ("chromium", "processes")):
+        return False
+    fixtures = set(getattr(item, "fixturenames", ()))
+    return not (item.get_closest_marker("django_db") or {"db", "transactional_db", "live_server"} & fixtures)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -148,8 +158,8 @@ def _empty_caches(monkeypatch: pytest.MonkeyPatch) -> None:
     forget_cached_keys()
 
 
-@pytest.fixture(autouse=True)
-def _entered_in_the_book(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _entered_in_the_book() -> Iterator[None]:
     """Django's own ``force_login`` of a test opens a session that the book of sign-ins knows."""
     from django.test import Client
 
@@ -157,11 +167,13 @@ def _entered_in_the_book(monkeypatch: pytest.MonkeyPatch) -> None:
 
     plain = Client.force_login
 
-    def force_login(client: Client, user, backend=None) -> None:
+    def force_login(client: Client, user: Any, backend: str | None = None) -> None:
         plain(client, user, backend)
         enter(client, user)
 
-    monkeypatch.setattr(Client, "force_login", force_login)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Client, "force_login", force_login)
+        yield
 
 
 @pytest.fixture(scope="session")

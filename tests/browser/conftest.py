@@ -90,13 +90,15 @@ def running() -> Iterator[Product]:
             shutil.rmtree(home, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+# For these tests alone: what comes after them needs neither the product, which is never quite idle, nor the browser's
+# event loop, in which Django refuses to ask the database.
+@pytest.fixture(scope="package")
 def product() -> Iterator[Product]:
     with running() as found:
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as playwright:
@@ -168,7 +170,7 @@ def visit(product: Product, chromium: Browser) -> Iterator[Open]:
     assert complaints == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def signed_in(product: Product, chromium: Browser) -> Any:
     """The cookies of the demo's owner."""
     context = chromium.new_context()
