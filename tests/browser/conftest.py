@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -142,6 +143,18 @@ class Visit:
 
 
 Open = Callable[..., Visit]
+
+
+_homes: dict[str, str] = {}
+
+
+def at_home(visit: Open, state: Any, **options: Any) -> tuple[Visit, str]:
+    """A window of the demo's owner, in which a page may be open or none yet, and the path of their organisation."""
+    one = visit(state=state, **options)
+    if one.url not in _homes:
+        one.go("/")
+        _homes[one.url] = re.sub(r"^https?://[^/]+", "", one.page.url)
+    return one, _homes[one.url]
 
 
 @pytest.fixture

@@ -5,12 +5,14 @@ The number in the event tells what the handler does: 13 kills its process, the f
 
 import os
 import signal
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from django.apps import AppConfig
 from django.db import connection
 
+from apps.events import queues
 from apps.events.contracts import Envelope
 from apps.events.registry import EventType, register_type, subscribe
 
@@ -36,5 +38,7 @@ class ListenerConfig(AppConfig):
     label = "test_events_listener"
 
     def ready(self) -> None:
+        # What fails because its process was killed is tried again at once.
+        queues.FIRST_BACKOFF = timedelta(seconds=0.2)
         register_type(EVENT)
         subscribe(name="test.process", types=[EVENT.name], handler=hear, max_attempts=3)
