@@ -25,7 +25,7 @@ from apps.core.clock import now
 from apps.core.tenancy import system_scope
 from apps.events.models import OutboxEvent
 from apps.identity import services as identity
-from apps.identity.book import HELD, hold, open_sign_in
+from apps.identity.book import hold, open_sign_in
 from apps.identity.contracts import UserInfo
 from apps.identity.models import SignIn, User
 from apps.projects import services as projects
@@ -113,18 +113,28 @@ def sign_in(
     client: Client, user: User, *, shown: tuple[str, ...] = ("password",), age: timedelta = timedelta()
 ) -> None:
     """Open a person's session in a client, as if they had shown ``shown`` as long ago as ``age``."""
-    client.force_login(user)
-    row = SignIn.objects.get(pk=client.session[HELD]["id"])
-    row.methods, row.authenticated_at = list(shown), now() - age
-    row.save()
-    _hold(client, row)
+    _log_in(client, user)
+    row = _enter(client, user, methods=list(shown), shown=True)
+    if age:
+        row.authenticated_at = now() - age
+        row.save(update_fields=["authenticated_at"])
+        _hold(client, row)
 
 
 def enter(client: Client, user: User) -> None:
     """Enter a client's session in the book of sign-ins, as every way in does; Django's own way does not."""
+    _enter(client, user, methods=[], shown=False)
+
+
+# As Django has it: the tests' own enters the session besides (``conftest.py``).
+_log_in = Client.force_login
+
+
+def _enter(client: Client, user: User, **how: Any) -> SignIn:
     with transaction.atomic():
-        row = open_sign_in(user, kind="web", methods=[], ip="192.0.2.10", user_agent="", shown=False)
+        row = open_sign_in(user, kind="web", ip="192.0.2.10", user_agent="", **how)
     _hold(client, row)
+    return row
 
 
 def _hold(client: Client, row: SignIn) -> None:
