@@ -22,6 +22,7 @@ _NEEDS = {
     "kafka": ("kafka-server-start.sh",),
     "opa": ("opa",),
 }
+_IN_HAND = 8
 _servers: list = []
 _root: Path | None = None
 
@@ -213,3 +214,18 @@ def _list_prices(request: pytest.FixtureRequest) -> None:
 def pytest_xdist_setupnodes() -> None:
     """Workers have servers of their own; a settings module in the environment is read before they name them."""
     os.environ.pop("DJANGO_SETTINGS_MODULE", None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """As ``--dist load``, but a worker has few tests in hand: none is left alone with a queue of long ones."""
+    from xdist.scheduler import LoadScheduling
+
+    class InSmallLots(LoadScheduling):
+        def check_schedule(self, node: Any, duration: float = 0) -> None:
+            if node.shutting_down or not self.pending:
+                super().check_schedule(node, duration)
+            elif len(self.node2pending[node]) < _IN_HAND:
+                self._send_tests(node, _IN_HAND)
+
+    return InSmallLots(config, log) if config.getvalue("dist") == "load" else None

@@ -24,7 +24,7 @@ ARTIFACTS = Path(__file__).parent / "artifacts"
 # The browser's own calls home are refused on closed networks, many at a time.
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--disable-component-update", "--disable-sync", "--disable-extensions",
 ]  # fmt: skip
 
 

@@ -12,7 +12,6 @@ from typing import Any
 from django.apps import AppConfig
 from django.db import connection
 
-from apps.events import queues
 from apps.events.contracts import Envelope
 from apps.events.registry import EventType, register_type, subscribe
 
@@ -38,6 +37,8 @@ class ListenerConfig(AppConfig):
     label = "test_events_listener"
 
     def ready(self) -> None:
+        from apps.events import queues
+
         # What fails because its process was killed is tried again at once.
         queues.FIRST_BACKOFF = timedelta(seconds=0.2)
         register_type(EVENT)
