@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from zoneinfo import available_timezones
 
-__all__ = ["freeze", "now"]
+__all__ = ["freeze", "now", "zone_names"]
 
 _frozen: ContextVar[datetime | None] = ContextVar("mindweave_clock", default=None)
 
@@ -13,6 +14,11 @@ _frozen: ContextVar[datetime | None] = ContextVar("mindweave_clock", default=Non
 def now() -> datetime:
     """The current time, aware, in UTC."""
     return _frozen.get() or datetime.now(UTC)
+
+
+def zone_names() -> set[str]:
+    """The names of time zones that may be asked for. ``localtime`` is a name on some machines, not for PostgreSQL."""
+    return available_timezones() - {"localtime"}
 
 
 @contextmanager

@@ -16,9 +16,9 @@ from apps.audit.services import record
 from apps.core import clock
 from apps.core.errors import ValidationFailed
 from apps.projects.selectors import raw_retention_floor
-from apps.usage.chunks import Chunk, fetch, micros_of, read_chunks
-from apps.usage.drain.fold import DAY_TABLES, LOCK_ROLLUPS
-from apps.usage.drain.rows import DELTA, Events, Sessions, delta_rows
+from apps.usage.chunks import CHUNK_FIELDS, Chunk, chunk_of, fetch, micros_of
+from apps.usage.drain.fold import DAY_TABLES, LOCK_ROLLUPS, MINUTE_DAYS
+from apps.usage.drain.rows import DELTA, Events, Sessions, delta_rows, exact_sum
 from apps.usage.drain.write import copy_rows
 
 __all__ = ["Difference", "check_rollups", "rebuild_rollups"]
@@ -73,6 +73,8 @@ def check_rollups(*, org_id: UUID, first: date, last: date) -> list[Difference]:
             part = _part(period, day)
             raw = _raw_sums(part)
             for table, sums in _rollup_sums(part, day).items():
+                if table == "minute" and part.start < clock.now() - timedelta(days=MINUTE_DAYS - 1):
+                    continue  # minutes are not kept for as long as raw events may be
                 found += [
                     Difference(table, day, name, value, raw[name]) for name, value in sums.items() if value != raw[name]
                 ]
@@ -150,15 +152,22 @@ def _part(period: _Period, day: date) -> _Period:
 
 
 def _chunks(period: _Period) -> Iterator[tuple[Chunk, Any]]:
-    """The chunks with events of the period, and the places of these."""
+    """The chunks with events of the period, and the places of these; in the caller's transaction.
+
+    All as they were when it began: one that is merged into another meanwhile must not come twice.
+    """
     start, end = micros_of(period.start), micros_of(period.end)
-    after = 0
-    while found := read_chunks(period.org, start=period.start, end=period.end, after_id=after, limit=50):
-        for chunk in found:
+    with psycopg.ServerCursor(connection.connection, "usage_chunks_of_days") as cursor:
+        cursor.itersize = 50
+        cursor.execute(
+            f"SELECT {CHUNK_FIELDS} FROM usage_chunk WHERE org = %s AND last_at >= %s AND first_at < %s ORDER BY id",  # noqa: S608
+            (period.org, period.start, period.end),
+            binary=True,
+        )
+        for chunk in map(chunk_of, cursor):
             where = np.flatnonzero((chunk.columns["ts"] >= start) & (chunk.columns["ts"] < end))
             if len(where):
                 yield chunk, where
-        after = found[-1].id
 
 
 def _events(chunk: Chunk, where: Any) -> Events:
@@ -177,7 +186,7 @@ def _raw_sums(period: _Period) -> dict[str, int]:
         columns = chunk.columns
         sums["events"] += len(where)
         for name, column in _COLUMNS.items():
-            sums[name] += int(columns[column][where].sum(dtype=np.int64))
+            sums[name] += exact_sum(columns[column][where].astype(np.int64))
         sums["unpriced"] += int(((columns["flags"][where] & 8) != 0).sum())
         latency = columns["latency"][where]
         sums["latency_count"] += int((latency >= 0).sum())
@@ -186,7 +195,7 @@ def _raw_sums(period: _Period) -> dict[str, int]:
 
 
 def _rollup_sums(period: _Period, day: date) -> dict[str, dict[str, int]]:
-    added = ", ".join(f"coalesce(sum({name}), 0)::bigint" for name in _NAMES)
+    added = ", ".join(f"coalesce(sum({name}), 0)" for name in _NAMES)
     params = {"org": period.org, "start": period.start, "end": period.end, "day": day}
     deltas = f"SELECT {_SUMS} FROM usage_delta WHERE org = %(org)s AND minute >= %(start)s AND minute < %(end)s"  # noqa: S608
     out = {}

@@ -10,6 +10,7 @@ from django.db import transaction
 
 from apps.core import clock
 from apps.usage.chunks import fetch, lock_costs, micros_of, read_chunks
+from apps.usage.drain.fold import FITS
 from apps.usage.repricing_run import Ints, Run, What, correct_sums, prices_of, update_run
 
 __all__ = ["history_days", "reprice_day", "whos_kept"]
@@ -18,7 +19,7 @@ _CHUNKS_AT_ONCE = 20
 _MINUTE_US = 60_000_000
 _BEGINNING = date(2000, 1, 1)
 
-_HISTORY: Final = """
+_HISTORY: Final = f"""
 SELECT bucket, who, what, sum(events)::bigint, sum(input_tokens)::bigint, sum(output_tokens)::bigint,
     sum(cache_read_tokens)::bigint, sum(cache_write_5m_tokens)::bigint, sum(cache_write_1h_tokens)::bigint,
     sum(web_searches)::bigint, sum(cost_nano)::bigint, sum(reported_nano)::bigint, sum(unpriced)::bigint
@@ -30,8 +31,8 @@ FROM (
     SELECT date_bin('15 minutes', minute, '2000-01-01'), who, what, events, input_tokens, output_tokens,
         cache_read_tokens, cache_write_5m_tokens, cache_write_1h_tokens, web_searches, cost_nano, reported_nano,
         unpriced FROM usage_delta WHERE org = %(org)s AND minute >= %(start)s AND minute < %(end)s
-) AS rows WHERE what = ANY(%(whats)s) GROUP BY bucket, who, what
-"""
+) AS rows WHERE what = ANY(%(whats)s) GROUP BY bucket, who, what HAVING {FITS}
+"""  # noqa: S608
 
 
 def history_days(run: Run, org: int, retention: int) -> Iterator[date]:
