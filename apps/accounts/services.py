@@ -23,7 +23,7 @@ from apps.accounts.role_services import create_role, delete_role, update_role
 from apps.accounts.seats import lock_seats, require_seats
 from apps.accounts.slugs import RESERVED_SLUGS, take_slug
 from apps.audit.services import record
-from apps.core.clock import now, time_zones
+from apps.core.clock import now, zone_names
 from apps.core.errors import Conflict, FieldError, NotFound, ValidationFailed
 from apps.core.tenancy import org_scope
 from apps.events.services import publish
@@ -66,7 +66,7 @@ def _invalid(pointer: str, detail: str) -> ValidationFailed:
 
 
 def _check(fields: dict[str, Any]) -> None:
-    if "timezone" in fields and fields["timezone"] not in time_zones():
+    if "timezone" in fields and fields["timezone"] not in zone_names():
         raise _invalid("/timezone", f"{fields['timezone']!r} is not an IANA time zone")
     if "name" in fields and not fields["name"].strip():
         raise _invalid("/name", "This may not be blank")

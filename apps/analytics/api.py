@@ -197,7 +197,7 @@ def read_query(params: QueryDict, *, org_timezone: str) -> dict[str, Any]:
         problems.append({"pointer": pointer, "detail": detail})
 
     timezone = params.get("timezone") or org_timezone
-    if timezone not in clock.time_zones():
+    if timezone not in clock.zone_names():
         wrong("timezone", "an IANA time zone, such as Europe/Berlin")
         timezone = org_timezone
     zone = ZoneInfo(timezone)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django import forms
 
-from apps.core.clock import time_zones
+from apps.core.clock import zone_names
 
 __all__ = [
     "AddressForm",
@@ -27,7 +27,7 @@ __all__ = [
 
 GOOD = "At least 10 characters. Several words that do not belong together are easy to keep and hard to guess."
 # Places, not offsets and abbreviations.
-ZONES = tuple(zone for zone in time_zones() if "/" in zone and not zone.startswith(("Etc/", "SystemV/")))
+ZONES = tuple(zone for zone in zone_names() if "/" in zone and not zone.startswith(("Etc/", "SystemV/")))
 
 
 def _email(**attrs: object) -> forms.EmailField:
