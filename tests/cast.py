@@ -6,7 +6,8 @@ fixtures into its ``conftest.py``.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from datetime import timedelta
@@ -48,6 +49,7 @@ __all__ = [
     "rights_of",
     "sign_in",
     "trail",
+    "undone",
 ]
 
 PASSWORD = "seven shuttles, one weft"
@@ -210,6 +212,14 @@ def published(event_type: str) -> list[dict[str, Any]]:
     """The data of the events of a type that wait in the outbox, oldest first."""
     with system_scope("the test looks at all"):
         return [row.envelope["data"] for row in OutboxEvent.objects.filter(type=event_type).order_by("seq")]
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """What happens inside leaves no trace in the database for what comes next."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
 def refused_by_the_database(write: Callable[[], Any]) -> None:

@@ -124,16 +124,10 @@ def _static_files_found_once() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _empty_redis() -> Iterator[None]:
     """No test sees another's rate limits, caches or queues."""
-    yield
-    import redis
+    from tests.forgetting import empty_redis
 
-    client = redis.Redis.from_url(os.environ["REDIS_URL"])
-    try:
-        client.flushall()
-    except redis.RedisError:
-        pass  # a test that took Redis away has not brought it back: there is nothing to empty
-    finally:
-        client.close()
+    yield
+    empty_redis()
 
 
 @pytest.fixture(autouse=True)
@@ -142,21 +136,11 @@ def _empty_caches(monkeypatch: pytest.MonkeyPatch) -> None:
 
     Sign-ins are asked for by every request here, so that the number of queries does not depend on the time it takes.
     """
-    from apps.audit.keys import forget_cached_keys
-    from apps.audit.refusals import forget_seen
-    from apps.audit.signing import forget_signing_keys as forget_sealing_keys
     from apps.identity import book
-    from apps.identity.book import forget_sessions
-    from apps.identity.jwt import forget_keys as forget_signing_keys
-    from apps.projects.selectors import forget_keys
+    from tests.forgetting import forget_caches
 
     monkeypatch.setattr(book, "_CACHE_SECONDS", 0.0)
-    forget_sessions()
-    forget_signing_keys()
-    forget_sealing_keys()
-    forget_seen()
-    forget_keys()
-    forget_cached_keys()
+    forget_caches()
 
 
 @pytest.fixture(scope="session", autouse=True)

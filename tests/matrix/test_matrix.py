@@ -1,7 +1,6 @@
 """Every route × every method × everybody: what the matrix says is what happens, and a route without a row fails."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -10,7 +9,6 @@ from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
-from django.db import transaction
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from apps.accounts.services import add_member, create_role
@@ -35,7 +33,7 @@ from apps.teams.models import Invitation
 from apps.teams.services import invite_member
 from apps.usage.pricing.book import TOKEN_KINDS
 from apps.usage.services import price_set, register_tag_key
-from tests.cast import Api, Cast, make_cast, make_key, make_person
+from tests.cast import Api, Cast, make_cast, make_key, make_person, undone
 from tests.matrix.matrix import ALL, EXCUSED, ROWS, Row
 from tests.matrix.people import NARROW, everybody
 
@@ -50,14 +48,6 @@ def routes(resolver: Any = None) -> Iterator[URLPattern]:
                 yield from routes(pattern)
         else:
             yield pattern
-
-
-@contextmanager
-def undone() -> Iterator[None]:
-    """What happens inside leaves no trace for the next in the row."""
-    with transaction.atomic():
-        yield
-        transaction.set_rollback(True)
 
 
 def ask(api: Api, row: Row, cast: Cast, made: dict[str, Any]) -> Any:
