@@ -6,9 +6,12 @@ fixtures into its ``conftest.py``.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from datetime import timedelta
+from http.cookies import SimpleCookie
 from typing import Any
 
 import orjson
@@ -23,7 +26,7 @@ from apps.core.clock import now
 from apps.core.tenancy import system_scope
 from apps.events.models import OutboxEvent
 from apps.identity import services as identity
-from apps.identity.book import HELD, hold, open_sign_in
+from apps.identity.book import hold, open_sign_in
 from apps.identity.contracts import UserInfo
 from apps.identity.models import SignIn, User
 from apps.projects import services as projects
@@ -46,6 +49,7 @@ __all__ = [
     "rights_of",
     "sign_in",
     "trail",
+    "undone",
 ]
 
 PASSWORD = "seven shuttles, one weft"
@@ -84,6 +88,13 @@ class Api:
             return self.client.get(path, body or {}, **extra)
         return self.client.generic(method, path, _json(body), content_type="application/json", **extra)
 
+    def again(self) -> "Api":
+        """Another client with the same credentials: what becomes of its cookies is its own affair."""
+        other = copy(self)
+        other.client = Client(**self.client.defaults, raise_request_exception=True)
+        other.client.cookies = SimpleCookie(self.client.cookies)
+        return other
+
     def get(self, path: str, query: Any = None, **headers: str) -> Any:
         return self("GET", path, query, **headers)
 
@@ -104,18 +115,28 @@ def sign_in(
     client: Client, user: User, *, shown: tuple[str, ...] = ("password",), age: timedelta = timedelta()
 ) -> None:
     """Open a person's session in a client, as if they had shown ``shown`` as long ago as ``age``."""
-    client.force_login(user)
-    row = SignIn.objects.get(pk=client.session[HELD]["id"])
-    row.methods, row.authenticated_at = list(shown), now() - age
-    row.save()
-    _hold(client, row)
+    _log_in(client, user)
+    row = _enter(client, user, methods=list(shown), shown=True)
+    if age:
+        row.authenticated_at = now() - age
+        row.save(update_fields=["authenticated_at"])
+        _hold(client, row)
 
 
 def enter(client: Client, user: User) -> None:
     """Enter a client's session in the book of sign-ins, as every way in does; Django's own way does not."""
+    _enter(client, user, methods=[], shown=False)
+
+
+# As Django has it: the tests' own enters the session besides (``conftest.py``).
+_log_in = Client.force_login
+
+
+def _enter(client: Client, user: User, **how: Any) -> SignIn:
     with transaction.atomic():
-        row = open_sign_in(user, kind="web", methods=[], ip="192.0.2.10", user_agent="", shown=False)
+        row = open_sign_in(user, kind="web", ip="192.0.2.10", user_agent="", **how)
     _hold(client, row)
+    return row
 
 
 def _hold(client: Client, row: SignIn) -> None:
@@ -191,6 +212,14 @@ def published(event_type: str) -> list[dict[str, Any]]:
     """The data of the events of a type that wait in the outbox, oldest first."""
     with system_scope("the test looks at all"):
         return [row.envelope["data"] for row in OutboxEvent.objects.filter(type=event_type).order_by("seq")]
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """What happens inside leaves no trace in the database for what comes next."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
 def refused_by_the_database(write: Callable[[], Any]) -> None:

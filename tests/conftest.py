@@ -9,7 +9,9 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import django
 import pytest
@@ -20,6 +22,7 @@ _NEEDS = {
     "kafka": ("kafka-server-start.sh",),
     "opa": ("opa",),
 }
+_IN_HAND = 8
 _servers: list = []
 _root: Path | None = None
 
@@ -53,6 +56,11 @@ _start_servers()
 os.environ["DJANGO_SETTINGS_MODULE"] = "mindweave.settings"
 django.setup()
 
+from django.conf import settings  # noqa: E402 - not before the servers are named
+
+# Argon2 is meant to be slow; the tests of the hashing itself ask for it back.
+settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
+
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     for server in reversed(_servers):
@@ -61,61 +69,82 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(_root, ignore_errors=True)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Whole instances and their browsers first, together: they share what takes long to start, and no process is left
+    # alone with them in the end. They have databases of their own, so the order of the others is what it was.
+    items.sort(key=lambda item: not _is_of_an_instance(item))
     for item in items:
         for need, programs in _NEEDS.items():
             if item.get_closest_marker(need) and not any(shutil.which(program) for program in programs):
                 item.add_marker(pytest.mark.skip(reason=f"needs {need}: {' or '.join(programs)} is not on the PATH"))
 
 
-@pytest.fixture(autouse=True)
-def _cheap_passwords(settings) -> None:
-    """Argon2 is meant to be slow; the tests of the hashing itself ask for it back."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
+def _is_of_an_instance(item: pytest.Item) -> bool:
+    if not any(item.get_closest_marker(marker) for marker in ("chromium", "processes")):
+        return False
+    fixtures = set(getattr(item, "fixturenames", ()))
+    return not (item.get_closest_marker("django_db") or {"db", "transactional_db", "live_server"} & fixtures)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _remembered_strength() -> Iterator[None]:
+    """How good a password is takes some milliseconds to say, and the same people register before most tests."""
+    from apps.identity import strength
+
+    asked = cache(lambda password, words, length: strength_of(password, list(words), length))
+    strength_of = strength.zxcvbn
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            strength,
+            "zxcvbn",
+            lambda password, *, user_inputs, max_length: asked(password, tuple(user_inputs), max_length),
+        )
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _static_files_found_once() -> Iterator[None]:
+    """Every client of a test is a server of its own, which would look at hundreds of static files to begin with."""
+    from whitenoise.middleware import WhiteNoiseMiddleware
+
+    find, found = WhiteNoiseMiddleware.add_files_from_finders, {}
+
+    def once(server: Any) -> None:
+        if not found:
+            find(server)
+            found.update(server.files)
+        server.files.update(found)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", once)
+        yield
 
 
 @pytest.fixture(autouse=True)
 def _empty_redis() -> Iterator[None]:
     """No test sees another's rate limits, caches or queues."""
-    yield
-    import redis
+    from tests.forgetting import empty_redis
 
-    client = redis.Redis.from_url(os.environ["REDIS_URL"])
-    try:
-        client.flushall()
-    except redis.RedisError:
-        pass  # a test that took Redis away has not brought it back: there is nothing to empty
-    finally:
-        client.close()
+    yield
+    empty_redis()
 
 
 @pytest.fixture(autouse=True)
-def _empty_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _empty_caches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor its keys and sign-ins, which each process remembers for a moment.
 
     Sign-ins are asked for by every request here, so that the number of queries does not depend on the time it takes.
     """
-    from apps.audit.keys import forget_cached_keys
-    from apps.audit.refusals import forget_seen
-    from apps.audit.signing import forget_signing_keys as forget_sealing_keys
     from apps.identity import book
-    from apps.identity.book import forget_sessions
-    from apps.identity.jwt import forget_keys as forget_signing_keys
-    from apps.projects.selectors import forget_keys
+    from tests.forgetting import forget_caches
 
     monkeypatch.setattr(book, "_CACHE_SECONDS", 0.0)
-    forget_sessions()
-    forget_signing_keys()
-    forget_sealing_keys()
-    forget_seen()
-    forget_keys()
-    yield
-    # Its connection would keep the database of the tests from being removed.
-    forget_cached_keys()
+    forget_caches()
 
 
-@pytest.fixture(autouse=True)
-def _entered_in_the_book(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _entered_in_the_book() -> Iterator[None]:
     """Django's own ``force_login`` of a test opens a session that the book of sign-ins knows."""
     from django.test import Client
 
@@ -123,16 +152,35 @@ def _entered_in_the_book(monkeypatch: pytest.MonkeyPatch) -> None:
 
     plain = Client.force_login
 
-    def force_login(client: Client, user, backend=None) -> None:
+    def force_login(client: Client, user: Any, backend: str | None = None) -> None:
         plain(client, user, backend)
         enter(client, user)
 
-    monkeypatch.setattr(Client, "force_login", force_login)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Client, "force_login", force_login)
+        yield
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """A test with real commits is followed by an emptying of all tables, which in Django's way takes half a second."""
+    from django.test import TransactionTestCase
+
+    from apps.audit.keys import close_connection
+    from tests.emptying import empty_all, prepare_emptying
+
+    with django_db_blocker.unblock():
+        prepare_emptying()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _: empty_all())
+        yield
+    # It would keep the database of the tests from being removed.
+    close_connection()
 
 
 @pytest.fixture(autouse=True)
 def _list_prices(request: pytest.FixtureRequest) -> None:
-    """A test with real commits is followed by a flush, which takes the prices of the migration with it."""
+    """The emptying after a test with real commits takes the prices of the migration with it."""
     if "transactional_db" not in request.fixturenames:
         return
     request.getfixturevalue("transactional_db")
@@ -150,3 +198,18 @@ def _list_prices(request: pytest.FixtureRequest) -> None:
 def pytest_xdist_setupnodes() -> None:
     """Workers have servers of their own; a settings module in the environment is read before they name them."""
     os.environ.pop("DJANGO_SETTINGS_MODULE", None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """As ``--dist load``, but a worker has few tests in hand: none is left alone with a queue of long ones."""
+    from xdist.scheduler import LoadScheduling
+
+    class InSmallLots(LoadScheduling):
+        def check_schedule(self, node: Any, duration: float = 0) -> None:
+            if node.shutting_down or not self.pending:
+                super().check_schedule(node, duration)
+            elif len(self.node2pending[node]) < _IN_HAND:
+                self._send_tests(node, _IN_HAND)
+
+    return InSmallLots(config, log) if config.getvalue("dist") == "load" else None

@@ -2,18 +2,18 @@
 
 from typing import Any
 from uuid import UUID
-from zoneinfo import available_timezones
 
 from django import forms
 
 from apps.accounts.member_fields import Choices, member_field
+from apps.core.clock import zone_names
 
 __all__ = ["DeleteForm", "ExtendForm", "OrganizationForm", "ReasonForm", "SettingsForm", "TransferForm"]
 
 
 def _zones() -> list[tuple[str, str]]:
     """Zones that people live in; ``Etc/…`` and the old abbreviations are left out."""
-    named = sorted(zone for zone in available_timezones() if "/" in zone and not zone.startswith(("Etc/", "SystemV/")))
+    named = sorted(zone for zone in zone_names() if "/" in zone and not zone.startswith(("Etc/", "SystemV/")))
     return [("UTC", "UTC"), *((zone, zone.replace("_", " ")) for zone in named)]
 
 

@@ -4,7 +4,6 @@ import secrets
 from collections.abc import Collection
 from typing import Any
 from uuid import UUID
-from zoneinfo import available_timezones
 
 from django.db import IntegrityError, transaction
 from django.utils.text import slugify
@@ -24,7 +23,7 @@ from apps.accounts.role_services import create_role, delete_role, update_role
 from apps.accounts.seats import lock_seats, require_seats
 from apps.accounts.slugs import RESERVED_SLUGS, take_slug
 from apps.audit.services import record
-from apps.core.clock import now
+from apps.core.clock import now, zone_names
 from apps.core.errors import Conflict, FieldError, NotFound, ValidationFailed
 from apps.core.tenancy import org_scope
 from apps.events.services import publish
@@ -67,7 +66,7 @@ def _invalid(pointer: str, detail: str) -> ValidationFailed:
 
 
 def _check(fields: dict[str, Any]) -> None:
-    if "timezone" in fields and fields["timezone"] not in available_timezones():
+    if "timezone" in fields and fields["timezone"] not in zone_names():
         raise _invalid("/timezone", f"{fields['timezone']!r} is not an IANA time zone")
     if "name" in fields and not fields["name"].strip():
         raise _invalid("/name", "This may not be blank")

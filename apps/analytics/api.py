@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from django.http import QueryDict
 from django.utils.dateparse import parse_date, parse_datetime
@@ -197,7 +197,7 @@ def read_query(params: QueryDict, *, org_timezone: str) -> dict[str, Any]:
         problems.append({"pointer": pointer, "detail": detail})
 
     timezone = params.get("timezone") or org_timezone
-    if timezone not in available_timezones():
+    if timezone not in clock.zone_names():
         wrong("timezone", "an IANA time zone, such as Europe/Berlin")
         timezone = org_timezone
     zone = ZoneInfo(timezone)

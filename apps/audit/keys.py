@@ -28,8 +28,8 @@ from apps.core.crypto import decrypt, encrypt, rotate, token_digests
 from apps.core.database import connect
 from apps.core.ids import uuid7
 
-__all__ = ["Owner", "address_owner", "address_subjects", "forget_cached_keys", "key_for", "mark_for", "marks_at",
-           "open_keys", "rotate_keys", "strangers_owner"]  # fmt: skip
+__all__ = ["Owner", "address_owner", "address_subjects", "close_connection", "forget_cached_keys", "key_for",
+           "mark_for", "marks_at", "open_keys", "rotate_keys", "strangers_owner"]  # fmt: skip
 
 _T = TypeVar("_T")
 
@@ -168,12 +168,17 @@ def _open(sealed: bytes) -> _Opened:
 
 
 def forget_cached_keys() -> None:
-    """Empty this process's memory of keys and close its connection; for tests."""
-    global _own
+    """Empty this process's memory of keys; for tests."""
     with _lock:
         _cache.clear()
         _opened.clear()
         _noted.clear()
+
+
+def close_connection() -> None:
+    """Close the connection of this module's own, which opens again when it is needed; for tests."""
+    global _own
+    with _lock:
         if _own is not None:
             _own.close()
             _own = None

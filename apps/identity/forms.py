@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
-from zoneinfo import available_timezones
 
 from django import forms
+
+from apps.core.clock import zone_names
 
 __all__ = [
     "AddressForm",
@@ -26,7 +27,7 @@ __all__ = [
 
 GOOD = "At least 10 characters. Several words that do not belong together are easy to keep and hard to guess."
 # Places, not offsets and abbreviations.
-ZONES = tuple(zone for zone in available_timezones() if "/" in zone and not zone.startswith(("Etc/", "SystemV/")))
+ZONES = tuple(zone for zone in zone_names() if "/" in zone and not zone.startswith(("Etc/", "SystemV/")))
 
 
 def _email(**attrs: object) -> forms.EmailField:

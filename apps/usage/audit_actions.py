@@ -18,6 +18,7 @@ def register() -> None:
             "usage.import_finished": "An import was completed, failed or was cancelled",
             "usage.person_claimed": "An unclaimed person was claimed for a member",
             "usage.reprice_started": "A repricing was started",
+            "usage.reprice_resumed": "A repricing that had failed was resumed",
             "usage.repriced": "A repricing was finished",
             "usage.rollups_rebuilt": "Rollups were made anew out of raw events",
             "usage.drain_stalled": "A shard of the drain was found stuck",

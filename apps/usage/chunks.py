@@ -13,7 +13,7 @@ A chunk is a row of ``usage_chunk`` with three runs of bytes, little-endian, ``e
 
 import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
@@ -34,6 +34,7 @@ __all__ = [
     "SPARSE",
     "Chunk",
     "ChunkGone",
+    "chunks_of",
     "lock_costs",
     "newest_chunk",
     "packed",
@@ -55,6 +56,8 @@ SPARSE: Final = (
 # More than this are not put together; a flush may bring more of one organisation in one piece.
 MAX_EVENTS: Final = 4096
 _ZSTD_LEVEL = 1
+# Chunks that are read together where all of a time are gone through.
+_AT_ONCE = 50
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIELDS = "id, org, drop_on, first_at, last_at, events, scan, facts, texts"
 
@@ -201,6 +204,23 @@ def read_chunks(
 def newest_chunk() -> int:
     """The id of the youngest chunk, or one that was given away since."""
     return int(fetch("SELECT last_value FROM usage_chunk_id_seq", None)[0][0])
+
+
+def chunks_of(org: int, start: datetime, end: datetime) -> Iterator[Chunk]:
+    """All chunks of an organisation that may hold events of ``[start, end)``, by id, in the caller's transaction.
+
+    They are as they were at the first: one that is merged into another meanwhile does not come twice. Their texts are
+    not read.
+    """
+    with connection.wrap_database_errors, psycopg.ServerCursor(connection.connection, "usage_chunks_of") as cursor:
+        cursor.itersize = _AT_ONCE
+        cursor.execute(
+            f"SELECT {_FIELDS.removesuffix('texts')} ''::bytea FROM usage_chunk"  # noqa: S608
+            " WHERE org = %s AND last_at >= %s AND first_at < %s ORDER BY id",
+            (org, start, end),
+            binary=True,
+        )
+        yield from map(chunk_of, cursor)
 
 
 def lock_costs(org: int) -> None:

@@ -16,9 +16,9 @@ from apps.audit.services import record
 from apps.core import clock
 from apps.core.errors import ValidationFailed
 from apps.projects.selectors import raw_retention_floor
-from apps.usage.chunks import Chunk, fetch, micros_of, read_chunks
-from apps.usage.drain.fold import DAY_TABLES, LOCK_ROLLUPS
-from apps.usage.drain.rows import DELTA, Events, Sessions, delta_rows
+from apps.usage.chunks import Chunk, chunks_of, fetch, micros_of
+from apps.usage.drain.fold import DAY_TABLES, LOCK_ROLLUPS, MINUTE_DAYS
+from apps.usage.drain.rows import DELTA, Events, Sessions, delta_rows, exact_sum
 from apps.usage.drain.write import copy_rows
 
 __all__ = ["Difference", "check_rollups", "rebuild_rollups"]
@@ -73,6 +73,8 @@ def check_rollups(*, org_id: UUID, first: date, last: date) -> list[Difference]:
             part = _part(period, day)
             raw = _raw_sums(part)
             for table, sums in _rollup_sums(part, day).items():
+                if table == "minute" and part.start < clock.now() - timedelta(days=MINUTE_DAYS - 1):
+                    continue  # minutes are not kept for as long as raw events may be
                 found += [
                     Difference(table, day, name, value, raw[name]) for name, value in sums.items() if value != raw[name]
                 ]
@@ -80,17 +82,19 @@ def check_rollups(*, org_id: UUID, first: date, last: date) -> list[Difference]:
     return found
 
 
-def rebuild_rollups(*, org_id: UUID, first: date, last: date) -> int:
+def rebuild_rollups(*, org_id: UUID, first: date, last: date, fewer: bool = False) -> int:
     """Make the rollups of these days anew out of their raw events; returns how many events there are.
 
-    Refused where raw events of a day may be gone already. The drain waits for as long as it takes; its commits before
-    and after are in both, raw events and rollups.
+    Refused where raw events of a day may be gone already, and where a day would have fewer events than it had: they
+    were kept for less, or too old to be kept when they came. ``fewer`` takes that for what is to be mended. The drain
+    waits for as long as it takes; its commits before and after are in both, raw events and rollups.
     """
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute(LOCK_ROLLUPS)
             cursor.execute("LOCK TABLE usage_delta IN SHARE ROW EXCLUSIVE MODE")
         period = _period(org_id, first, last)
+        before = _events_by_day(period, first, last)
         with connection.cursor() as cursor:
             times: dict[str, Any] = {
                 "org": period.org,
@@ -110,16 +114,47 @@ def rebuild_rollups(*, org_id: UUID, first: date, last: date) -> int:
                 "UPDATE usage_org SET past_version = past_version + 1 WHERE id = %(org)s",
             ):
                 cursor.execute(statement, times)
-        events = 0
+        starts = np.array([micros_of(_midnight(day, period.zone)) for day in before], dtype=np.int64)
+        found = np.zeros(len(before), dtype=np.int64)
         for chunk, where in _chunks(period):
-            events += len(where)
+            days = np.searchsorted(starts, chunk.columns["ts"][where], side="right") - 1
+            found += np.bincount(days, minlength=len(before))
             with psycopg.Cursor(connection.connection) as copying:
                 copy_rows(copying, DELTA.copy_sql, delta_rows(_events(chunk, where)))
+        events = int(found.sum())
+        if not fewer:
+            _refuse_fewer(before, found.tolist())
         record(
             action="usage.rollups_rebuilt", org_id=org_id, target_type="rollups", target_id=str(period.org),
             target_label=f"{first} to {last}", after={"events": events},
         )  # fmt: skip
     return events
+
+
+def _events_by_day(period: _Period, first: date, last: date) -> dict[date, int]:
+    """How many events the rollups have of each day."""
+    found, day = dict[date, int](), first
+    while day <= last:
+        part = _part(period, day)
+        rows = fetch(
+            "SELECT coalesce(sum(events), 0) FROM (SELECT events FROM usage_rollup_quarter"
+            " WHERE org = %(org)s AND bucket >= %(start)s AND bucket < %(end)s UNION ALL SELECT events"
+            " FROM usage_delta WHERE org = %(org)s AND minute >= %(start)s AND minute < %(end)s) AS s",
+            {"org": part.org, "start": part.start, "end": part.end},
+        )
+        found[day] = int(rows[0][0])
+        day += timedelta(days=1)
+    return found
+
+
+def _refuse_fewer(before: dict[date, int], found: list[int]) -> None:
+    for (day, events), raw in zip(before.items(), found, strict=True):
+        if raw < events:
+            raise ValidationFailed(
+                f"{day}: the rollups have {events:,} events, of which raw events are kept of {raw:,}; made anew they"
+                " would lose the others",
+                code="fewer_raw_events",
+            )
 
 
 def _period(org_id: UUID, first: date, last: date) -> _Period:
@@ -150,15 +185,12 @@ def _part(period: _Period, day: date) -> _Period:
 
 
 def _chunks(period: _Period) -> Iterator[tuple[Chunk, Any]]:
-    """The chunks with events of the period, and the places of these."""
+    """The chunks with events of the period, and the places of these; in the caller's transaction."""
     start, end = micros_of(period.start), micros_of(period.end)
-    after = 0
-    while found := read_chunks(period.org, start=period.start, end=period.end, after_id=after, limit=50):
-        for chunk in found:
-            where = np.flatnonzero((chunk.columns["ts"] >= start) & (chunk.columns["ts"] < end))
-            if len(where):
-                yield chunk, where
-        after = found[-1].id
+    for chunk in chunks_of(period.org, period.start, period.end):
+        where = np.flatnonzero((chunk.columns["ts"] >= start) & (chunk.columns["ts"] < end))
+        if len(where):
+            yield chunk, where
 
 
 def _events(chunk: Chunk, where: Any) -> Events:
@@ -177,7 +209,7 @@ def _raw_sums(period: _Period) -> dict[str, int]:
         columns = chunk.columns
         sums["events"] += len(where)
         for name, column in _COLUMNS.items():
-            sums[name] += int(columns[column][where].sum(dtype=np.int64))
+            sums[name] += exact_sum(columns[column][where].astype(np.int64))
         sums["unpriced"] += int(((columns["flags"][where] & 8) != 0).sum())
         latency = columns["latency"][where]
         sums["latency_count"] += int((latency >= 0).sum())
@@ -186,7 +218,7 @@ def _raw_sums(period: _Period) -> dict[str, int]:
 
 
 def _rollup_sums(period: _Period, day: date) -> dict[str, dict[str, int]]:
-    added = ", ".join(f"coalesce(sum({name}), 0)::bigint" for name in _NAMES)
+    added = ", ".join(f"coalesce(sum({name}), 0)" for name in _NAMES)
     params = {"org": period.org, "start": period.start, "end": period.end, "day": day}
     deltas = f"SELECT {_SUMS} FROM usage_delta WHERE org = %(org)s AND minute >= %(start)s AND minute < %(end)s"  # noqa: S608
     out = {}

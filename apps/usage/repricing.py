@@ -13,25 +13,24 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from apps.accounts.selectors import org_find
 from apps.audit.services import record
 from apps.core import clock
+from apps.core.errors import Conflict
 from apps.core.money import nano_to_str
 from apps.core.tenancy import system_scope
 from apps.events.services import publish
-from apps.projects.selectors import raw_retention_floor
+from apps.scheduler.locks import HeldLocks
 from apps.usage.chunks import fetch
-from apps.usage.drain.dims import DEFAULT_RETENTION_DAYS
 from apps.usage.pricing.models_names import canonical_model
 from apps.usage.repricing_events import reprice_chunk
 from apps.usage.repricing_run import SELF_PRICED_SOURCES, Run, load_run, update_run, whats_of
-from apps.usage.repricing_sums import history_days, reprice_day, whos_kept
+from apps.usage.repricing_sums import history_days, reprice_day
 
-__all__ = ["SELF_PRICED_SOURCES", "reprice", "reprice_start", "reprice_step"]
+__all__ = ["SELF_PRICED_SOURCES", "reprice", "reprice_resume", "reprice_start", "reprice_step"]
 
 _CHUNKS_AT_ONCE = 20
 _SETTLED = timedelta(seconds=2)
-_WAIT_SECONDS = 60.0
+_WAIT_SECONDS = 10.0
 
 
 # ---------------------------------------------------------------------------------------------- starting
@@ -64,6 +63,20 @@ def reprice_start(
     return run_id
 
 
+@transaction.atomic
+def reprice_resume(run_id: UUID) -> None:
+    """Open a run that failed, so that it goes on where it was; :class:`Conflict` where it is completed."""
+    run = load_run(run_id)
+    if run.state == "completed":
+        raise Conflict("The repricing is completed already", code="reprice_completed")
+    if run.state == "failed":
+        update_run(run, state="running", error="", finished_at=None)
+        record(
+            action="usage.reprice_resumed", org_id=run.org_id, target_type="reprice", target_id=run_id,
+            target_label=run.model or "all models",
+        )  # fmt: skip
+
+
 def reprice_step(*, seconds: float = 20.0) -> dict[str, int]:
     """Work at the oldest open run for about so long (the job); what is not done then is done at the next step."""
     rows = fetch("SELECT id FROM usage_reprice WHERE state IN ('queued', 'running') ORDER BY created_at LIMIT 1", ())
@@ -77,7 +90,14 @@ def reprice_step(*, seconds: float = 20.0) -> dict[str, int]:
 def reprice(
     run_id: UUID, *, enough: Callable[[], bool] = lambda: False, say: Callable[[str], None] | None = None
 ) -> bool:
-    """Go on with a run until it is done (True) or ``enough`` (False). An error is kept with the run and raised."""
+    """Go on with a run until it is done (True) or ``enough``, or it has to wait (False): for events of before that are
+    not counted yet, or because another process is at it. An error is kept with the run and raised.
+    """
+    with HeldLocks() as locks:
+        return locks.take(f"usage-reprice-{run_id}") and _go_on(run_id, enough, say or (lambda text: None))
+
+
+def _go_on(run_id: UUID, enough: Callable[[], bool], say: Callable[[str], None]) -> bool:
     run = load_run(run_id)
     if run.state in ("completed", "failed"):
         return True
@@ -87,7 +107,7 @@ def reprice(
         update_run(run, state="running", started_at=run.started_at)
     try:
         with system_scope("repricing goes through organisations"):
-            return _work(run, enough, say or (lambda text: None))
+            return _work(run, enough, say)
     except Exception as error:
         update_run(run, state="failed", error=f"{type(error).__name__}: {error}"[:500], finished_at=clock.now())
         raise
@@ -98,13 +118,10 @@ def _work(run: Run, enough: Callable[[], bool], say: Callable[[str], None]) -> b
         if org != run.at_org:
             run.at_org, run.at_chunk, run.at_day = org, 0, None
         whats = whats_of(run)
-        retention = _retention(org_id)
-        # Some projects keep raw events for less: of days in between, only what is kept of nobody is priced by sums.
-        whole_since = clock.now().date() - timedelta(days=retention)
-        for day in history_days(run, org, min(retention, raw_retention_floor(org_id) or retention)):
+        for day in history_days(run, org):
             if enough():
                 return False
-            reprice_day(run, org, org_id, whats, day, kept=whos_kept(org, day) if day >= whole_since else frozenset())
+            reprice_day(run, org, org_id, whats, day)
         settled = False
         while True:
             chunks = _chunks(run, org)
@@ -119,6 +136,9 @@ def _work(run: Run, enough: Callable[[], bool], say: Callable[[str], None]) -> b
                 break
             # What was accepted under the former prices may still wait in the inbox.
             settled = _wait_for_inbox(run, org_id)
+            if not settled:
+                say("events accepted before are not counted yet; is the drain running?")
+                return False
     _finish(run)
     return True
 
@@ -131,7 +151,7 @@ def _wait_for_inbox(run: Run, org_id: UUID) -> bool:
         if oldest is None or oldest > run.started_at + _SETTLED:
             return True
         time.sleep(0.05)
-    raise RuntimeError("events accepted before the repricing are still not counted; is the drain running?")
+    return False
 
 
 # ---------------------------------------------------------------------------------------------- the run's own row
@@ -141,11 +161,6 @@ def _orgs(run: Run) -> Iterator[tuple[int, UUID]]:
         f"SELECT id, org_id FROM usage_org WHERE {conditions} ORDER BY id",  # noqa: S608
         {"at": run.at_org, "org": run.org_id},
     )
-
-
-def _retention(org_id: UUID) -> int:
-    info = org_find(org_id)
-    return info.raw_retention_days if info else DEFAULT_RETENTION_DAYS
 
 
 def _chunks(run: Run, org: int) -> list[int]:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from django.db import connection, transaction
 
 from apps.usage.chunks import CHUNK_FIELDS, Chunk, at_micros, chunk_of, fetch, lock_costs, micros_of, replace_costs
+from apps.usage.drain.rows import MOST_NANO, exact_sum
 from apps.usage.ingest.what import COST_IS_REPORTED, PRICED, REPORTED, UNPRICED
 from apps.usage.repricing_run import Ints, Run, What, correct_sums, prices_of, update_run
 
@@ -74,13 +75,16 @@ def _price_events(org: int, org_id: UUID, chunk: Chunk, where: Ints, whats: dict
     unpriced = ((flags & UNPRICED) != 0).astype(np.int64) - ((c["flags"] & UNPRICED) != 0)
     correct_sums(org, c["ts"] // _MINUTE_US, c["who"], c["what"], cost - c["cost"], unpriced)
     _correct_sessions(org, c, cost - c["cost"])
-    return int(moved.sum()), int(c["cost"][moved].sum()), int(cost[moved].sum())
+    return int(moved.sum()), exact_sum(c["cost"][moved]), exact_sum(cost[moved])
 
 
 def _correct_sessions(org: int, c: dict[str, Any], cost: Ints) -> None:
     # By who, too: a session may have a part for each of several projects.
-    keys, first, place = np.unique(np.stack((c["session"], c["who"])), axis=1, return_index=True, return_inverse=True)
-    sessions, whos = keys
+    alone = np.where(np.abs(cost) > MOST_NANO, np.arange(1, len(cost) + 1), 0)
+    keys, first, place = np.unique(
+        np.stack((c["session"], c["who"], alone)), axis=1, return_index=True, return_inverse=True
+    )
+    sessions, whos, _ = keys
     sums = np.zeros(len(sessions), dtype=np.int64)
     np.add.at(sums, place.reshape(-1), cost)
     with connection.cursor() as cursor:

@@ -12,6 +12,7 @@ from django.db import connection
 from apps.core.errors import NotFound
 from apps.usage.chunks import fetch
 from apps.usage.drain.bounds import OTHER
+from apps.usage.drain.rows import MOST_NANO
 from apps.usage.pricing.book import PriceClass, get_book
 
 __all__ = [
@@ -107,7 +108,9 @@ def prices_of(
 
 def correct_sums(org: int, minute: Ints, who: Ints, what: Ints, cost: Ints, unpriced: Ints) -> None:
     """The differences, as deltas of no events."""
-    keys, place = np.unique(np.stack((minute, who, what)), axis=1, return_inverse=True)
+    # A difference that no sum may hold has a row of its own.
+    alone = np.where(np.abs(cost) > MOST_NANO, np.arange(1, len(cost) + 1), 0)
+    keys, place = np.unique(np.stack((minute, who, what, alone)), axis=1, return_inverse=True)
     place = place.reshape(-1)
     costs, counts = np.zeros(keys.shape[1], dtype=np.int64), np.zeros(keys.shape[1], dtype=np.int64)
     np.add.at(costs, place, cost)
@@ -119,6 +122,6 @@ def correct_sums(org: int, minute: Ints, who: Ints, what: Ints, cost: Ints, unpr
             " latency_count, latency_ms, latency_hist) SELECT to_timestamp(m * 60), %s, who, what, 0, 0, 0, 0, 0, 0, 0,"
             " cost, 0, unpriced, 0, 0, '' FROM unnest(%s::bigint[], %s::integer[], %s::integer[], %s::bigint[],"
             " %s::integer[]) AS d (m, who, what, cost, unpriced) WHERE cost <> 0 OR unpriced <> 0",
-            [org, *(row.tolist() for row in keys), costs.tolist(), counts.tolist()],
+            [org, *(row.tolist() for row in keys[:3]), costs.tolist(), counts.tolist()],
         )
         cursor.execute("UPDATE usage_org SET past_version = past_version + 1 WHERE id = %s", [org])

@@ -7,7 +7,7 @@ session. So nothing is written for a session of one project, and what somebody m
 
 from typing import Final
 
-__all__ = ["NO_PROJECT", "PARTS", "SUMS", "fresh_sql", "part_sql", "whole_sql"]
+__all__ = ["NO_PROJECT", "PARTS", "SUMS", "added", "bounded", "fresh_sql", "part_sql", "whole_sql"]
 
 # In the place of a project that is not known.
 NO_PROJECT: Final = "00000000-0000-0000-0000-000000000000"
@@ -16,8 +16,22 @@ SUMS: Final = (
     "cache_write_tokens", "cost_nano",
 )  # fmt: skip
 _NAMES: Final = ", ".join(SUMS)
-_ADDED: Final = ", ".join(f"sum({name}) AS {name}" for name in SUMS)
-_MORE: Final = ", ".join(f"{name} = p.{name} + EXCLUDED.{name}" for name in SUMS)
+_COUNTS: Final = SUMS[:4]
+
+
+def bounded(sum_sql: str, name: str) -> str:
+    """A sum that its column holds: 2.1 billion events, 9.2 billion USD. What is more is cut there."""
+    kind, most = ("integer", 2**31 - 1) if name in _COUNTS else ("bigint", 2**63 - 1)
+    return f"least({most}, greatest(-{most}, {sum_sql}))::{kind}"
+
+
+def added(table: str) -> str:
+    """The sums of a row of ``table`` and of the one that comes to it, for ``ON CONFLICT DO UPDATE``."""
+    return ", ".join(f"{name} = {bounded(f'{table}.{name}::numeric + EXCLUDED.{name}', name)}" for name in SUMS)
+
+
+_ADDED: Final = ", ".join(f"{bounded(f'sum({name})', name)} AS {name}" for name in SUMS)
+_MORE: Final = added("p")
 
 # The end of folding: ``gone`` are the deltas, ``merged`` the sessions that they were added to. What the statement reads
 # of tables is as it was before it. Mostly none is of several projects: then nothing of it is run, since what asks for

@@ -170,8 +170,8 @@ class RoleAlgebra(TestCase):
         self, roles: list[list[str]], steps: list[tuple[Any, ...]]
     ) -> None:
         world = World(roles)
+        before = world.everybody()
         for step in steps:
-            before = world.everybody()
             actor = world.attempt(step)
             after = world.everybody()
             for person, now in after.items():
@@ -182,6 +182,7 @@ class RoleAlgebra(TestCase):
             assert world.owners() >= 1, step
             for role in world.roles():
                 assert role.built_in or not role.capabilities & OWNER_ONLY
+            before = after
 
     @given(
         roles=st.lists(SETS, min_size=5, max_size=5),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -23,7 +24,7 @@ ARTIFACTS = Path(__file__).parent / "artifacts"
 # The browser's own calls home are refused on closed networks, many at a time.
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--disable-component-update", "--disable-sync", "--disable-extensions",
 ]  # fmt: skip
 
 
@@ -90,13 +91,15 @@ def running() -> Iterator[Product]:
             shutil.rmtree(home, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+# For these tests alone: what comes after them needs neither the product, which is never quite idle, nor the browser's
+# event loop, in which Django refuses to ask the database.
+@pytest.fixture(scope="package")
 def product() -> Iterator[Product]:
     with running() as found:
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as playwright:
@@ -142,6 +145,18 @@ class Visit:
 Open = Callable[..., Visit]
 
 
+_homes: dict[str, str] = {}
+
+
+def at_home(visit: Open, state: Any, **options: Any) -> tuple[Visit, str]:
+    """A window of the demo's owner, in which a page may be open or none yet, and the path of their organisation."""
+    one = visit(state=state, **options)
+    if one.url not in _homes:
+        one.go("/")
+        _homes[one.url] = re.sub(r"^https?://[^/]+", "", one.page.url)
+    return one, _homes[one.url]
+
+
 @pytest.fixture
 def visit(product: Product, chromium: Browser) -> Iterator[Open]:
     """Opens windows: ``visit(width=375, theme="dark")``; each must end without a complaint."""
@@ -168,7 +183,7 @@ def visit(product: Product, chromium: Browser) -> Iterator[Open]:
     assert complaints == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def signed_in(product: Product, chromium: Browser) -> Any:
     """The cookies of the demo's owner."""
     context = chromium.new_context()

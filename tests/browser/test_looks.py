@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import ARTIFACTS, Open
-from tests.browser.test_usage import LOOKS, at_home
+from tests.browser.conftest import ARTIFACTS, Open, at_home
+from tests.browser.test_usage import LOOKS
 
 pytestmark = [pytest.mark.chromium, pytest.mark.processes]
 

@@ -1,6 +1,5 @@
 """Settings and Connect in Chromium: light and dark, three widths, with and without scripts."""
 
-import re
 import subprocess
 from typing import Any
 from urllib.error import HTTPError
@@ -8,7 +7,7 @@ from urllib.error import HTTPError
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Open, Product, Visit
+from tests.browser.conftest import Open, Product, at_home
 
 pytestmark = [pytest.mark.chromium, pytest.mark.processes]
 
@@ -18,13 +17,6 @@ PAGES = [
     "settings/audit/streams", "connect",
 ]  # fmt: skip
 LOOKS = [("light", 1440), ("dark", 1024), ("light", 375)]
-
-
-def at_home(visit: Open, state: Any, **options: Any) -> tuple[Visit, str]:
-    """A window on Home, and the path of the organisation."""
-    one = visit(state=state, **options)
-    one.go("/")
-    return one, re.sub(r"^https?://[^/]+", "", one.page.url)
 
 
 @pytest.mark.parametrize(("theme", "width"), LOOKS)

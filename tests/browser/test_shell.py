@@ -6,17 +6,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Open, Product, Visit
+from tests.browser.conftest import Open, Product, Visit, at_home
 
 pytestmark = [pytest.mark.chromium, pytest.mark.processes]
 
 LOOKS = [("light", 1440), ("dark", 375)]
-
-
-def at_home(visit: Open, state: Any, **options: Any) -> tuple[Visit, str]:
-    one = visit(state=state, **options)
-    one.go("/")
-    return one, re.sub(r"^https?://[^/]+", "", one.page.url)
 
 
 def reads_well(one: Visit, name: str) -> None:
@@ -113,6 +107,7 @@ def test_only_the_answer_to_what_stands_there_is_shown(visit: Open, signed_in: A
 def test_keys_go_to_places_and_rest_while_somebody_types(visit: Open, signed_in: Any) -> None:
     one, org = at_home(visit, signed_in)
     page = one.page
+    one.go(org)
     page.keyboard.press("g")
     page.keyboard.press("u")
     expect(page.get_by_role("heading", name="Usage", exact=True)).to_be_visible()

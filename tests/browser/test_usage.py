@@ -1,12 +1,11 @@
 """Usage, sessions, events and costs in Chromium: light and dark, three widths; the tail as events arrive."""
 
-import re
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Open, Product, Visit
+from tests.browser.conftest import Open, Product, at_home
 
 pytestmark = [pytest.mark.chromium, pytest.mark.processes]
 
@@ -20,12 +19,6 @@ PAGES = {
     "events": "events",
 }
 LOOKS = [("light", 1440), ("dark", 1024), ("light", 375)]
-
-
-def at_home(visit: Open, state: Any, **options: Any) -> tuple[Visit, str]:
-    one = visit(state=state, **options)
-    one.go("/")
-    return one, re.sub(r"^https?://[^/]+", "", one.page.url)
 
 
 @pytest.mark.parametrize(("theme", "width"), LOOKS)

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Open
-from tests.browser.test_usage import at_home
+from tests.browser.conftest import Open, at_home
 
 pytestmark = [pytest.mark.chromium, pytest.mark.processes]
 

@@ -5,6 +5,7 @@ The number in the event tells what the handler does: 13 kills its process, the f
 
 import os
 import signal
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -36,5 +37,9 @@ class ListenerConfig(AppConfig):
     label = "test_events_listener"
 
     def ready(self) -> None:
+        from apps.events import queues
+
+        # What fails because its process was killed is tried again at once.
+        queues.FIRST_BACKOFF = timedelta(seconds=0.2)
         register_type(EVENT)
         subscribe(name="test.process", types=[EVENT.name], handler=hear, max_attempts=3)

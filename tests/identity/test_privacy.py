@@ -1,7 +1,6 @@
 """A person's data: handed out to them, and erased, on request."""
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -39,6 +38,7 @@ from mindweave.admin_site import StaffSite
 from tests.cast import PASSWORD, Api, Cast, at_once, make_key, published, sign_in, trail
 from tests.teams.mail import token_of
 from tests.usage.engine.conftest import _fresh_caches, committed, drain, event  # noqa: F401 - fixtures
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PARTS = {"accounts", "teams", "projects", "sso", "usage", "analytics", "notify", "identity", "audit"}
@@ -235,7 +235,7 @@ def one_while_the_other_waits(first: Callable[[], Any], second: Callable[[], Any
         with transaction.atomic():
             result = first()
             done.set()
-            until_somebody_waits()
+            wait_for(waiting, seconds=10, what="the other to wait")
         return result
 
     def behind() -> Any:
@@ -245,14 +245,11 @@ def one_while_the_other_waits(first: Callable[[], Any], second: Callable[[], Any
     return at_once(ahead, behind)
 
 
-def until_somebody_waits() -> None:
-    deadline = time.monotonic() + 10
-    while not waiting() and time.monotonic() < deadline:
-        time.sleep(0.01)
-
-
 def waiting() -> bool:
+    """Whether somebody waits for a lock, asked in the midst of a transaction."""
     with connection.cursor() as cursor:
+        # A transaction sees what it saw of the others at first, until it is told to look again.
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
@@ -301,7 +298,7 @@ def test_provisioning_and_an_erasure_at_once_come_one_after_the_other(
     def in_the_midst(scim_user_id: UUID) -> Any:
         if not begun.is_set():
             begun.set()
-            until_somebody_waits()
+            wait_for(waiting, seconds=10, what="the other to wait")
         return row(scim_user_id)
 
     def erase() -> Any:

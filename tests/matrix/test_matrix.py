@@ -1,7 +1,7 @@
 """Every route × every method × everybody: what the matrix says is what happens, and a route without a row fails."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
-from django.db import transaction
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from apps.accounts.services import add_member, create_role
@@ -34,7 +33,7 @@ from apps.teams.models import Invitation
 from apps.teams.services import invite_member
 from apps.usage.pricing.book import TOKEN_KINDS
 from apps.usage.services import price_set, register_tag_key
-from tests.cast import Api, Cast, make_key, make_person
+from tests.cast import Api, Cast, make_cast, make_key, make_person, undone
 from tests.matrix.matrix import ALL, EXCUSED, ROWS, Row
 from tests.matrix.people import NARROW, everybody
 
@@ -49,14 +48,6 @@ def routes(resolver: Any = None) -> Iterator[URLPattern]:
                 yield from routes(pattern)
         else:
             yield pattern
-
-
-@contextmanager
-def undone() -> Iterator[None]:
-    """What happens inside leaves no trace for the next in the row."""
-    with transaction.atomic():
-        yield
-        transaction.set_rollback(True)
 
 
 def ask(api: Api, row: Row, cast: Cast, made: dict[str, Any]) -> Any:
@@ -77,8 +68,40 @@ def check(row: Row, answer: Any, who: str) -> None:
         assert answer.status_code == row.ok, (who, answer.status_code, answer.content[:300])
 
 
+@dataclass(frozen=True)
+class World:
+    """The cast, what else was made, and everybody who walks the matrix."""
+
+    cast: Cast
+    made: dict[str, Any]
+    people: dict[str, Api]
+
+
+@pytest.fixture(scope="module")
+def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
+    """Made once for all rows; each test has a transaction inside of this one, and undoes what it did."""
+    with django_db_blocker.unblock(), undone():
+        cast = make_cast()
+        yield World(cast, make_more(cast), everybody(cast))
+
+
 @pytest.fixture
-def made(cast: Cast) -> dict[str, Any]:
+def cast(world: World, db: None) -> Cast:
+    return world.cast
+
+
+@pytest.fixture
+def made(world: World, db: None) -> dict[str, Any]:
+    return world.made
+
+
+@pytest.fixture
+def people(world: World, db: None) -> dict[str, Api]:
+    """Clients of a test's own, for it may end their sign-ins."""
+    return {who: api.again() for who, api in world.people.items()}
+
+
+def make_more(cast: Cast) -> dict[str, Any]:
     key, token = make_key(cast, scopes=("ingest", "backfill", "read", "gateway"))
     bare, bare_token = make_key(cast, scopes=("gateway",))
     dead, dead_token = make_key(cast, scopes=("ingest", "read", "admin"))
@@ -124,8 +147,9 @@ def made(cast: Cast) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
-def test_everybody_gets_what_the_matrix_says(row: Row, cast: Cast, made: dict[str, Any]) -> None:
-    people = everybody(cast)
+def test_everybody_gets_what_the_matrix_says(
+    row: Row, cast: Cast, made: dict[str, Any], people: dict[str, Api]
+) -> None:
     if row.public:
         for who in ("nobody", "owner", "stranger"):
             check(row, ask(people[who], row, cast, made), who)
@@ -186,9 +210,11 @@ def _declared(pattern: URLPattern, method: str) -> str | None:
     return (api.capabilities.get(method) if api else getattr(view, "capability", None)) or None
 
 
-def test_a_role_of_few_permissions_opens_what_names_them_and_nothing_else(cast: Cast, made: dict[str, Any]) -> None:
+def test_a_role_of_few_permissions_opens_what_names_them_and_nothing_else(
+    cast: Cast, made: dict[str, Any], people: dict[str, Api]
+) -> None:
     """Whoever may only see usage and save views is refused exactly where another capability is named."""
-    narrow, patterns = everybody(cast)["narrow"], {pattern.name: pattern for pattern in routes()}
+    narrow, patterns = people["narrow"], {pattern.name: pattern for pattern in routes()}
     for row in ROWS:
         if row.public or not row.roles or not row.org:
             continue
@@ -247,9 +273,8 @@ def test_a_method_without_a_row_is_405(cast: Cast, made: dict[str, Any]) -> None
             assert "Allow" in answer, (method, route)
 
 
-def test_what_is_refused_does_not_happen(cast: Cast, made: dict[str, Any]) -> None:
+def test_what_is_refused_does_not_happen(cast: Cast, made: dict[str, Any], people: dict[str, Api]) -> None:
     """The other side of a 403: nothing was written."""
-    people = everybody(cast)
     before = _counts()
     for row in ROWS:
         if row.method == "GET" or row.public:

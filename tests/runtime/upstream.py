@@ -99,4 +99,5 @@ class Upstream:
             writer.write(bytes([opcode, len(data)]) + data)
             await writer.drain()
             if opcode & 0x0F == 8:
-                return
+                # The server ends the connection, which its client waits for.
+                raise ConnectionError

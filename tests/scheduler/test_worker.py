@@ -1,6 +1,7 @@
 """A real Celery worker with a real broker, killed in the midst of a job."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,10 @@ def statuses() -> list[str]:
     return list(JobRun.objects.filter(job="test.worker").order_by("attempt").values_list("status", flat=True))
 
 
-def test_a_job_whose_worker_is_killed_is_found_and_done_by_the_next_worker(workers, tmp_path) -> None:
+def test_a_job_whose_worker_is_killed_is_found_and_done_by_the_next_worker(
+    workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apps.scheduler.services.FIRST_BACKOFF", timedelta(seconds=1))
     journal = tmp_path / "journal"
     first = workers.start(*WORKER, "-n", "first", TEST_JOB_JOURNAL=str(journal))
     request_run(name="test.worker", by="staff@example.com")
@@ -43,7 +47,7 @@ def test_a_job_whose_worker_is_killed_is_found_and_done_by_the_next_worker(worke
     assert statuses() == ["lost", "queued"]
 
     workers.start(*WORKER, "-n", "second", TEST_JOB_JOURNAL=str(journal))
-    # The retry comes with its back-off of five to fifteen seconds.
+    # The retry comes with its back-off.
     wait_for(lambda: statuses() == ["lost", "succeeded"], seconds=60, what="the second worker to do the job")
     assert JobRun.objects.get(job="test.worker", status="succeeded").result == "done"
     assert len(journal.read_text().splitlines()) == 2

@@ -2,7 +2,6 @@
 
 from typing import Any
 from uuid import UUID
-from zoneinfo import available_timezones
 
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.password_validation import validate_password
@@ -12,7 +11,7 @@ from django.db import IntegrityError, transaction
 
 from apps.audit.services import record
 from apps.core import ports
-from apps.core.clock import now
+from apps.core.clock import now, zone_names
 from apps.core.contracts import Actor
 from apps.core.errors import FieldError, ValidationFailed
 from apps.core.ids import uuid7
@@ -143,7 +142,7 @@ def update_profile(*, user_id: UUID, changes: dict[str, Any]) -> UserInfo:
 
 def _check_profile(user_id: UUID, changes: dict[str, Any]) -> None:
     problems: list[FieldError] = []
-    if changes.get("timezone") and changes["timezone"] not in available_timezones():
+    if changes.get("timezone") and changes["timezone"] not in zone_names():
         problems.append({"pointer": "/timezone", "detail": "This is no time zone, such as Europe/Vienna"})
     org_id = changes.get("default_org_id")
     if org_id and not ports.permissions.get().is_member(Actor(kind="user", id=user_id), org_id):

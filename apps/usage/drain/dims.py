@@ -40,6 +40,23 @@ MAX_TAG_VALUES = 1000
 _ORG_MAX_AGE = timedelta(seconds=30)
 DEFAULT_RETENTION_DAYS = 7
 
+# What the unique index of `usage_what` tells rows apart by: names themselves can be longer than an index holds.
+_WHAT_DIGEST = " || ".join(
+    f"md5({name})"
+    for name in (
+        "event_type", "model", "service_tier", "geo", "speed", "context_band", "mcp_server", "mcp_tool", "source",
+        "status",
+    )
+)  # fmt: skip
+
+_INTERN_WHATS = (
+    "INSERT INTO usage_what (event_type, model, service_tier, batch, geo, speed, context_band, mcp_server, mcp_tool,"  # noqa: S608
+    " source, status) SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::boolean[], %s::text[], %s::text[],"
+    f" %s::text[], %s::text[], %s::text[], %s::text[], %s::text[]) ON CONFLICT (md5({_WHAT_DIGEST}), batch)"
+    " DO UPDATE SET status = EXCLUDED.status RETURNING id, event_type, model, service_tier, batch, geo, speed,"
+    " context_band, mcp_server, mcp_tool, source, status"
+)
+
 
 @dataclass(slots=True)
 class OrgEntry:
@@ -167,12 +184,7 @@ class Dimensions:
         missing.sort()
         with connection.cursor() as cursor:
             cursor.execute(
-                "INSERT INTO usage_what (event_type, model, service_tier, batch, geo, speed, context_band, mcp_server,"
-                " mcp_tool, source, status) SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::boolean[],"
-                " %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])"
-                " ON CONFLICT (event_type, model, service_tier, batch, geo, speed, context_band, mcp_server, mcp_tool,"
-                " source, status) DO UPDATE SET status = EXCLUDED.status RETURNING id, event_type, model, service_tier,"
-                " batch, geo, speed, context_band, mcp_server, mcp_tool, source, status",
+                _INTERN_WHATS,
                 [list(column) for column in zip(*missing, strict=True)],
             )
             for number, *names in cursor.fetchall():
@@ -193,7 +205,7 @@ class Dimensions:
             with connection.cursor() as cursor:
                 cursor.execute(
                     "INSERT INTO usage_tagset (org, tags) VALUES (%s, %s::jsonb)"
-                    " ON CONFLICT (org, tags) DO UPDATE SET org = EXCLUDED.org RETURNING id",
+                    " ON CONFLICT (org, md5(tags::text)) DO UPDATE SET org = EXCLUDED.org RETURNING id",
                     [org.id, msgspec.json.encode(dict(bounded)).decode()],
                 )
                 found = self._tagsets[(org.id, bounded)] = cursor.fetchone()[0]

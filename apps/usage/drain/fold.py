@@ -12,10 +12,12 @@ from django.db import connection, transaction
 
 from apps.core import clock
 from apps.core.partitions import drop_partitions, ensure_partitions
-from apps.usage.session_parts import PARTS
+from apps.usage.drain.rows import MOST_NANO, MOST_SEARCHES
+from apps.usage.session_parts import PARTS, SUMS, added, bounded
 
 __all__ = [
     "DAY_TABLES",
+    "FITS",
     "MINUTE_DAYS",
     "compact_days",
     "compact_quarters",
@@ -53,33 +55,43 @@ _MEASURES = (
     " web_searches, cost_nano, reported_nano, unpriced, latency_count, latency_ms, latency_hist"
 )
 _HIST = "string_agg(latency_hist, ''::bytea)"
+# Figures that no sum may hold stay in rows of their own: a key may have several, and whoever reads adds them up.
+_ALONE = (
+    f"CASE WHEN cost_nano NOT BETWEEN -{MOST_NANO} AND {MOST_NANO} OR reported_nano > {MOST_NANO}"
+    f" OR web_searches > {MOST_SEARCHES} THEN ctid END AS alone"
+)
+FITS = (
+    "sum(events) < 2::bigint ^ 31 AND sum(web_searches) < 2::bigint ^ 31"
+    " AND abs(sum(cost_nano)) < 2::numeric ^ 63 AND sum(reported_nano) < 2::numeric ^ 63"
+)
 
 _FOLD = f"""
 WITH gone AS (
     DELETE FROM usage_delta WHERE ctid = ANY (ARRAY(
         SELECT ctid FROM usage_delta WHERE org = ANY(%(orgs)s) AND minute < %(before)s LIMIT %(limit)s
         FOR UPDATE SKIP LOCKED))
-    RETURNING *
+    RETURNING *, {_ALONE}
 ), minutes AS (
     INSERT INTO usage_rollup_minute (bucket, org, who, what, {_MEASURES})
-    SELECT minute, org, who, what, {_SUMS}, {_HIST} FROM gone WHERE minute >= %(oldest)s GROUP BY minute, org, who, what
+    SELECT minute, org, who, what, {_SUMS}, {_HIST} FROM gone WHERE minute >= %(oldest)s
+    GROUP BY minute, org, who, what, alone
 ), quarters AS (
     INSERT INTO usage_rollup_quarter (bucket, org, who, what, {_MEASURES})
     SELECT date_bin('15 minutes', minute, '2000-01-01'), org, who, what, {_SUMS}, {_HIST}
-    FROM gone GROUP BY 1, org, who, what
-), days (day, org, who, what, {_MEASURES}) AS MATERIALIZED (
-    SELECT (minute AT TIME ZONE o.timezone)::date, org, who, what, {_SUMS}, {_HIST}
-    FROM gone JOIN usage_org o ON o.id = gone.org GROUP BY 1, org, who, what
+    FROM gone GROUP BY 1, org, who, what, alone
+), days (day, org, who, what, alone, {_MEASURES}) AS MATERIALIZED (
+    SELECT (minute AT TIME ZONE o.timezone)::date, org, who, what, alone, {_SUMS}, {_HIST}
+    FROM gone JOIN usage_org o ON o.id = gone.org GROUP BY 1, org, who, what, alone
 ), whole AS (
     INSERT INTO usage_rollup_day (day, org, who, what, {_MEASURES})
     SELECT day, org, who, what, {_MEASURES} FROM days
 ), whats AS (
     INSERT INTO usage_rollup_day_what (day, org, what, {_MEASURES})
-    SELECT day, org, what, {_SUMS}, {_HIST} FROM days GROUP BY day, org, what
+    SELECT day, org, what, {_SUMS}, {_HIST} FROM days GROUP BY day, org, what, alone
 ), whos AS (
     INSERT INTO usage_rollup_day_who (day, org, who, event_type, status, {_MEASURES})
     SELECT day, org, who, event_type, status, {_SUMS}, {_HIST}
-    FROM days JOIN usage_what t ON t.id = days.what GROUP BY day, org, who, event_type, status
+    FROM days JOIN usage_what t ON t.id = days.what GROUP BY day, org, who, event_type, status, alone
 )
 SELECT count(*) FROM gone
 """  # noqa: S608
@@ -92,16 +104,18 @@ WITH many AS (
     SELECT org, minute FROM usage_delta WHERE minute >= %(start)s AND minute < %(end)s GROUP BY org, minute
     HAVING count(*) > %(least)s AND count(*) >= 2 * count(DISTINCT who::bigint << 32 | what)
 ), gone AS (
-    DELETE FROM usage_delta d USING many m WHERE d.org = m.org AND d.minute = m.minute RETURNING d.*
+    DELETE FROM usage_delta d USING many m WHERE d.org = m.org AND d.minute = m.minute
+    RETURNING d.*, {_ALONE.replace("ctid", "d.ctid")}
 ), back AS (
     INSERT INTO usage_delta (minute, org, who, what, {_MEASURES})
     SELECT minute, org, who, what, {_SUMS},
         CASE WHEN length({_HIST}) > {_LONG_HISTOGRAM} THEN usage_hist_compact({_HIST}) ELSE {_HIST} END
-    FROM gone GROUP BY minute, org, who, what RETURNING 1
+    FROM gone GROUP BY minute, org, who, what, alone RETURNING 1
 )
 SELECT (SELECT count(*) FROM gone) - (SELECT count(*) FROM back)
 """  # noqa: S608
 
+_SESSION_SUMS = ", ".join(f"{bounded(f'sum({name})', name)} AS {name}" for name in SUMS)
 _FOLD_SESSIONS = """
 WITH gone AS (
     DELETE FROM usage_session_delta WHERE ctid = ANY (ARRAY(
@@ -110,10 +124,7 @@ WITH gone AS (
 ), sums AS (
     SELECT org, session, min(session_id) AS session_id, (array_agg(who ORDER BY started_at))[1] AS who,
         coalesce(array_agg(DISTINCT model) FILTER (WHERE model <> ''), '{{}}') AS models,
-        min(started_at) AS started_at, max(last_at) AS last_at, sum(events) AS events, sum(calls) AS calls,
-        sum(tool_calls) AS tool_calls, sum(errors) AS errors, sum(input_tokens) AS input_tokens,
-        sum(output_tokens) AS output_tokens, sum(cache_read_tokens) AS cache_read_tokens,
-        sum(cache_write_tokens) AS cache_write_tokens, sum(cost_nano) AS cost_nano,
+        min(started_at) AS started_at, max(last_at) AS last_at, {sums},
         (min(who) <> max(who))::integer::smallint AS mixed
     FROM gone GROUP BY org, session
 ), merged AS (
@@ -126,13 +137,7 @@ WITH gone AS (
         who = CASE WHEN EXCLUDED.started_at < s.started_at THEN EXCLUDED.who ELSE s.who END,
         models = ARRAY(SELECT DISTINCT m FROM unnest(s.models || EXCLUDED.models) AS m ORDER BY m),
         started_at = least(s.started_at, EXCLUDED.started_at), last_at = greatest(s.last_at, EXCLUDED.last_at),
-        events = s.events + EXCLUDED.events, calls = s.calls + EXCLUDED.calls,
-        tool_calls = s.tool_calls + EXCLUDED.tool_calls, errors = s.errors + EXCLUDED.errors,
-        input_tokens = s.input_tokens + EXCLUDED.input_tokens,
-        output_tokens = s.output_tokens + EXCLUDED.output_tokens,
-        cache_read_tokens = s.cache_read_tokens + EXCLUDED.cache_read_tokens,
-        cache_write_tokens = s.cache_write_tokens + EXCLUDED.cache_write_tokens,
-        cost_nano = s.cost_nano + EXCLUDED.cost_nano,
+        {more},
         mixed = greatest(s.mixed, EXCLUDED.mixed, (s.who <> EXCLUDED.who)::integer::smallint)
     RETURNING s.org, s.id, s.mixed
 ), {parts}
@@ -203,7 +208,7 @@ def fold_sessions(*, limit: int = BATCH) -> int:
     with transaction.atomic(), connection.cursor() as cursor:
         # What a session was before tells its first part: nobody else may add to it meanwhile.
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('usage-fold-sessions'))")
-        cursor.execute(_FOLD_SESSIONS.format(parts=PARTS), {"limit": limit})
+        cursor.execute(_FOLD_SESSIONS.format(parts=PARTS, sums=_SESSION_SUMS, more=added("s")), {"limit": limit})
         return int(cursor.fetchone()[0])
 
 
@@ -235,7 +240,7 @@ def _compact(table: str, column: str, by: Sequence[str], start: date, end: date)
         cursor.execute(LOCK_ROLLUPS)
         cursor.execute(
             f"WITH several AS (SELECT {key} FROM {table} WHERE {column} >= %(start)s AND {column} < %(end)s"  # noqa: S608
-            f" GROUP BY {key} HAVING count(*) > 1),"
+            f" GROUP BY {key} HAVING count(*) > 1 AND {FITS}),"
             f" gone AS (DELETE FROM {table} t USING several s WHERE {same} RETURNING t.*),"
             f" back AS (INSERT INTO {table} ({key}, {_MEASURES})"
             f" SELECT {key}, {_SUMS}, CASE WHEN length({_HIST}) > {_LONG_HISTOGRAM}"

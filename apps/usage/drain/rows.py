@@ -17,6 +17,8 @@ from apps.usage.texts import TextColumns, concatenated, kept
 __all__ = [
     "CHUNK",
     "DELTA",
+    "MOST_NANO",
+    "MOST_SEARCHES",
     "SESSION_DELTA",
     "Events",
     "Ints",
@@ -25,6 +27,7 @@ __all__ = [
     "WhatTraits",
     "copied_chunks",
     "delta_rows",
+    "exact_sum",
     "new_chunks",
     "session_rows",
 ]
@@ -233,10 +236,32 @@ def _sum(column: npt.NDArray[Any], order: Ints, starts: Ints) -> Ints:
     return result
 
 
+# Figures up to these may be added up by the hundred thousand and fit their columns; larger ones have a row each.
+MOST_NANO, MOST_SEARCHES = 1 << 46, 1 << 14
+_MOST = {"cost": MOST_NANO, "reported": MOST_NANO, "web": MOST_SEARCHES}
+
+
+def _huge(records: dict[str, npt.NDArray[Any]]) -> Ints | None:
+    """A number for each event whose figures are too large to be added to others', 0 for the rest; None without any."""
+    large = [name for name, most in _MOST.items() if name in records and int(records[name].max()) > most]
+    if not large:
+        return None
+    found = np.logical_or.reduce([records[name] > _MOST[name] for name in large])
+    return np.where(found, np.arange(1, len(found) + 1), 0)
+
+
+def exact_sum(column: Ints) -> int:
+    """The sum of figures of which int64 might not hold it."""
+    most = int(column.max(initial=0))
+    return int(column.sum()) if most * len(column) < 1 << 62 else sum(column.tolist())
+
+
 def delta_rows(events: Events) -> bytes:
+    """Sums by minute, who and what, in COPY form."""
     records = events.columns
     minute = records["ts"] // MINUTE_US
-    order, starts = _grouped(minute, events.who, events.what)
+    huge = _huge(records)
+    order, starts = _grouped(minute, events.who, events.what, *(() if huge is None else (huge,)))
     first = order[starts]
     rows = DELTA.rows(len(starts))
     rows["minute"] = pg_micros(minute[first] * MINUTE_US)
@@ -295,10 +320,12 @@ def session_rows(events: Events, traits: WhatTraits, dims: Dimensions) -> bytes:
     org, session = events.org[inside], events.session[inside]
     model = traits.model[inside]
     place = events.session_place[inside]
-    order, starts = _grouped(place, model)
+    huge = _huge({"cost": records["cost"]})
+    keys = [place, model] if huge is None else [place, model, huge]
+    order, starts = _grouped(*keys)
     who = events.who[inside]
     if (np.minimum.reduceat(who[order], starts) != np.maximum.reduceat(who[order], starts)).any():
-        order, starts = _grouped(place, model, _projects(who, dims))
+        order, starts = _grouped(*keys, _projects(who, dims))
     first = order[starts]
     ts = records["ts"][order]
     rows = SESSION_DELTA.rows(len(starts))

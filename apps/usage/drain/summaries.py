@@ -10,7 +10,7 @@ import numpy as np
 
 from apps.core import clock
 from apps.usage.drain.dims import Dimensions, OrgEntry
-from apps.usage.drain.rows import MINUTE_US, UNPRICED, Events, WhatTraits
+from apps.usage.drain.rows import MINUTE_US, UNPRICED, Events, WhatTraits, exact_sum
 
 __all__ = ["MAX_NAMED", "OrgSummary", "summaries", "unpriced_models"]
 
@@ -38,7 +38,7 @@ def summaries(orgs: list[OrgEntry], events: Events, traits: WhatTraits, dims: Di
         whos = [dims.who_keys[i] for i in np.unique(events.who[part]).tolist()]
         org = entries[int(events.org[start])]
         unpriced = (records["flags"][part] & UNPRICED) != 0
-        cost = int(records["cost"][part].sum())
+        cost = exact_sum(records["cost"][part])
         data = {
             "events": end - start,
             "calls": int(traits.is_call[part].sum()),

@@ -12,15 +12,13 @@ import numpy.typing as npt
 
 from apps.usage.drain.keys import U64, mix
 
-__all__ = ["MAX_WHOS", "Ints", "OrgWho", "WhoRow", "WhoTable"]
+__all__ = ["MAX_WHOS", "Ints", "WhoRow", "WhoTable"]
 
 # 20 MB.
 MAX_WHOS: Final = 1_000_000
 
 Ints = npt.NDArray[np.int64]
-# project, team, person, key as 16 bytes or None; the number of the tag set
-OrgWho = tuple[bytes | None, bytes | None, bytes | None, bytes | None, int | None]
-# the same behind the number of the organisation
+# The number of the organisation; project, team, person, key as 16 bytes or None; the number of the tag set.
 WhoRow = tuple[int, bytes | None, bytes | None, bytes | None, bytes | None, int | None]
 
 # What stands for none: no id is like it.

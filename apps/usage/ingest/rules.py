@@ -18,12 +18,14 @@ from apps.usage.ingest.batch import Columns
 from apps.usage.ingest.checks import Problems
 from apps.usage.pricing.models_names import canonical_model
 
-__all__ = ["Outside", "find_outside", "treated_metadata"]
+__all__ = ["Outside", "find_outside", "json_text", "treated_metadata"]
 
 # (``model`` or ``source``, its value) → how many events.
 Outside = Counter[tuple[str, str]]
 # Bytes of a hash that stand for a value: enough that two values of a project never share one.
 _HASH_BYTES = 12
+# Values stay as they are spelled: one that no number of ours can hold must not cost the batch.
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def find_outside(columns: Columns, rules: IngestRules, problems: Problems) -> Outside:
@@ -82,7 +84,7 @@ def treated_metadata(texts: list[bytes], rules: IngestRules, tag_keys: tuple[str
 def _treated(raw: bytes, rules: IngestRules, tag_keys: tuple[str, ...]) -> bytes:
     if rules.metadata == "drop":
         return b""
-    data = msgspec.json.decode(raw)
+    data = _object.decode(raw)
     kept = {
         name: _hashed(value, name, rules) if name in rules.metadata_hash else value
         for name, value in data.items()
@@ -91,10 +93,20 @@ def _treated(raw: bytes, rules: IngestRules, tag_keys: tuple[str, ...]) -> bytes
     return msgspec.json.encode(kept) if kept else b""
 
 
-def _hashed(value: Any, name: str, rules: IngestRules) -> Any:
+def json_text(raw: bytes) -> str:
+    """A JSON value as text: a string's own, any other in its shortest spelling."""
+    try:
+        value = msgspec.json.decode(raw)
+    except msgspec.ValidationError:
+        # A number beyond all doubles.
+        return raw.decode()
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _hashed(value: msgspec.Raw, name: str, rules: IngestRules) -> Any:
     """A value's keyed hash, the same for the same value of a key in this project; null stays null."""
-    if value is None:
+    if bytes(value) == b"null":
         return None
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    text = json_text(bytes(value))
     digest = hmac.digest(rules.hash_salt.encode(), f"{name}\0{text}".encode(), hashlib.sha256)
     return "h:" + digest[:_HASH_BYTES].hex()

@@ -14,11 +14,13 @@ from apps.usage.ingest.attribution import Directory
 from apps.usage.ingest.batch import Columns
 from apps.usage.ingest.frame import WhoKey
 from apps.usage.ingest.parse import parse_uuid
+from apps.usage.ingest.rules import json_text
 
 __all__ = ["attribute", "tags_of"]
 
 MAX_TAG_VALUE = 200
 Tags = tuple[tuple[str, str], ...] | None
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def attribute(
@@ -68,12 +70,14 @@ def tags_of(metadata: list[bytes], keys: tuple[str, ...], defaults: tuple[tuple[
     seen: dict[bytes, Tags] = {b"": tuple((k, lacking[k]) for k in keys if k in lacking) or None}
     for raw in metadata:
         if raw not in seen:
-            data = msgspec.json.decode(raw)
-            found = {k: _tag_text(data[k]) for k in keys if data.get(k) not in (None, "")}
+            data = _object.decode(raw)
+            found = {k: text for k in keys if k in data and (text := _tag_text(bytes(data[k])))}
             seen[raw] = tuple((k, (lacking | found)[k]) for k in keys if k in found or k in lacking) or None
     return [seen[raw] for raw in metadata]
 
 
-def _tag_text(value: Any) -> str:
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return text.replace("\0", "")[:MAX_TAG_VALUE]
+def _tag_text(raw: bytes) -> str:
+    """What a value counts as; ``""`` is none."""
+    if raw == b"null":
+        return ""
+    return json_text(raw).replace("\0", "")[:MAX_TAG_VALUE]

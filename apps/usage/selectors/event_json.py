@@ -1,5 +1,7 @@
 """Events out of chunks as the API shows them."""
 
+import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +17,8 @@ from apps.usage.ingest.what import COST_IS_REPORTED, PRICED, REPORTED, STOP_REAS
 
 __all__ = ["Found", "bodies"]
 
+# Whole numbers beyond are answered as doubles.
+_WHOLE = 2.0**63
 _WHO = "w.id, w.project_id, coalesce(p.claimed_by, w.person_id), w.team_id, w.key_id, g.tags"
 _WHAT = (
     "id, event_type, model, CASE WHEN batch THEN 'batch' ELSE service_tier END, geo, speed, mcp_server, mcp_tool,"
@@ -140,8 +144,23 @@ def _body(
         "mcp_tool": folded.get("mcp_tool") or tool or None,
         "source": folded.get("source") or source or None,
         "tags": tags if isinstance(tags, dict) else orjson.loads(tags) if tags else {},
-        "metadata": orjson.loads(metadata) if metadata else {},
+        "metadata": _metadata(metadata),
     }  # fmt: skip
+
+
+def _metadata(text: bytes) -> Any:
+    """Metadata as it came. A number beyond all doubles, which JSON may spell and no answer can hold, is its text."""
+    try:
+        return orjson.loads(text) if text else {}
+    except orjson.JSONDecodeError:
+        return json.loads(text, parse_float=_number, parse_int=_number)
+
+
+def _number(text: str) -> int | float | str:
+    value = float(text)
+    if math.isinf(value):
+        return text
+    return int(text) if text.lstrip("-").isdigit() and abs(value) < _WHOLE else value
 
 
 def _cost_source(flags: int) -> str | None:

@@ -24,13 +24,7 @@ from apps.usage.drain.shard import drain_now
 from apps.usage.ingest.attribution import forget_directories
 from apps.usage.ingest.inbox import gauge
 from apps.usage.pricing.book import forget_book
-
-TABLES = (
-    "usage_inbox", "usage_chunk", "usage_hint", "usage_unhinted", "usage_delta", "usage_rollup_minute",
-    "usage_rollup_quarter", "usage_rollup_day", "usage_session", "usage_session_part", "usage_session_delta",
-    "usage_id_segment", "usage_who", "usage_what", "usage_tagset", "usage_tag_key", "usage_tag_value", "usage_person",
-    "usage_org", "usage_summary", "usage_shard", "usage_stall", "usage_day_tally",
-)  # fmt: skip
+from tests.emptying import empty_engine
 
 
 @dataclass(frozen=True)
@@ -94,14 +88,9 @@ def _fresh_caches() -> Iterator[None]:
 @pytest.fixture
 def committed(transactional_db: None) -> Iterator[None]:
     """Real commits, and empty tables of the engine before and after."""
-    _empty()
+    empty_engine()
     yield
-    _empty()
-
-
-def _empty() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(f"TRUNCATE {', '.join(TABLES)} CASCADE")
+    empty_engine()
 
 
 def event(**fields: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from apps.usage.errors import InboxFull
 from apps.usage.histogram import percentiles
 from apps.usage.ingest.inbox import SLOTS
 from apps.usage.services import ingest
+from tests.emptying import empty_engine
 from tests.usage.engine.conftest import World, make_world, moment, rows, typed, value
 
 MEASURES = (
@@ -174,14 +176,9 @@ event_shapes = st.fixed_dictionaries(
 @hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(shapes=st.lists(event_shapes, min_size=1, max_size=60), seed=st.integers(0, 1000))
 def test_rollups_equal_the_raw_rows_in_every_grain(world: World, shapes: list[dict[str, Any]], seed: int) -> None:
-    from tests.usage.engine.conftest import TABLES
-
     rows_before = rows(RAW_SUMS + " WHERE false")
     assert rows_before
-    from django.db import connection
-
-    with connection.cursor() as cursor:
-        cursor.execute(f"TRUNCATE {', '.join(TABLES)} CASCADE")
+    empty_engine()
     rng = random.Random(seed)
     events = []
     for shape in shapes:

@@ -10,13 +10,15 @@ from uuid import UUID, uuid4
 import pytest
 from django.core.management import CommandError, call_command
 
+from apps.accounts.services import update_organization
 from apps.core import clock
-from apps.core.tenancy import org_scope
+from apps.core.tenancy import org_scope, system_scope
 from apps.events.contracts import Envelope
 from apps.projects.services import create_project, update_project_settings
-from apps.usage import repricing, store
+from apps.usage import chunks, rebuild, repricing, store
 from apps.usage.drain import fold
 from apps.usage.drain.merge import merge_chunks
+from apps.usage.drain.rows import delta_rows
 from apps.usage.drain.shard import drain_now
 from apps.usage.ingest.attribution import forget_directories
 from apps.usage.pricing.book import forget_book
@@ -198,6 +200,76 @@ def test_a_project_that_keeps_less_is_priced_by_its_sums_and_the_others_by_their
     day = (clock.now() - timedelta(days=4)).date().isoformat()
     with pytest.raises(CommandError, match="Raw events are kept for 2 days"):
         call_command("rebuild_rollups", "--org", "acme", "--from", day, "--to", day)
+
+
+def test_what_is_kept_is_known_though_retention_was_another_when_events_came(world: World) -> None:
+    def org_keeps(days: int) -> None:
+        with system_scope("test"):
+            update_organization(org_id=world.org_id, changes={"raw_retention_days": days})
+
+    # One person and one quarter-hour, of which two events were not kept and one was.
+    old = {"model": "brand-new", "input_tokens": 1000, "output_tokens": 0, "timestamp": moment(days=4)}
+    org_keeps(2)
+    count(world, typed(**old), typed(**old))
+    org_keeps(30)
+    count(world, typed(**old))
+    org_keeps(3)
+    fold.fold_all()
+    set_price()
+    for _ in range(2):
+        run()
+        fold.fold_all()
+        assert rows("SELECT sum(cost_nano), sum(unpriced) FROM usage_rollup_quarter") == [(6_000_000, 0)]
+        assert value("SELECT sum(cost_nano) FROM usage_event") == 2_000_000
+    org_keeps(30)
+    day = (clock.now() - timedelta(days=4)).date()
+    days = ("--org", "acme", "--from", day.isoformat(), "--to", day.isoformat())
+    with pytest.raises(CommandError, match="3 events, of which raw events are kept of 1"):
+        call_command("rebuild_rollups", *days)
+    assert value("SELECT sum(events) FROM usage_rollup_day") == 3
+    call_command("rebuild_rollups", *days, "--fewer")
+    fold.fold_all()
+    assert value("SELECT sum(events) FROM usage_rollup_day") == 1
+
+
+def test_chunks_that_are_merged_while_rollups_are_made_anew_count_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(17):
+        count(world, typed())
+    monkeypatch.setattr(chunks, "_AT_ONCE", 5)
+    merged: list[int] = []
+
+    def merging(events: Any) -> bytes:
+        merged.append(merge_chunks())
+        return delta_rows(events)
+
+    monkeypatch.setattr(rebuild, "delta_rows", merging)
+    today = clock.now().date()
+    with org_scope(world.org_id):
+        assert rebuild_rollups(org_id=world.org_id, first=today - timedelta(days=1), last=today) == 17
+    assert merged[0] == 16
+    assert value("SELECT sum(events) FROM usage_delta") == 17
+
+
+def test_a_run_that_failed_is_resumed_and_one_that_waits_for_the_drain_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count(world, typed(model="brand-new"))
+    ingest(key=world.key, events=[typed(model="brand-new")])
+    set_price()
+    monkeypatch.setattr(repricing, "_WAIT_SECONDS", 0.05)
+    run_id = reprice_start(model="brand-new")
+    assert not reprice(run_id), "an event of before is not counted yet"
+    drain_now()
+    with monkeypatch.context() as broken:
+        broken.setattr(repricing, "_finish", lambda run: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            reprice(run_id)
+    call_command("reprice", "--resume", str(run_id))
+    assert rows("SELECT state, changed, error FROM usage_reprice") == [("completed", 2, "")]
+    with pytest.raises(CommandError, match="completed already"):
+        call_command("reprice", "--resume", str(run_id))
 
 
 def test_what_a_client_knows_better_keeps_its_cost(world: World) -> None:

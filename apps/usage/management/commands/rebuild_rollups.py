@@ -19,6 +19,7 @@ class Command(BaseCommand):
         parser.add_argument("--org", required=True, help="slug or id")
         parser.add_argument("--from", dest="first", required=True, type=date.fromisoformat, help="the first day")
         parser.add_argument("--to", dest="last", required=True, type=date.fromisoformat, help="the last day")
+        parser.add_argument("--fewer", action="store_true", help="even where a day would have fewer events than before")
         parser.add_argument("--check", action="store_true", help="only compare; exit code 1 where something differs")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -28,7 +29,7 @@ class Command(BaseCommand):
                 if options["check"]:
                     self._check(days)
                 else:
-                    self.stdout.write(f"Rebuilt out of {rebuild_rollups(**days):,} events")
+                    self.stdout.write(f"Rebuilt out of {rebuild_rollups(**days, fewer=options['fewer']):,} events")
         except MindWeaveError as error:
             raise CommandError(str(error.detail or error.title)) from error
 

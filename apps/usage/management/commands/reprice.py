@@ -1,15 +1,17 @@
 """``manage.py reprice``: price again what was counted."""
 
+import time
 from argparse import ArgumentParser
 from typing import Any
 from uuid import UUID
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
+from apps.core.errors import MindWeaveError
 from apps.core.money import nano_to_str
 from apps.usage.chunks import fetch
 from apps.usage.management.commands._arguments import moment, org_of
-from apps.usage.repricing import reprice, reprice_start
+from apps.usage.repricing import reprice, reprice_resume, reprice_start
 
 
 class Command(BaseCommand):
@@ -22,7 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("--to", dest="end", help="events before this moment")
         parser.add_argument("--only-unpriced", action="store_true", help="leave alone what has a cost")
         parser.add_argument("--reason", default="", help="kept in the audit trail")
-        parser.add_argument("--resume", type=UUID, metavar="ID", help="go on with a run that was broken off")
+        parser.add_argument("--resume", type=UUID, metavar="ID", help="go on with a run that was broken off or failed")
 
     def handle(self, *args: Any, **options: Any) -> None:
         run_id = options["resume"] or reprice_start(
@@ -31,7 +33,13 @@ class Command(BaseCommand):
             reason=options["reason"],
         )  # fmt: skip
         self.stdout.write(f"Repricing {run_id}")
-        reprice(run_id, say=self.stdout.write)
+        try:
+            if options["resume"]:
+                reprice_resume(run_id)
+            while not reprice(run_id, say=self.stdout.write):
+                time.sleep(1.0)
+        except MindWeaveError as error:
+            raise CommandError(str(error.detail or error.title)) from error
         row = fetch(
             "SELECT looked_at, changed, left_alone, cost_before, cost_after FROM usage_reprice WHERE id = %s", (run_id,)
         )[0]

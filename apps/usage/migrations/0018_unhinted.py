@@ -30,7 +30,7 @@ DROP TABLE usage_unhinted;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("usage", "0016_session_parts")]
+    dependencies = [("usage", "0017_names_by_digest")]
 
     operations = [
         migrations.RunSQL(UNHINTED, BACK),
