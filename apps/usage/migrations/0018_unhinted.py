@@ -19,7 +19,7 @@ CREATE TABLE usage_hint_mark (
 );
 -- The first look that goes anywhere is at all that is stored.
 INSERT INTO usage_hint_mark VALUES (1, 0, 0, '0');
--- Where the newest chunks lie; next to nothing for whoever writes them.
+-- Where the newest chunks lie; it has no entry for each row.
 CREATE INDEX usage_chunk_new ON usage_chunk USING brin (id) WITH (pages_per_range = 16, autosummarize = on);
 """
 BACK = """
