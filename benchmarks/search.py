@@ -124,7 +124,7 @@ def _wait_for_hints(database: str) -> None:
         before = after = 1 << 30
         while time.monotonic() - began < 120:
             after = int((connection.execute(_BARE).fetchone() or [0])[0])
-            if after < 250 and after == before:
+            if after < 50 and after == before:
                 break
             before = after
             time.sleep(25)

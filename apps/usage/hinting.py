@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 # So many chunks without hints are worth a block; fewer, once they have waited for so long.
 ENOUGH: Final = 32
 WAITED: Final = timedelta(hours=6)
+# As many are, once nothing of the part was noticed for so long: two looks of the job.
+SOME: Final = 4
+QUIET: Final = timedelta(seconds=40)
 # Chunks that merging takes are left to it for so long after they were noticed, whenever their events were.
 SETTLED: Final = timedelta(hours=1)
 # No more than so many events in a block, which bounds what making it holds in memory.
@@ -50,6 +53,8 @@ class _Part:
 
     org: int
     drop_on: date
+    # Nothing came lately.
+    is_quiet: bool
 
 
 def hint_some(*, seconds: float = 10.0, every: bool = False) -> dict[str, int]:
@@ -137,15 +142,18 @@ _SETTLED: Final = "(u.events >= 2048 OR u.since < %(settled)s OR %(every)s)"
 def _times(*, every: bool) -> dict[str, Any]:
     moment = clock.now()
     return {
-        "settled": moment - SETTLED, "waited": moment - WAITED, "every": every, "enough": 1 if every else ENOUGH,
+        "settled": moment - SETTLED, "waited": moment - WAITED, "quiet": moment - QUIET, "some": SOME, "every": every,
+        "enough": 1 if every else ENOUGH,
     }  # fmt: skip
 
 
 def _parts(*, every: bool) -> list[_Part]:
     """Where there is enough without hints, what lacks most first."""
     rows = fetch(
-        f"SELECT u.org, u.drop_on FROM usage_unhinted u WHERE {_SETTLED} GROUP BY u.org, u.drop_on"  # noqa: S608
-        " HAVING count(*) >= %(enough)s OR min(u.since) < %(waited)s ORDER BY count(*) DESC",
+        "SELECT u.org, u.drop_on, max(u.since) < %(quiet)s FROM usage_unhinted u GROUP BY u.org, u.drop_on"  # noqa: S608
+        f" HAVING count(*) FILTER (WHERE {_SETTLED}) >= %(enough)s"
+        f" OR min(u.since) FILTER (WHERE {_SETTLED}) < %(waited)s"
+        " OR (count(*) >= %(some)s AND max(u.since) < %(quiet)s) ORDER BY count(*) DESC",
         _times(every=every),
     )
     return [_Part(*row) for row in rows]
@@ -157,7 +165,7 @@ def _make_block(part: _Part, *, every: bool) -> int:
         # No costs change meanwhile; what was merged away by then is not found again.
         lock_costs(part.org)
         bare, has_waited = _bare(part, every=every)
-        if not bare or (not every and len(bare) < ENOUGH and not has_waited):
+        if not bare or (not every and len(bare) < (SOME if part.is_quiet else ENOUGH) and not has_waited):
             return 0
         absorbed, chosen = _chosen(_small_blocks(part), bare)
         made = _write_block(part, chosen)
@@ -170,7 +178,8 @@ def _make_block(part: _Part, *, every: bool) -> int:
 
 def _bare(part: _Part, *, every: bool) -> tuple[list[tuple[int, int]], bool]:
     """The oldest chunks without hints (id, events), as many as a block has; and whether one waited for long."""
-    params = {**_times(every=every), "org": part.org, "drop_on": part.drop_on, "limit": MAX_CHUNKS}
+    # Merging has had its time where all is quiet.
+    params = {**_times(every=every or part.is_quiet), "org": part.org, "drop_on": part.drop_on, "limit": MAX_CHUNKS}
     mine = f"u.org = %(org)s AND u.drop_on = %(drop_on)s AND {_SETTLED}"
     same = "c.id = u.chunk AND c.org = u.org AND c.drop_on = u.drop_on"
     with connection.cursor() as cursor:

@@ -220,6 +220,22 @@ def look(times: int) -> None:
         hinting.hint_some()
 
 
+def test_some_get_theirs_once_nothing_new_comes(db: None) -> None:
+    world, rng = make_world(), Random(8)
+    count(rng, world, hinting.SOME, days=0.001)
+    look(2)
+    assert not value("SELECT count(*) FROM usage_hint")
+    with clock.freeze(datetime.now(UTC) + timedelta(seconds=30)):
+        count(rng, world, 1, days=0.001)
+        look(2)
+    with clock.freeze(datetime.now(UTC) + timedelta(seconds=60)):
+        look(1)
+        assert not value("SELECT count(*) FROM usage_hint")
+    with clock.freeze(datetime.now(UTC) + timedelta(minutes=2)):
+        assert hinting.hint_some() == {"blocks": 1, "chunks": hinting.SOME + 1}
+        assert hinting.hint_some() == {"blocks": 0, "chunks": 0}
+
+
 def test_a_look_is_at_what_is_new_and_a_merge_leaves_nothing_behind(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(merge, "TOGETHER", 4)
     world, rng = make_world(), Random(5)
