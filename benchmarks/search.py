@@ -42,6 +42,8 @@ def measure_search(url: str, database: str, account: Account) -> None:
     _, far = get(limit=1, end=weeks)
     rows = _searches(account, page["next_cursor"], old, far["data"][0])  # type: ignore[index]
     _wait_for_hints(database)
+    # The front closes what was silent for so long; the next call opens another.
+    caller.connection.close()
     for words, filters in rows:
         times, found = [], 0
         for _ in range(ROUNDS):
