@@ -27,7 +27,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def _server_cpu(parent: int) -> float:
-    """CPU seconds of a PostgreSQL's living processes."""
+    """CPU seconds of a PostgreSQL's processes, of those that have ended as well."""
     total = 0.0
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -36,8 +36,10 @@ def _server_cpu(parent: int) -> float:
             stat = (entry / "stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
-        if int(entry.name) == parent or int(stat[1]) == parent:
-            total += (int(stat[11]) + int(stat[12])) / _TICKS
+        if int(entry.name) == parent:
+            total += sum(map(int, stat[11:15])) / _TICKS
+        elif int(stat[1]) == parent:
+            total += sum(map(int, stat[11:13])) / _TICKS
     return total
 
 
@@ -56,6 +58,7 @@ class Bench:
         self.index = open_index(100, filter_bytes)
         self.recent: list[tuple[np.ndarray, np.ndarray]] = []
         self.flushes = 0
+        self.all: Counter[str] = Counter()
 
     def flush(self, stripe: int, costs: Counter[str]) -> None:
         from django.db import transaction
@@ -100,6 +103,7 @@ class Bench:
                 self.merge(costs)
         costs["server"] = _server_cpu(self.server) - server - costs["server merge"]
         costs["false"] = self.index.false_positives - false
+        self.all += costs
         return costs
 
     def show(self, name: str, costs: Counter[str]) -> None:
@@ -126,7 +130,7 @@ def open_index(stripe: int, filter_bytes: int) -> "DedupeIndex":
 
 
 def _rows(bench: Bench, stops: list[int], others: int) -> Iterator[tuple[str, Counter[str]]]:
-    """Each stop's last million is what is shown."""
+    """Each stop's last million is what is shown; in the end all of it."""
     held = 0
     for upto in stops:
         if upto - held > 1_000_000:
@@ -134,8 +138,10 @@ def _rows(bench: Bench, stops: list[int], others: int) -> Iterator[tuple[str, Co
         yield f"{upto / 1e6:g} M ids in one stripe", bench.fill(100, min(upto - held, 1_000_000))
         held = upto
     for stripe in range(101, 108):
-        bench.merge(bench.fill(stripe, others))
+        bench.fill(stripe, others)
+        bench.merge(bench.all)
     yield f"8 stripes, {bench.index.stats['ids'] / 1e6:.0f} M ids", bench.fill(107, 1_000_000)
+    yield "all of these together", bench.all
 
 
 def _run(options: argparse.Namespace, server: int) -> None:

@@ -1,7 +1,7 @@
 """May a key have been seen? A Bloom filter of which a key touches one cache line.
 
 A line is eight 64-bit words. A key sets four bits in each of two words of its line: 16 bits a key make one key in 800
-that was never seen a suspect, 20 bits one in 2,400, 12 bits one in 190. There are never false negatives; who is
+that was never seen a suspect, 20 bits one in 2,100, 12 bits one in 200. There are never false negatives; who is
 suspected is looked up exactly (:mod:`apps.usage.drain.dedupe`).
 """
 

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 FIRST = 1_000_000
 # Up to here a layer is made for twice what its stripe has, beyond for as much: few layers, and little room in vain.
 STEEP = 8_000_000
-# Bits a key: of each eight stripes' ids one in 300 is then a suspect, which is looked up for some 40 µs.
+# Bits a key: of each eight stripes' ids one in 260 is then a suspect, which is looked up for some 40 µs.
 BITS = 20
 # With fewer on the average there are more ids than there is room for.
 _ENOUGH_BITS = 12
