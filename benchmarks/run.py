@@ -188,6 +188,11 @@ def permissions(rest: list[str]) -> int:
         instance.remove()
 
 
+def dedupe(rest: list[str]) -> int:
+    """What counting once costs by how many ids are remembered, on a PostgreSQL of its own."""
+    return subprocess.run([sys.executable, "-m", "benchmarks.dedupe", *rest], cwd=ROOT, check=False).returncode
+
+
 BENCHMARKS: dict[str, Callable[[list[str]], int]] = {
     "startup": startup,
     "routes": routes,
@@ -195,6 +200,7 @@ BENCHMARKS: dict[str, Callable[[list[str]], int]] = {
     "keys": keys,
     "permissions": permissions,
     "ingest": ingest,
+    "dedupe": dedupe,
     "search": search,
     "pages": pages,
 }

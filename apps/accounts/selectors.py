@@ -53,6 +53,7 @@ __all__ = [
     "orgs_find",
     "orgs_for_user",
     "own_orgs",
+    "raw_retentions",
     "role_find",
     "role_get",
     "role_holders",
@@ -88,6 +89,11 @@ def org_find(org_id: UUID) -> OrgInfo | None:
     """An organisation that is not deleted, or None."""
     org = Organization.objects.filter(pk=org_id).exclude(status=OrgStatus.DELETED).first()
     return org_info(org) if org else None
+
+
+def raw_retentions() -> set[int]:
+    """The days for which organisations keep raw events, each once."""
+    return set(Organization.objects.order_by().values_list("raw_retention_days", flat=True).distinct())
 
 
 def orgs_find(org_ids: Collection[UUID]) -> dict[UUID, OrgInfo]:

@@ -1,10 +1,12 @@
-"""Memory that a process freed and the C library kept."""
+"""Memory: what the machine has of it, and what a process freed and the C library kept."""
 
 import ctypes
 import functools
+import os
 from collections.abc import Callable
+from pathlib import Path
 
-__all__ = ["give_back", "hold_little"]
+__all__ = ["give_back", "hold_little", "machine_bytes"]
 
 # Parameters of mallopt(3).
 _MMAP_THRESHOLD, _ARENA_MAX = -3, -8
@@ -38,3 +40,30 @@ def hold_little(*, arenas: int, largest: int) -> None:
         return
     mallopt(_ARENA_MAX, arenas)
     mallopt(_MMAP_THRESHOLD, largest)
+
+
+def machine_bytes(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
+    """What this process may use at most: the machine's memory, or less where a control group (v1 or v2) says so."""
+    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    try:
+        lines = (proc / "self" / "cgroup").read_text().splitlines()
+    except OSError:
+        return found[0]
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            root, name = cgroups, "memory.max"
+        elif "memory" in controllers.split(","):
+            root, name = cgroups / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        # Within a container the path may be that of the host: then only the root of what is mounted is there.
+        own = root / path.lstrip("/")
+        for group in (own, *own.parents):
+            if group == root.parent:
+                break
+            try:
+                found.append(int((group / name).read_text()))
+            except (OSError, ValueError):
+                continue
+    return min(found)

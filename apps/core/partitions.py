@@ -6,7 +6,7 @@ midnights in UTC. Each table also has a ``…_default`` partition, so that a wri
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
@@ -15,11 +15,15 @@ from django.db import DEFAULT_DB_ALIAS, OperationalError, connections, transacti
 
 from apps.core.clock import now
 
-__all__ = ["Partition", "Period", "drop_partitions", "ensure_partitions", "list_partitions"]
+__all__ = ["Partition", "Period", "drop_partitions", "ensure_partitions", "list_partitions", "missing_partitions"]
 
 logger = logging.getLogger(__name__)
 
 Period = Literal["day", "month"]
+# Who waits for a lock of a whole table holds up everybody who comes after: rather not now than long.
+_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms'"
+# Nobody reads the default partition while its rows move.
+_MOVE_TIMEOUT = "SET LOCAL statement_timeout = '10s'"
 _SUFFIX = re.compile(r"_p(\d{4})(\d{2})(\d{2})?$")
 
 
@@ -39,13 +43,16 @@ def ensure_partitions(
     ahead: int,
     first: date | None = None,
     each: Sequence[str] = (),
+    adopt: bool = False,
     using: str = DEFAULT_DB_ALIAS,
 ) -> list[str]:
     """Make the partitions of the current period and of the next ``ahead``; returns the names of new ones.
 
     ``each`` are statements run for every new partition, with ``{partition}`` for its name. Where the default
-    partition already holds rows of a period, they stay there and that period gets no partition of its own.
-    Safe to call at any time, from several processes at once.
+    partition already holds rows of a period, they move to the new one if ``adopt``; else they stay there and that
+    period gets no partition of its own. One that would have to wait for whoever reads the default partition (a backup
+    does, as long as it takes) is left for the next time: it is made well ahead. Safe to call at any time, from several
+    processes at once.
     """
     made: list[str] = []
     existing = {partition.name for partition in list_partitions(table, using=using)}
@@ -53,7 +60,7 @@ def ensure_partitions(
     for _ in range(ahead + 1):
         end = _next(start, period)
         name = _name(table, start, period)
-        if name not in existing and _create(table, name, start, end, each, using):
+        if name not in existing and _create(table, name, start, end, each, adopt, using):
             made.append(name)
         start = end
     return made
@@ -70,6 +77,12 @@ def list_partitions(table: str, *, using: str = DEFAULT_DB_ALIAS) -> list[Partit
         names = [row[0] for row in cursor.fetchall()]
     found = [_parse(name) for name in names if _SUFFIX.search(name)]
     return sorted(found, key=lambda partition: partition.start)
+
+
+def missing_partitions(table: str, days: Iterable[date], *, using: str = DEFAULT_DB_ALIAS) -> list[date]:
+    """Those of ``days`` that have no partition of their own, in order; ``table`` is partitioned by the day."""
+    existing = {partition.name for partition in list_partitions(table, using=using)}
+    return [day for day in sorted(set(days)) if _name(table, day, "day") not in existing]
 
 
 def drop_partitions(table: str, *, before: datetime, unless: str = "", using: str = DEFAULT_DB_ALIAS) -> list[str]:
@@ -89,8 +102,7 @@ def _drop(name: str, unless: str, using: str) -> bool:
     quoted = connections[using].ops.quote_name(name)
     try:
         with transaction.atomic(using=using), connections[using].cursor() as cursor:
-            # Who waits for this lock holds up everybody who comes after: rather not now than long.
-            cursor.execute("SET LOCAL lock_timeout = '500ms'")
+            cursor.execute(_LOCK_TIMEOUT)
             if unless:
                 cursor.execute(f"SELECT EXISTS (SELECT 1 FROM {quoted} WHERE {unless})")  # noqa: S608
                 if _scalar(cursor):
@@ -103,30 +115,55 @@ def _drop(name: str, unless: str, using: str) -> bool:
     return True
 
 
-def _create(table: str, name: str, start: date, end: date, each: Sequence[str], using: str) -> bool:
+def _create(
+    table: str, name: str, start: date, end: date, each: Sequence[str], adopt: bool, using: str
+) -> bool:  # fmt: skip
+    try:
+        with transaction.atomic(using=using), connections[using].cursor() as cursor:
+            return _created(cursor, table, name, start, end, each, adopt, using)
+    except OperationalError as error:
+        logger.warning("partition %s could not be made now: %s", name, error)
+        return False
+
+
+def _created(
+    cursor: Any, table: str, name: str, start: date, end: date, each: Sequence[str], adopt: bool, using: str
+) -> bool:
     quote = connections[using].ops.quote_name
-    parent, child = quote(table), quote(name)
+    parent, child, default = quote(table), quote(name), quote(f"{table}_default")
     low, high = f"{start.isoformat()} 00:00:00+00", f"{end.isoformat()} 00:00:00+00"
-    with transaction.atomic(using=using), connections[using].cursor() as cursor:
-        # One maker at a time: two would both find the partition missing.
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"partitions:{table}"])
-        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [name])
-        if _scalar(cursor):
-            return False
-        key = _partition_key(cursor, table)
+    # One maker at a time: two would both find the partition missing.
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"partitions:{table}"])
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [name])
+    if _scalar(cursor):
+        return False
+    key = _partition_key(cursor, table)
+    astray = f"{key} >= '{low}' AND {key} < '{high}'"
+    cursor.execute(f"SELECT EXISTS (SELECT 1 FROM {default} WHERE {astray})")  # noqa: S608
+    moves = _scalar(cursor)
+    if moves and not adopt:
+        logger.warning("%s_default holds rows of %s: that period keeps no partition of its own", table, start)
+        return False
+    # Attaching takes a lesser lock of the parent than creating in place: writes to other partitions go on meanwhile.
+    like = f"LIKE {parent} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE"
+    cursor.execute(f"CREATE TABLE {child} ({like})")
+    cursor.execute(_LOCK_TIMEOUT)
+    # What attaching takes at the end, before any work is done in vain.
+    cursor.execute(f"LOCK TABLE ONLY {parent} IN SHARE UPDATE EXCLUSIVE MODE")
+    cursor.execute(f"LOCK TABLE {default} IN ACCESS EXCLUSIVE MODE")
+    if moves:
+        cursor.execute(_MOVE_TIMEOUT)
         cursor.execute(
-            f"SELECT EXISTS (SELECT 1 FROM {quote(table + '_default')} WHERE {key} >= %s AND {key} < %s)",  # noqa: S608
-            [low, high],
+            f"WITH moved AS (DELETE FROM {default} WHERE {astray} RETURNING *)"  # noqa: S608
+            f" INSERT INTO {child} SELECT * FROM moved"
         )
-        if _scalar(cursor):
-            logger.warning("%s_default holds rows of %s: that period keeps no partition of its own", table, start)
-            return False
-        # Attaching takes a lesser lock of the parent than creating in place: reads and writes go on meanwhile.
-        like = f"LIKE {parent} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE"
-        cursor.execute(f"CREATE TABLE {child} ({like})")
-        cursor.execute(f"ALTER TABLE {parent} ATTACH PARTITION {child} FOR VALUES FROM ('{low}') TO ('{high}')")
-        for statement in each:
-            cursor.execute(statement.format(partition=child))
+        logger.warning("%d rows of %s moved out of %s_default into %s", cursor.rowcount, start, table, name)
+    cursor.execute(f"ALTER TABLE {parent} ATTACH PARTITION {child} FOR VALUES FROM ('{low}') TO ('{high}')")
+    for statement in each:
+        cursor.execute(statement.format(partition=child))
+    cursor.execute("SET LOCAL lock_timeout = DEFAULT")
+    if moves:
+        cursor.execute("SET LOCAL statement_timeout = DEFAULT")
     return True
 
 

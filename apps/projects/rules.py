@@ -17,6 +17,7 @@ __all__ = [
     "project_settings_get",
     "raw_retention_floor",
     "raw_retention_of_projects",
+    "raw_retentions",
     "rules_for",
     "settings_info",
 ]
@@ -99,3 +100,9 @@ def raw_retention_floor(org_id: UUID) -> int | None:
     with org_scope(org_id):
         found: int | None = ProjectSettings.objects.aggregate(least=Min("raw_retention_days"))["least"]
     return found
+
+
+def raw_retentions() -> set[int]:
+    """The days for which projects of any organisation keep raw events, where they have their own. In a system scope."""
+    rows = ProjectSettings.objects.filter(raw_retention_days__isnull=False).order_by()
+    return set(rows.values_list("raw_retention_days", flat=True).distinct())

@@ -27,6 +27,7 @@ from apps.projects.rules import (
     project_settings_get,
     raw_retention_floor,
     raw_retention_of_projects,
+    raw_retentions,
     rules_for,
 )
 from apps.projects.tokens import is_well_formed, recognisable_prefix
@@ -50,6 +51,7 @@ __all__ = [
     "project_settings_get",
     "raw_retention_floor",
     "raw_retention_of_projects",
+    "raw_retentions",
     "rules_for",
 ]
 

@@ -24,6 +24,7 @@ __all__ = ["RATE_SECONDS", "Heartbeat", "heartbeat_of"]
 RATE_SECONDS = 10.0
 _BEAT_SECONDS = 1.0
 _TALLY_SECONDS = 10.0
+_INDEX = ("ids", "segments", "filter_bytes", "false_positives", "filter_full")
 
 # Not worth a wait for the disk: the next beat says it again.
 _LAZY = "set_config('synchronous_commit', 'off', true) = 'off'"
@@ -33,14 +34,15 @@ WHERE shard = %(shard)s AND {_LAZY}
 """  # noqa: S608
 _ALIVE = f"""
 INSERT INTO usage_shard (shard, slots, started_at, seen_at, flushed_at, events_per_second, ids, segments, filter_bytes,
-    false_positives)
+    false_positives, filter_full)
 SELECT %(shard)s, %(slots)s, %(started_at)s, %(now)s, %(flushed_at)s, %(rate)s, %(ids)s, %(segments)s, %(filter_bytes)s,
-    %(false_positives)s
+    %(false_positives)s, %(filter_full)s::integer > 0
 WHERE {_LAZY}
 ON CONFLICT (shard) DO UPDATE SET slots = EXCLUDED.slots, started_at = EXCLUDED.started_at, seen_at = EXCLUDED.seen_at,
     flushed_at = coalesce(EXCLUDED.flushed_at, usage_shard.flushed_at),
     events_per_second = EXCLUDED.events_per_second, ids = EXCLUDED.ids, segments = EXCLUDED.segments,
-    filter_bytes = EXCLUDED.filter_bytes, false_positives = EXCLUDED.false_positives
+    filter_bytes = EXCLUDED.filter_bytes, false_positives = EXCLUDED.false_positives,
+    filter_full = EXCLUDED.filter_full
 """
 # Shards of another division of the slots are no more.
 _SUCCEED = "DELETE FROM usage_shard WHERE shard <> %(shard)s AND slots & %(slots)s <> 0"
@@ -90,7 +92,7 @@ class Heartbeat:
         values = {
             "shard": self.shard, "slots": slots, "started_at": self._started_at, "now": clock.now(),
             "flushed_at": flushed_at, "rate": rate,
-            **{name: stats.get(name, 0) for name in ("ids", "segments", "filter_bytes", "false_positives")},
+            **{name: stats.get(name, 0) for name in _INDEX},
         }  # fmt: skip
         with connection.cursor() as cursor:
             cursor.execute(_SUCCEED, values)

@@ -8,6 +8,7 @@ from apps.scheduler.registry import job
 from apps.usage.drain.dedupe import drop_segments
 from apps.usage.drain.filter import stripe_at
 from apps.usage.drain.fold import compact_days, compact_quarters, keep_partitions
+from apps.usage.drain.retention import make_partitions_ahead
 from apps.usage.hinting import drop_hints, hint_some
 from apps.usage.imports import job as _imports  # noqa: F401 - declares the job usage.imports
 from apps.usage.ingest.attribution import forget_directory_changes
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 @job(name="usage.partitions", every=timedelta(hours=1))
 def partitions() -> dict[str, object]:
     """Make the partitions ahead, drop those past retention, and look into the default ones."""
-    kept = keep_partitions()
+    kept = {**keep_partitions(), **make_partitions_ahead()}
     strays = stray_counts()
     for table in (name for name, count in strays.items() if count):
         logger.warning("%s holds rows that no partition was made for", table)

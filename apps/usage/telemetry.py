@@ -55,8 +55,16 @@ LAST_FLUSH = Gauge(
 )
 IDS = Gauge("mindweave_usage_dedupe_ids", "Event ids remembered", ["shard"], multiprocess_mode="livemax")
 FILTER_BYTES = Gauge(
-    "mindweave_usage_dedupe_filter_bytes", "Size of the id filter", ["shard"], multiprocess_mode="livemax"
+    "mindweave_usage_dedupe_filter_bytes", "Size of the id filters", ["shard"], multiprocess_mode="livemax"
 )
+FILTER_FULL = Gauge(
+    "mindweave_usage_dedupe_filter_full", "Whether the id filters hold more than they have room for", ["shard"],
+    multiprocess_mode="livemax",
+)  # fmt: skip
+FALSE_POSITIVES = Gauge(
+    "mindweave_usage_dedupe_false_positives", "Ids suspected and not found, since the shard began", ["shard"],
+    multiprocess_mode="livemax",
+)  # fmt: skip
 SEGMENTS = Gauge("mindweave_usage_dedupe_segments", "Segments of event ids", ["shard"], multiprocess_mode="livemax")
 
 
@@ -110,6 +118,8 @@ def record_index(shard: int, stats: dict[str, int]) -> None:
     """A shard lives, works on the slots of the mask ``slots``, and remembers so much."""
     IDS.labels(shard).set(stats["ids"])
     FILTER_BYTES.labels(shard).set(stats["filter_bytes"])
+    FILTER_FULL.labels(shard).set(stats.get("filter_full", 0))
+    FALSE_POSITIVES.labels(shard).set(stats.get("false_positives", 0))
     SEGMENTS.labels(shard).set(stats["segments"])
     heartbeat_of(shard).alive(stats["slots"], stats)
 

@@ -91,7 +91,7 @@ class HintMarkAdmin(ReadOnlyAdmin):
 @admin.register(models.IdSegment)
 class IdSegmentAdmin(ReadOnlyAdmin):
     sortable_by = ()
-    list_display = ("id", "stripe", "level", "slots", "ids", "created_at")
+    list_display = ("id", "run", "stripe", "level", "slots", "ids", "first_key", "last_key", "created_at")
     exclude = ("keys",)
     ordering = ("-id",)
 

@@ -104,6 +104,12 @@ def problems_of(state: EngineState) -> list[str]:
         waiting = sum(state.slots[slot].events for slot in slots)
         said.append(f"{which} slots {', '.join(map(str, slots))}: {figures.count(waiting)} events wait.")
     strays = {table: rows for table, rows in stray_counts().items() if rows}
+    said += [
+        f"The filter of ids of shard {shard.shard} is full: counting stays exact and costs more. Give it more memory"
+        " (USAGE_DEDUPE_FILTER_BYTES) or more shards."
+        for shard in state.shards
+        if shard.filter_full
+    ]
     said += [f"{table} holds rows that no partition was made for." for table in strays]
     return said
 
@@ -137,7 +143,7 @@ def _shards(state: EngineState) -> Table:
             _ago(shard.flushed_at, state.at),
             figures.count(round(shard.events_per_second)),
             figures.count(shard.ids),
-            f"{shard.filter_bytes / 2**20:.0f} MiB",
+            f"{shard.filter_bytes / 2**20:.0f} MiB, {'full' if shard.filter_full else 'with room'}",
             shard.segments,
             figures.count(shard.false_positives),
         )

@@ -1,47 +1,40 @@
 """Counted once: exact, for 8 days, whatever the timestamp.
 
-Each flush commits its keys, sorted, as one segment in the transaction that counts its events. Segments of a stripe are
-merged in the background. The filter names suspects; they are looked up in the keys that memory holds and, failing
-that, in a page of each segment of the suspected stripes. After a restart the filter is read back from the segments.
+Each flush commits its keys, sorted, as one segment in the transaction that counts its events. Memory has them in
+layers: what came after one another in one stripe, with a filter made for so many. When a layer's filter is full the
+next is begun, of about what the stripe has so far; when the stripe is over its layers become one. What a filter
+suspects is looked up in that layer's runs: in memory, or in one page of each (:mod:`apps.usage.drain.runs`). In the
+background runs become few (:mod:`apps.usage.drain.compacting`). After a restart the filters are read back from the
+segments (:mod:`apps.usage.drain.loading`).
 """
 
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import psycopg
-from django.db import connection, transaction
+from django.db import connection
 
-from apps.usage.drain.filter import STRIPES, StripedFilter
+from apps.core import clock
+from apps.usage.drain.compacting import Compaction, delete_segments
+from apps.usage.drain.filter import STRIPES, Marks, stripe_at
 from apps.usage.drain.keys import KEY, U64
+from apps.usage.drain.layers import BITS, Layer, Layers, filter_bound
+from apps.usage.drain.loading import load_layers
+from apps.usage.drain.runs import PAGE, Asked, Held, MissingSegmentError, Run, found_in, insert_segment, read_parts
 
-__all__ = ["DedupeIndex", "NewKeys"]
+__all__ = ["DedupeIndex", "NewKeys", "drop_segments", "insert_segment"]
 
-PAGE = 256  # keys a page; the first of each page is held in memory
-MERGE_SEGMENTS = 16
-MAX_SEGMENT_IDS = 2_000_000
-MAX_LEVEL = 2
-_GROW_STEP = 50_000  # keys said to a new filter at once: some 10 ms
-
-
-@dataclass(slots=True, eq=False)
-class _Run:
-    """Sorted keys: a committed segment (``id``), or what a flush is about to commit (None).
-
-    ``hi`` and ``lo`` are None where only the database holds the keys; ``fence`` is then the first ``hi`` of each page.
-    """
-
-    stripe: int
-    ids: int
-    id: int | None
-    level: int
-    hi: U64 | None
-    lo: U64 | None
-    fence: U64 | None = None
-    # Another division of the slots wrote it: others hold it too, so it stays as it is until its time is over.
-    shared: bool = False
+# So many runs of one level become one of the next.
+TOGETHER = 32
+# In a layer that is over a run is left as it is where the smaller ones together have less than such a part of it.
+_WORTH = 4
+# Pages read at once: some 5 MB. Rows taken away at once: some 5 MB of keys.
+_PAGES, _DOOMED_IDS = 2_000, 1 << 18
+# Seconds until it is looked again whether there is something to merge.
+_IDLE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,52 +43,44 @@ class NewKeys:
 
     stripe: int
     keys: npt.NDArray[np.void]
-    run: _Run
+    run: Run
+
+
+@dataclass(slots=True)
+class _Job:
+    """A compaction and the layers whose runs it takes; ``closing`` makes one layer of them."""
+
+    work: Compaction
+    layers: list[Layer]
+    closing: bool
 
 
 class DedupeIndex:
-    """The ids that the slots of one shard have counted."""
+    """The ids that the slots of one shard have counted.
+
+    One thread takes, one writes and says what is committed, one calls :meth:`merge_some`.
+    """
 
     def __init__(self, slots: Iterable[int], *, filter_bytes: int, cache_ids: int) -> None:
-        self.mask = sum(1 << slot for slot in slots)
-        self.filter = StripedFilter(max_bytes=filter_bytes)
+        """``filter_bytes`` is the most that the filters take; 0 stands for a part of the machine's memory."""
+        numbers = list(slots)
+        self.mask = sum(1 << slot for slot in numbers)
+        self.layers = Layers(filter_bytes or filter_bound(len(numbers)))
         self._cache_ids = cache_ids
-        self._runs: list[_Run] = []
-        self._lock = threading.Lock()
-        # The filter that is being filled to take the place of ``filter``; held while either thread writes to it.
-        self._next: StripedFilter | None = None
-        self._next_lock = threading.Lock()
         self._stripe: int | None = None
-        self.false_positives = 0
+        # What is being merged: in the open layer, which is soon done, and elsewhere, which may take long.
+        self._jobs: dict[str, _Job] = {}
+        self._doomed: list[tuple[Run, int]] = []
+        self.false_positives = self.pages_read = 0
 
     # ------------------------------------------------------------------ start
     def load(self, stripe: int) -> int:
         """Read what was counted in the last eight stripes; returns how many ids."""
         self._stripe = stripe
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT id, stripe, level, ids, slots FROM usage_id_segment"
-                " WHERE stripe > %s AND slots & %s <> 0 ORDER BY id",
-                [stripe - STRIPES, self.mask],
-            )
-            segments = cursor.fetchall()
-        sizes: dict[int, int] = {}
-        for _, segment_stripe, _, ids, _ in segments:
-            sizes[segment_stripe] = sizes.get(segment_stripe, 0) + ids
-        size = self.filter.wanted(max(sizes.values(), default=0))
-        if size is not None:
-            self.filter = self.filter.roomier(size)
-        cached = 0
-        for segment_id, segment_stripe, level, ids, slots in reversed(segments):
-            keys = _read_keys([segment_id])
-            run = _run_of(segment_id, segment_stripe, level, keys)
-            run.shared = slots != self.mask
-            self.filter.add(segment_stripe, keys["hi"].copy(), keys["lo"].copy())
-            cached += ids
-            if cached > self._cache_ids:
-                run.hi = run.lo = None
-            self._runs.append(run)
-        return sum(sizes.values())
+        layers = load_layers(self.mask, stripe, bound=self.layers.bound, cache_ids=self._cache_ids)
+        with self.layers.lock:
+            self.layers.all = tuple(layers)
+        return self.layers.ids
 
     # ------------------------------------------------------------------ a flush
     def take(
@@ -105,58 +90,50 @@ class DedupeIndex:
 
         They count as seen from now on, before their commit: a flush that fails must end the process.
         """
-        self._turn(stripe)
-        stripe = self._stripe or stripe
+        stripe = self._turn(stripe)
         order = np.argsort(hi)
         fresh = np.ones(len(hi), dtype=bool)
         self._mark_repeats(hi, lo, order, fresh)
-        positions, columns = self.filter.suspects(hi, lo)
-        if len(positions):
-            seen = self._lookup(hi[positions], lo[positions], columns)
-            fresh[positions[seen]] = False
-        kept = order[fresh[order]]
+        sorted_hi, sorted_lo = hi[order], lo[order]
+        marks = Marks.of(sorted_hi, sorted_lo)
+        fresh[order[self._seen(sorted_hi, sorted_lo, marks)]] = False
+        kept = order
+        if not fresh.all():
+            places = np.flatnonzero(fresh[order])
+            kept, marks, sorted_hi, sorted_lo = order[places], marks.at(places), sorted_hi[places], sorted_lo[places]
         keys = np.empty(len(kept), dtype=KEY)
-        keys["hi"], keys["lo"], keys["minute"] = hi[kept], lo[kept], minute[kept]
-        run = _Run(stripe, len(kept), None, 0, hi[kept], lo[kept])
-        with self._lock:
-            # At one moment: a filter that is being filled has this run in its list or is told of it here.
-            self._runs.insert(0, run)
-            current, coming = self.filter, self._next
-        current.add(stripe, hi[kept], lo[kept])
-        if coming is not None:
-            with self._next_lock:
-                coming.add(stripe, hi[kept], lo[kept])
+        keys["hi"], keys["lo"], keys["minute"] = sorted_hi, sorted_lo, minute[kept]
+        run = Run.of_flush(stripe, Held(sorted_hi, sorted_lo, keys["minute"].copy()))
+        if len(kept):
+            layer = self.layers.for_new(stripe, len(kept))
+            layer.filter.add(marks)
+            with self.layers.lock:
+                layer.runs = (run, *layer.runs)
         return fresh, NewKeys(stripe, keys, run)
 
     def committed(self, new: NewKeys, segment_id: int) -> None:
         """The flush is committed, its keys as this segment."""
-        with self._lock:
-            new.run.id = segment_id
+        new.run.segments = np.array([segment_id], dtype=np.int64)
 
-    def _turn(self, stripe: int) -> None:
-        """Begin a stripe: its column of the filter is that of the one eight stripes ago."""
+    def _turn(self, stripe: int) -> int:
+        """Begin a stripe where its time has come; returns the current one. What is eight stripes ago is forgotten."""
         assert self._stripe is not None, "load() comes first"
-        for begun in range(self._stripe + 1, min(stripe, self._stripe + STRIPES) + 1):
-            self.filter.clear(begun)
-            with self._next_lock:
-                if self._next is not None:
-                    self._next.clear(begun)
-                self._stripe = begun
         if stripe > self._stripe:
-            with self._next_lock:
-                self._stripe = stripe
-        with self._lock:
-            if any(run.stripe <= stripe - STRIPES for run in self._runs):
-                self._runs = [run for run in self._runs if run.stripe > stripe - STRIPES]
+            with self.layers.lock:
+                for layer in self.layers.all:
+                    layer.open = False
+            self._stripe = stripe
+            self.layers.drop_until(stripe - STRIPES)
+        return self._stripe
 
     @staticmethod
     def _mark_repeats(hi: U64, lo: U64, order: npt.NDArray[np.int64], fresh: npt.NDArray[np.bool_]) -> None:
         """Within the flush, all but the first of equal keys are not fresh."""
         sorted_hi = hi[order]
-        if not (sorted_hi[1:] == sorted_hi[:-1]).any():
+        equal = np.flatnonzero(sorted_hi[1:] == sorted_hi[:-1])
+        if not len(equal):
             return
         twins = np.zeros(len(hi), dtype=bool)
-        equal = np.flatnonzero(sorted_hi[1:] == sorted_hi[:-1])
         twins[equal] = twins[equal + 1] = True
         seen: set[tuple[int, int]] = set()
         for position in sorted(order[twins].tolist()):
@@ -166,163 +143,234 @@ class DedupeIndex:
             seen.add(key)
 
     # ------------------------------------------------------------------ looking up
-    def _lookup(self, hi: U64, lo: U64, columns: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Which of the suspected keys were counted before."""
+    def _seen(self, hi: U64, lo: U64, marks: Marks) -> npt.NDArray[np.int64]:
+        """Positions of the keys (ascending) that were counted before."""
         for _ in range(5):
-            with self._lock:
-                runs = list(self._runs)
+            with self.layers.lock:
+                layers = [(layer.filter, layer.runs) for layer in self.layers.all]
+            suspected = []
+            for filter, runs in layers:
+                positions = filter.suspects(marks)
+                if len(positions):
+                    suspected.append((positions, runs))
+            if not suspected:
+                return np.zeros(0, dtype=np.int64)
             seen = np.zeros(len(hi), dtype=bool)
-            elsewhere = []
+            try:
+                self._look_up(hi, lo, suspected, seen)
+            except MissingSegmentError:
+                # The merging thread replaced a run meanwhile: look into the new one.
+                continue
+            self.false_positives += len(np.unique(np.concatenate([p for p, _ in suspected]))) - int(seen.sum())
+            return np.flatnonzero(seen)
+        raise MissingSegmentError("segments of counted ids are missing: another process works on this shard's slots")
+
+    def _look_up(
+        self,
+        hi: U64,
+        lo: U64,
+        suspected: Sequence[tuple[npt.NDArray[np.int64], tuple[Run, ...]]],
+        seen: npt.NDArray[np.bool_],
+    ) -> None:
+        """Set ``seen`` where a suspected key is in one of the runs that go with it."""
+        elsewhere = []
+        for positions, runs in suspected:
             for run in runs:
-                suspected = np.flatnonzero(~seen & columns[:, run.stripe % STRIPES])
-                held_hi, held_lo = run.hi, run.lo
-                if held_hi is None or held_lo is None:
-                    elsewhere.append(run)
-                elif len(suspected):
-                    seen[suspected] = _found(held_hi, held_lo, hi[suspected], lo[suspected])
-            if self._lookup_pages(elsewhere, hi, lo, columns, seen):
-                self.false_positives += int((~seen).sum())
-                return seen
-            # The merging thread replaced a segment meanwhile: look at the new ones.
-        raise RuntimeError("segments of counted ids are missing: another process works on this shard's slots")
+                held = run.held
+                if held is None:
+                    elsewhere.append((run, positions))
+                    continue
+                unseen = positions[~seen[positions]]
+                if not len(unseen):
+                    break
+                seen[unseen] = found_in(held.hi, held.lo, hi[unseen], lo[unseen])
+        asked: list[Asked] = []
+        pages = 0
+        for run, positions in elsewhere:
+            for at in range(0, len(positions), _PAGES):
+                part = positions[at : at + _PAGES]
+                part = part[~seen[part]]
+                wanted = run.pages_for(hi[part])
+                if not len(wanted):
+                    continue
+                asked.append(Asked(run, part, wanted))
+                pages += len(wanted)
+                if pages >= _PAGES:
+                    self._read_pages(asked, hi, lo, seen)
+                    asked, pages = [], 0
+        self._read_pages(asked, hi, lo, seen)
 
-    @staticmethod
-    def _lookup_pages(
-        runs: list[_Run], hi: U64, lo: U64, columns: npt.NDArray[np.bool_], seen: npt.NDArray[np.bool_]
-    ) -> bool:
-        """Read the page of each segment in which a key would lie, all in one query; False where one is gone."""
-        ids: list[int] = []
-        offsets: list[int] = []
-        asked: list[int] = []
-        for run in runs:
-            assert run.fence is not None
-            for position in np.flatnonzero(~seen & columns[:, run.stripe % STRIPES]).tolist():
-                # Equal upper halves could straddle a border: the page before and the one after it are both read.
-                page = int(np.searchsorted(run.fence, hi[position], side="left")) - 1
-                ids.append(run.id or 0)
-                offsets.append(max(page, 0) * PAGE * KEY.itemsize + 1)
-                asked.append(position)
-        if not ids:
-            return True
-        with psycopg.Cursor(connection.connection) as cursor:
-            cursor.execute(
-                "SELECT a.n, substring(s.keys FROM a.start FOR %s) FROM unnest(%b::bigint[], %b::integer[])"
-                " WITH ORDINALITY AS a (id, start, n) JOIN usage_id_segment s ON s.id = a.id",
-                (2 * PAGE * KEY.itemsize, ids, offsets),
-                binary=True,
-            )
-            rows = cursor.fetchall()
-        for number, data in rows:
-            position = asked[number - 1]
-            keys = np.frombuffer(data, dtype=KEY)
-            seen[position] |= bool(((keys["hi"] == hi[position]) & (keys["lo"] == lo[position])).any())
-        return len(rows) == len(ids)
+    def _read_pages(self, asked: Sequence[Asked], hi: U64, lo: U64, seen: npt.NDArray[np.bool_]) -> None:
+        """All of them in one query."""
+        parts: list[tuple[int, int, int]] = []
+        for one in asked:
+            rows, offsets = one.run.places_of(one.pages)
+            size = [PAGE * KEY.itemsize] * len(rows)
+            parts += zip(rows.tolist(), offsets.tolist(), size, strict=True)
+        self.pages_read += len(parts)
+        data = read_parts(parts)
+        at = 0
+        for one in asked:
+            keys = np.frombuffer(b"".join(data[at : at + len(one.pages)]), dtype=KEY)
+            at += len(one.pages)
+            own = one.positions
+            seen[own] |= found_in(keys["hi"].copy(), keys["lo"].copy(), hi[own], lo[own])
 
-    # ------------------------------------------------------------------ growing and merging, in a thread of its own
-    def grow_some(self) -> int:
-        """Fill a roomier filter where this one is nearly full; returns the new one's bytes, else 0.
-
-        Meanwhile flushes go on with the old one and say their keys to both.
-        """
-        size = self.filter.wanted()
-        if size is None:
-            return 0
-        coming = self.filter.roomier(size)
-        with self._lock:
-            runs = list(self._runs)
-            self._next = coming
-        for run in runs:
-            hi, lo = run.hi, run.lo
-            if hi is None or lo is None:
-                keys = _read_keys([run.id or 0])
-                hi, lo = keys["hi"].copy(), keys["lo"].copy()
-            for at in range(0, len(hi), _GROW_STEP):
-                with self._next_lock:
-                    # A stripe may end while this goes on: its column is another's then.
-                    if self._stripe is None or run.stripe > self._stripe - STRIPES:
-                        coming.add(run.stripe, hi[at : at + _GROW_STEP], lo[at : at + _GROW_STEP])
-        with self._lock:
-            self.filter, self._next = coming, None
-        return coming.bytes
-
+    # ------------------------------------------------------------------ merging, in a thread of its own
     def merge_some(self) -> int:
-        """Merge one group of segments of a stripe and level, if there is one; returns how many ids it held."""
-        with self._lock:
-            group = self._group()
-        if len(group) < 2:
-            return 0
-        ids = [run.id for run in group if run.id is not None]
-        keys = _read_keys(ids)
-        keys = keys[np.argsort(keys["hi"], kind="stable")]
-        level = min(group[0].level + 1, MAX_LEVEL)
-        with transaction.atomic():
-            segment_id = insert_segment(self.mask, group[0].stripe, level, keys)
-            with connection.cursor() as cursor:
-                cursor.execute("DELETE FROM usage_id_segment WHERE id = ANY(%s)", [ids])
-                if cursor.rowcount != len(ids):
-                    raise RuntimeError("a segment of counted ids was taken away by another process")
-        merged = _run_of(segment_id, group[0].stripe, level, keys)
-        gone = {id(run) for run in group}
-        with self._lock:
-            self._runs = [merged, *(run for run in self._runs if id(run) not in gone)]
-            self._trim()
-        return len(keys)
+        """A small piece of what there is to merge; returns how many ids it wrote or took away, 0 where all is done.
 
-    def _group(self) -> list[_Run]:
-        """Committed segments worth merging: many of one stripe and level, or all of a stripe that is over."""
-        groups: dict[tuple[int, int], list[_Run]] = {}
-        for run in self._runs:
-            if run.id is not None and run.level < MAX_LEVEL and not run.shared:
-                groups.setdefault((run.stripe, run.level), []).append(run)
-        for (stripe, level), runs in sorted(groups.items()):
-            over = self._stripe is not None and stripe < self._stripe
-            enough = MERGE_SEGMENTS * (4 if level == 0 else 1)
-            if len(runs) >= enough or (over and len(runs) > 1):
-                taken: list[_Run] = []
-                total = 0
-                for run in reversed(runs):
-                    if total + run.ids > MAX_SEGMENT_IDS:
-                        break
-                    taken.append(run)
-                    total += run.ids
-                if len(taken) > 1:
-                    return taken
-        return []
+        Raises where rows are gone though their time is not over.
+        """
+        if self._doomed:
+            return self._delete_some()
+        for name in ("open", "other"):
+            job = self._jobs.get(name) or self._next_job(name)
+            if job is None:
+                continue
+            self._jobs[name] = job
+            try:
+                written = 0 if job.work.stripe <= (self._stripe or 0) - STRIPES else job.work.step()
+            except MissingSegmentError:
+                if not self._is_over(job.work.stripe):
+                    raise
+                written = 0
+            if job.work.result is not None:
+                self._install(job, job.work.result)
+            if job.work.result is not None or not written:
+                del self._jobs[name]
+                self.layers.reserved = 0
+            return max(1, written)
+        return 0
+
+    def _is_over(self, stripe: int) -> bool:
+        """Whether a stripe's rows may be dropped: nothing may come for hours that makes the next stripe begin."""
+        current = max(self._stripe or 0, stripe_at(clock.now().timestamp()))
+        return stripe <= current - STRIPES
+
+    def _next_job(self, name: str) -> _Job | None:
+        with self.layers.lock:
+            layers = self.layers.all
+            busy = {id(run) for job in self._jobs.values() for run in job.work.inputs}
+            stripe = self._stripe
+        if name == "open":
+            for layer in layers:
+                if layer.open and (group := _group(layer, busy)):
+                    return self._job(group, [layer])
+            return None
+        for number in sorted({layer.stripe for layer in layers}, reverse=True):
+            own = [layer for layer in layers if layer.stripe == number]
+            runs = {id(run): run for layer in own for run in layer.runs}
+            if busy & runs.keys() or not all(len(run.segments) for run in runs.values() if not run.shared):
+                continue
+            if number < (stripe or 0) and not any(run.shared for run in runs.values()):
+                if len(runs) > 1:
+                    return self._job(list(runs.values()), own, closing=True)
+                for layer in own:
+                    self.layers.fit(layer)
+                continue
+            for layer in own:
+                if not layer.open and (group := _smaller(layer)):
+                    return self._job(group, [layer])
+        return None
+
+    def _job(self, runs: Sequence[Run], layers: list[Layer], *, closing: bool = False) -> _Job:
+        ids = sum(run.ids for run in runs)
+        room = self.layers.new_filter(ids, BITS) if closing else None
+        if room is not None:
+            self.layers.reserved = room.bytes
+        hold = ids <= self._cache_ids and all(run.held is not None for run in runs)
+        return _Job(Compaction(runs, self.mask, filter=room, hold=hold), layers, closing)
+
+    def _install(self, job: _Job, made: Run) -> None:
+        """Look into the new run from now on; its inputs' rows may go."""
+        gone = {id(run) for run in job.work.inputs}
+        with self.layers.lock:
+            if job.closing and job.work.filter is not None:
+                one = Layer(made.stripe, job.work.filter, (made,), open=False)
+                old = {id(layer) for layer in job.layers}
+                place = next((n for n, layer in enumerate(self.layers.all) if id(layer) in old), None)
+                if place is not None:
+                    rest = [layer for layer in self.layers.all if id(layer) not in old]
+                    self.layers.all = (*rest[:place], one, *rest[place:])
+            else:
+                for layer in job.layers:
+                    kept = [run for run in layer.runs if id(run) not in gone]
+                    newer = sum(1 for run in layer.runs[: _first(layer.runs, gone)] if id(run) not in gone)
+                    layer.runs = (*kept[:newer], made, *kept[newer:])
+        self._doomed += [(run, int(row)) for run in job.work.inputs for row in run.segments]
+        self._trim()
+
+    def _delete_some(self) -> int:
+        rows: list[int] = []
+        ids = 0
+        stripe = self._doomed[-1][0].stripe
+        while self._doomed and ids < _DOOMED_IDS and self._doomed[-1][0].stripe == stripe:
+            run, row = self._doomed.pop()
+            rows.append(row)
+            ids += max(1, run.ids // len(run.segments))
+        if delete_segments(rows) != len(rows) and not self._is_over(stripe):
+            raise MissingSegmentError("a segment of counted ids was taken away by another process")
+        return ids
 
     def _trim(self) -> None:
-        """Keep the newest keys in memory up to the limit; those of unmerged segments always."""
+        """Keep the newest keys in memory up to the limit; those of flushes that wait to be merged always."""
         held = 0
-        for run in self._runs:
-            if run.hi is None:
+        for run in self.layers.runs():
+            if run.held is None:
                 continue
             held += run.ids
             if held > self._cache_ids and run.level > 0:
-                run.hi = run.lo = None
+                run.held = None
+
+    def compact(self, stop: threading.Event) -> None:
+        """Merge until ``stop``, a quarter of the time, half of it where flushes pile up."""
+        pause = 0.0
+        while not stop.wait(pause):
+            began = time.monotonic()
+            if not self.merge_some():
+                pause = _IDLE
+                continue
+            behind = sum(run.level == 0 for layer in self.layers.all[:1] for run in layer.runs) > 3 * TOGETHER
+            pause = (time.monotonic() - began) * (1 if behind else 3)
 
     @property
     def stats(self) -> dict[str, int]:
         """Sizes for the metrics."""
-        with self._lock:
-            runs = list(self._runs)
+        with self.layers.lock:
+            runs = self.layers.runs()
         return {
             "slots": self.mask,
             "ids": sum(run.ids for run in runs),
-            "segments": len(runs),
-            "filter_bytes": self.filter.bytes + (self._next.bytes if self._next is not None else 0),
+            "segments": sum(len(run.segments) for run in runs),
+            "filter_bytes": self.layers.bytes,
+            "filter_full": int(self.layers.full),
             "false_positives": self.false_positives,
         }
 
 
-def insert_segment(mask: int, stripe: int, level: int, keys: npt.NDArray[np.void]) -> int:
-    """Write a segment in the caller's transaction; returns its id."""
-    with psycopg.Cursor(connection.connection) as cursor:
-        cursor.execute(
-            "INSERT INTO usage_id_segment (slots, stripe, level, ids, keys) VALUES (%s, %s, %s, %s, %b) RETURNING id",
-            (mask, stripe, level, len(keys), keys.tobytes()),
-        )
-        row = cursor.fetchone()
-        assert row is not None
-        return int(row[0])
+def _group(layer: Layer, busy: set[int]) -> list[Run]:
+    """Committed runs of one level, if there are enough of them to become one of the next."""
+    levels: dict[int, list[Run]] = {}
+    for run in layer.runs:
+        if len(run.segments) and not run.shared and id(run) not in busy:
+            levels.setdefault(run.level, []).append(run)
+    return next((runs for _, runs in sorted(levels.items()) if len(runs) >= TOGETHER), [])
+
+
+def _smaller(layer: Layer) -> list[Run]:
+    """Of a layer that is over: the small runs, and the next larger one as long as they are a good part of it."""
+    runs = sorted((run for run in layer.runs if not run.shared), key=lambda run: run.ids)
+    taken, total = 0, 0
+    for place, run in enumerate(runs):
+        if place and run.ids <= _WORTH * total:
+            taken = place + 1
+        total += run.ids
+    return runs[:taken]
+
+
+def _first(runs: Sequence[Run], gone: set[int]) -> int:
+    return next((place for place, run in enumerate(runs) if id(run) in gone), len(runs))
 
 
 def drop_segments(stripe: int) -> int:
@@ -330,32 +378,3 @@ def drop_segments(stripe: int) -> int:
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM usage_id_segment WHERE stripe <= %s", [stripe - STRIPES])
         return int(cursor.rowcount)
-
-
-def _read_keys(ids: list[int]) -> npt.NDArray[np.void]:
-    connection.ensure_connection()
-    with psycopg.Cursor(connection.connection) as cursor:
-        cursor.execute("SELECT keys FROM usage_id_segment WHERE id = ANY(%s) ORDER BY id", (ids,), binary=True)
-        rows = cursor.fetchall()
-    if len(rows) != len(ids):
-        raise RuntimeError("a segment of counted ids is missing: another process works on this shard's slots")
-    return np.concatenate([np.frombuffer(row[0], dtype=KEY) for row in rows])
-
-
-def _run_of(segment_id: int, stripe: int, level: int, keys: npt.NDArray[np.void]) -> _Run:
-    hi, lo = keys["hi"].copy(), keys["lo"].copy()
-    return _Run(stripe, len(keys), segment_id, level, hi, lo, hi[::PAGE].copy())
-
-
-def _found(run_hi: U64, run_lo: U64, hi: U64, lo: U64) -> npt.NDArray[np.bool_]:
-    """Which keys lie in a sorted run."""
-    if not len(run_hi):
-        return np.zeros(len(hi), dtype=bool)
-    place = np.searchsorted(run_hi, hi, side="left")
-    inside = np.minimum(place, len(run_hi) - 1)
-    same_hi = run_hi[inside] == hi
-    found: npt.NDArray[np.bool_] = same_hi & (run_lo[inside] == lo)
-    for position in np.flatnonzero(same_hi & ~found).tolist():
-        last = int(np.searchsorted(run_hi, hi[position], side="right"))
-        found[position] = bool((run_lo[int(place[position]) : last] == lo[position]).any())
-    return found

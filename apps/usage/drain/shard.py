@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from queue import Empty, Full, Queue
 
 import psycopg
@@ -207,15 +208,14 @@ class Shard:
             announce()
 
     def _keep(self) -> None:
-        """Merging, folding and partitions, beside the main work."""
+        """Folding and partitions, beside the main work; merging has a thread, since it works in small pieces."""
+        compact = partial(self.drainer.index.compact, self._stop)
+        threading.Thread(target=self._guarded, args=(compact,), name="drain-compact", daemon=True).start()
         turn = 0
         keeper = Keeper(self._stop)
         while not self._stop.wait(1.0):
             turn += 1
-            moved = self.drainer.index.grow_some()
-            while (merged := self.drainer.index.merge_some()) and not self._stop.is_set():
-                moved += merged
-            if moved or turn % _TRIM_EVERY == 0:
+            if turn % _TRIM_EVERY == 0:
                 give_back()
             record_index(self.number, self.drainer.index.stats)
             if self.number != 0:

@@ -1,27 +1,24 @@
 """The transaction of a flush: inbox rows out, everything they mean in. It stands or falls together."""
 
 import time
-from datetime import date, timedelta
 from uuid import UUID
 
 import psycopg
 from django.db import connection, transaction
 
-from apps.core.partitions import ensure_partitions
 from apps.events.contracts import NewEvent
 from apps.events.services import publish_many
 from apps.usage.drain.announce import keep
 from apps.usage.drain.copybuf import HEADER, TRAILER
 from apps.usage.drain.dedupe import insert_segment
 from apps.usage.drain.flush import Flush
+from apps.usage.drain.retention import make_partitions
 from apps.usage.drain.rows import CHUNK, DELTA, SESSION_DELTA
 
-__all__ = ["copy_rows", "make_partitions", "write"]
+__all__ = ["copy_rows", "write"]
 
-_EPOCH = date(1970, 1, 1)
 _TELL_EVERY = 3600.0
 _unpriced_told: dict[tuple[UUID, str], float] = {}
-_known_days: set[int] = set()
 
 
 def write(flush: Flush, mask: int) -> int | None:
@@ -84,11 +81,3 @@ def copy_rows(cursor: psycopg.Cursor[tuple[object, ...]], sql: str, rows: bytes)
         copy.write(HEADER)
         copy.write(rows)
         copy.write(TRAILER)
-
-
-def make_partitions(days: list[int]) -> None:
-    """Have the partitions of raw events of these days (since 1970) exist."""
-    for day in days:
-        if day not in _known_days:
-            ensure_partitions("usage_chunk", period="day", ahead=0, first=_EPOCH + timedelta(days=day))
-            _known_days.add(day)

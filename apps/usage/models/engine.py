@@ -115,13 +115,20 @@ class HintMark(models.Model):
 
 
 class IdSegment(models.Model):
-    """Sorted keys of counted event ids (:mod:`apps.usage.drain.dedupe`); dropped with their stripe."""
+    """Sorted keys of counted event ids (:mod:`apps.usage.drain.dedupe`); dropped with their stripe.
+
+    ``run`` says which pieces belong together, null is a run by itself. ``first_key`` and ``last_key`` are the first
+    and last upper half less 2^63; null in rows from before there were pieces.
+    """
 
     id = models.BigIntegerField(primary_key=True)
     slots = models.IntegerField()
     stripe = models.IntegerField()
     level = models.SmallIntegerField()
     ids = models.IntegerField()
+    run = models.BigIntegerField(null=True)
+    first_key = models.BigIntegerField(null=True)
+    last_key = models.BigIntegerField(null=True)
     keys = models.BinaryField()
     created_at = models.DateTimeField()
 

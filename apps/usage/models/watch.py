@@ -18,6 +18,7 @@ class Shard(models.Model):
     segments = models.IntegerField()
     filter_bytes = models.BigIntegerField()
     false_positives = models.BigIntegerField()
+    filter_full = models.BooleanField(default=False)
 
     class Meta:
         managed = False

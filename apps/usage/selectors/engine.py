@@ -4,7 +4,7 @@ All organisations together, for those who look after the engine.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
@@ -60,6 +60,7 @@ class ShardState:
     segments: int
     filter_bytes: int
     false_positives: int
+    filter_full: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def engine_state() -> EngineState:
         waiting = {slot: SlotState(slot, batches, int(events), at) for slot, batches, events, at in cursor.fetchall()}
         cursor.execute(
             "SELECT shard, slots, started_at, seen_at, flushed_at, events_per_second, ids, segments, filter_bytes,"
-            " false_positives FROM usage_shard ORDER BY shard"
+            " false_positives, filter_full FROM usage_shard ORDER BY shard"
         )
         shards = [ShardState(row[0], _slots_in(row[1]), *row[2:]) for row in cursor.fetchall()]
     slots = [waiting.get(slot) or SlotState(slot, 0, 0, None) for slot in range(SLOTS)]
@@ -130,10 +131,7 @@ def _slots_in(mask: int) -> tuple[int, ...]:
 
 
 def _at_rest(shard: ShardState) -> ShardState:
-    return ShardState(
-        shard.shard, shard.slots, shard.started_at, shard.seen_at, shard.flushed_at, 0.0, shard.ids, shard.segments,
-        shard.filter_bytes, shard.false_positives,
-    )  # fmt: skip
+    return replace(shard, events_per_second=0.0)
 
 
 # ---------------------------------------------------------------------------------------------- the day so far

@@ -20,6 +20,8 @@ __all__ = ["COVERED", "minutes_of"]
 
 # Whatever was received within this time is in a segment: all stripes but the present one, which has only begun.
 COVERED = timedelta(seconds=(STRIPES - 1) * STRIPE_SECONDS)
+# By so much less is a key's upper half in the columns: they have a sign.
+_HALF = 1 << 63
 _WINDOW = 3.0  # in sqrt(n): six standard deviations in the middle of a segment
 
 
@@ -31,19 +33,25 @@ def minutes_of(org_id: UUID, salt: bytes, ids: Sequence[UUID]) -> dict[UUID, int
     hi, lo = mix(*id_halves(np.frombuffer(b"".join(i.bytes for i in ids), dtype="V16")), k1, k2)
     found: dict[UUID, int] = {}
     segments = fetch(
-        "SELECT id, ids FROM usage_id_segment WHERE slots & %s <> 0 ORDER BY id DESC", (1 << slot_of(org_id),)
+        "SELECT id, ids, coalesce(first_key, %s), coalesce(last_key, %s) FROM usage_id_segment WHERE slots & %s <> 0"
+        " ORDER BY id DESC",
+        (-_HALF, _HALF - 1, 1 << slot_of(org_id)),
     )
+    lowest, highest = (np.array([row[column] for row in segments], dtype=np.int64) for column in (2, 3))
     for number, key in enumerate(ids):
-        minute = _look(segments, int(hi[number]), int(lo[number]))
+        place = int(hi[number]) - _HALF
+        within = np.flatnonzero((lowest <= place) & (highest >= place)).tolist()
+        minute = _look([segments[one] for one in within], int(hi[number]), int(lo[number]))
         if minute is not None:
             found[key] = minute
     return found
 
 
-def _look(segments: Sequence[tuple[int, int]], hi: int, lo: int) -> int | None:
+def _look(segments: Sequence[tuple[int, int, int, int]], hi: int, lo: int) -> int | None:
     numbers, starts, sizes = [], [], []
-    for segment, count in segments:
-        guess, reach = hi * count >> 64, int(_WINDOW * math.sqrt(count)) + 16
+    for segment, count, first, last in segments:
+        guess = (hi - _HALF - first) * count // (last - first + 1)
+        reach = int(_WINDOW * math.sqrt(count)) + 16
         start, end = max(0, guess - reach), min(count, guess + reach)
         numbers.append(segment)
         starts.append(start * KEY.itemsize + 1)

@@ -29,6 +29,8 @@ __all__ = ["EVENT_FIELDS", "EventRow", "Match", "Moved", "event_search", "match"
 # Chunks looked at in one query: few at first, since mostly the newest ones have enough.
 _FIRST_LOOK, _LONGEST_LOOK = 4, 256
 _TRIES = 5
+# So many values are compared one by one.
+_FEW = 12
 
 Mask = npt.NDArray[np.bool_]
 
@@ -136,14 +138,14 @@ def _matches(plan: Plan, limit: int) -> list[Match]:
     matches: list[Match] = []
     times: list[int] = []
     beyond: tuple[datetime, int] | None = None
-    look = _FIRST_LOOK
+    look, looked = _FIRST_LOOK, 0
     needed = needed_columns(plan)
     tested = [name for name in needed if name != "ts"]
     without: list[int] = []
     while True:
-        # Times and ids are five sixths of what a look reads: once most chunks have nothing, they are read of those
+        # Times and ids are five sixths of what a look reads: where most chunks have nothing, they are read of those
         # alone that have something.
-        narrow = tested if tested and look > _FIRST_LOOK else None
+        narrow = tested if tested and looked and 2 * len(matches) < looked else None
         rows = _look(plan, narrow or needed, beyond, look, without)
         for found in _found(plan, needed, narrow, rows):
             matches.append(found)
@@ -155,17 +157,36 @@ def _matches(plan: Plan, limit: int) -> list[Match]:
             times = sorted(times, reverse=True)[:limit]
             if times[-1] > micros_of(beyond[0]):
                 return matches
-        if look == _FIRST_LOOK:
+        if not looked:
             without = chunks_without(plan)
-        look = min(look * 4, _LONGEST_LOOK)
+        looked += len(rows)
+        look = _next_look(look, looked, len(times), limit)
+
+
+def _next_look(last: int, looked: int, found: int, limit: int) -> int:
+    """How many chunks to look at next: as many as will do, going by what was found, and at most four times as many."""
+    most = min(4 * last, _LONGEST_LOOK)
+    if found >= limit:
+        return min(most, 2 * last)
+    if not found:
+        return most
+    expected = (limit - found) * looked * 5 // (4 * found) + 1
+    return min(most, max(_FIRST_LOOK, expected))
 
 
 def _found(plan: Plan, needed: Sequence[str], narrow: Sequence[str] | None, rows: list[tuple[Any, ...]]) -> list[Match]:
     """The matches among the chunks of a look; ``narrow`` are the columns that it read, None where all needed ones."""
-    if narrow is not None:
-        maybe = [row for row in rows if _tested(plan, _columns(narrow, row)).any()]
-        rows = _read(plan, needed, [(row[0], row[1]) for row in maybe])
-    return [found for row in rows if (found := match(plan, needed, row)) is not None]
+    if narrow is None:
+        return [found for row in rows if (found := match(plan, needed, row)) is not None]
+    maybe = {row[0]: row for row in rows if _tested(plan, _columns(narrow, row)).any()}
+    out = []
+    # Only what is missing is read of them.
+    for number, drop_on, events, last_at, times, *ids in _read(plan, ["ts"], [row[:2] for row in maybe.values()]):
+        columns = [times if name == "ts" else maybe[number][4 + narrow.index(name)] for name in needed]
+        found = match(plan, needed, (number, drop_on, events, last_at, *columns, *ids))
+        if found is not None:
+            out.append(found)
+    return out
 
 
 def needed_columns(plan: Plan) -> list[str]:
@@ -178,11 +199,11 @@ def needed_columns(plan: Plan) -> list[str]:
     return ["ts", *(name for name, test in tests.items() if test is not None)]
 
 
-def _read_columns(plan: Plan, names: Sequence[str]) -> str:
+def _read_columns(plan: Plan, names: Sequence[str], source: str = "usage_chunk") -> str:
     columns = [scan_slice(name) for name in names]
     if "ts" in names and (plan.ids is not None or plan.after is not None):
         columns.append("substring(facts FROM 3 FOR 16 * events)")
-    return f"SELECT id, drop_on, events, last_at, {', '.join(columns)} FROM usage_chunk"  # noqa: S608
+    return f"SELECT id, drop_on, events, last_at, {', '.join(columns)} FROM {source}"  # noqa: S608
 
 
 def _look(
@@ -201,15 +222,18 @@ def _look(
             conditions.append(f"{name} && %({name})s::integer[]")
             params[name] = values.tolist()
     if without:
-        conditions.append("id <> ALL(%(without)s::bigint[])")
+        # As a list of constants it would take longer to plan than to go through.
+        conditions.append("id NOT IN (SELECT unnest(%(without)s::bigint[]))")
         params["without"] = without
     if beyond is not None:
         conditions.append("last_at <= %(last)s AND (last_at, id) < (%(last)s, %(id)s)")
         params |= {"last": beyond[0], "id": beyond[1]}
-    return fetch(
-        f"{_read_columns(plan, names)} WHERE {' AND '.join(conditions)} ORDER BY last_at DESC, id DESC LIMIT %(limit)s",
-        params,
+    # Columns are read of the chosen chunks alone, whether the database sorts or not.
+    chosen = (
+        f"(SELECT id, drop_on, events, last_at, scan, facts FROM usage_chunk WHERE {' AND '.join(conditions)}"  # noqa: S608
+        " ORDER BY last_at DESC, id DESC LIMIT %(limit)s OFFSET 0) AS chosen"
     )
+    return fetch(f"{_read_columns(plan, names, chosen)} ORDER BY last_at DESC, id DESC", params)
 
 
 def _read(plan: Plan, names: Sequence[str], chunks: list[tuple[int, Any]]) -> list[tuple[Any, ...]]:
@@ -260,14 +284,24 @@ def _tested(plan: Plan, columns: _Columns) -> Mask:
     mask: Mask = np.ones(len(next(iter(columns.values()))), dtype=bool)
     for name, values in (("who", plan.who), ("what", plan.what), ("session", plan.sessions), ("stop", plan.stops)):
         if values is not None:
-            mask &= np.isin(columns[name], values)
+            mask &= _among(columns[name], values)
     if plan.requests is not None:
-        mask &= np.isin(columns["request"], [request_hash(value) if value else 0 for value in plan.requests])
+        mask &= _among(columns["request"], [request_hash(value) if value else 0 for value in plan.requests])
     if plan.costs is not None:
-        mask &= np.isin(cost_source(columns["flags"]), plan.costs)
+        mask &= _among(cost_source(columns["flags"]), plan.costs)
     for name, words in plan.details:
         if name == "error_type" and "" not in words:
             mask &= (columns["flags"] & DETAIL) != 0
+    return mask
+
+
+def _among(column: npt.NDArray[Any], values: Sequence[int] | npt.NDArray[np.int64]) -> Mask:
+    """Which of a column are one of these; a few comparisons take less than sorting does."""
+    if not 0 < len(values) <= _FEW:
+        return np.isin(column, values)
+    mask: Mask = column == values[0]
+    for value in values[1:]:
+        mask |= column == value
     return mask
 
 

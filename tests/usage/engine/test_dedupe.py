@@ -2,27 +2,34 @@
 
 import numpy as np
 import pytest
+from django.db import connection
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from apps.usage.drain.dedupe import PAGE, DedupeIndex, insert_segment
-from apps.usage.drain.filter import STRIPES, StripedFilter
-from apps.usage.drain.keys import id_halves, mix
+from apps.usage.drain.dedupe import DedupeIndex, insert_segment
+from apps.usage.drain.keys import KEY, id_halves, mix
+from apps.usage.drain.runs import PAGE, MissingSegmentError
+from tests.usage.engine.index import index_of, keys, merge_all, take
 
 words = st.integers(0, 2**64 - 1)
 
 
-def keys(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    hi, lo = (rng.integers(0, 2**64, count, dtype=np.uint64) for _ in range(2))
-    return hi, lo, np.zeros(count, dtype=np.uint32)
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers, pieces and groups of a size that a test can fill."""
+    monkeypatch.setattr("apps.usage.drain.layers.FIRST", 2_000)
+    monkeypatch.setattr("apps.usage.drain.layers.STEEP", 4_000)
+    monkeypatch.setattr("apps.usage.drain.compacting.PIECE", 4 * PAGE)
+    monkeypatch.setattr("apps.usage.drain.dedupe.TOGETHER", 3)
+    monkeypatch.setattr("apps.usage.drain.dedupe._DOOMED_IDS", 500)
+    monkeypatch.setattr("apps.usage.drain.loading._SLICE", 2 * PAGE)
 
 
-def take(index: DedupeIndex, hi: np.ndarray, lo: np.ndarray, stripe: int) -> np.ndarray:
-    fresh, new = index.take(hi, lo, np.zeros(len(hi), dtype=np.uint32), stripe)
-    if len(new.keys):
-        index.committed(new, insert_segment(index.mask, new.stripe, 0, new.keys))
-    return fresh
+def segments() -> list[tuple[int, int, int, int | None]]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id, level, ids, run FROM usage_id_segment ORDER BY id")
+        return list(cursor.fetchall())
 
 
 @given(st.lists(st.tuples(words, words), min_size=1, unique=True), words, words)
@@ -44,136 +51,188 @@ def test_ids_made_in_order_are_spread_evenly() -> None:
     assert buckets.max() < 340
 
 
-def test_the_filter_never_forgets_and_forgets_a_stripe_at_once() -> None:
-    rng = np.random.default_rng(5)
-    striped = StripedFilter(min_bytes=1 << 18)
-    added = []
-    for stripe in range(20, 28):
-        hi, lo, _ = keys(rng, 2000)
-        striped.add(stripe, hi, lo)
-        added.append((stripe, hi, lo))
-    for stripe, hi, lo in added:
-        positions, columns = striped.suspects(hi, lo)
-        assert len(positions) == len(hi)
-        assert columns[:, stripe % STRIPES].all()
-    striped.clear(20)
-    positions, columns = striped.suspects(*added[0][1:])
-    assert not columns[:, 20 % STRIPES].any()
-
-
-def test_a_filter_says_when_it_is_nearly_full_and_how_large_the_next_must_be() -> None:
-    striped = StripedFilter(min_bytes=1 << 12, max_bytes=1 << 20)
-    assert striped.wanted() is None
-    assert striped.wanted(10_000) == 1 << 18
-    assert striped.wanted(10**9) == 1 << 20
-    hi, lo, _ = keys(np.random.default_rng(1), 10_000)
-    striped.add(3, hi, lo)
-    assert striped.wanted() == 1 << 18
-    assert striped.roomier(1 << 20).wanted(10**9) is None
-
-
-@pytest.mark.parametrize("cache_ids", [0, 10**9])
-def test_a_filter_grown_while_flushes_go_on_knows_every_key_and_suspects_few_others(
-    db: None, cache_ids: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("apps.usage.drain.dedupe.MERGE_SEGMENTS", 1)
-    rng = np.random.default_rng(9)
-    index = DedupeIndex(range(8), filter_bytes=1 << 22, cache_ids=cache_ids)
-    index.filter = StripedFilter(min_bytes=1 << 14, max_bytes=1 << 22)
-    index.load(100)
-    flushed = []
-    meanwhile = iter([keys(rng, 500) for _ in range(1000)])
-    add = StripedFilter.add
-
-    def add_beside(self: StripedFilter, stripe: int, hi: np.ndarray, lo: np.ndarray) -> None:
-        add(self, stripe, hi, lo)
-        if self is index._next and not busy:
-            # The other thread flushes now: the lock is let go for it, as between two steps.
-            busy.append(True)
-            index._next_lock.release()
-            more = next(meanwhile)
-            assert take(index, more[0], more[1], 100 + len(flushed) // 12).all()
-            flushed.append(more)
-            index._next_lock.acquire()
-            busy.clear()
-
-    busy: list[bool] = []
-    monkeypatch.setattr(StripedFilter, "add", add_beside)
-    grown = 0
-    for flush in range(30):
-        hi, lo, minute = keys(rng, 1000)
-        assert take(index, hi, lo, 100 + flush // 12).all()
-        flushed.append((hi, lo, minute))
-        while index.merge_some():
-            pass
-        grown += index.grow_some() > 0
-    assert grown >= 3
-    assert index.filter.bytes > 1 << 17
-    for hi, lo, _ in flushed:
-        assert not take(index, hi, lo, 103).any()
-    strangers = keys(rng, 20_000)
-    assert len(index.filter.suspects(*strangers[:2])[0]) < 400
-
-
 @pytest.mark.parametrize("filter_bytes", [1 << 12, 1 << 22])
 @pytest.mark.parametrize("cache_ids", [0, 10**9])
-def test_it_is_exact_with_a_tiny_filter_in_memory_and_out_of_pages(
-    db: None, filter_bytes: int, cache_ids: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("apps.usage.drain.dedupe.MERGE_SEGMENTS", 1)
+@pytest.mark.usefixtures("db", "small")
+def test_it_is_exact_with_a_tiny_filter_in_memory_and_out_of_pages(filter_bytes: int, cache_ids: int) -> None:
     rng = np.random.default_rng(filter_bytes + cache_ids % 7)
-    index = DedupeIndex(range(8), filter_bytes=filter_bytes, cache_ids=cache_ids)
-    index.load(100)
+    index = index_of(100, filter_bytes=filter_bytes, cache_ids=cache_ids)
     known_hi, known_lo = np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.uint64)
-    for flush in range(12):
-        stripe = 100 + flush // 4
-        hi, lo, _ = keys(rng, 3 * PAGE)
+    for flush in range(24):
+        stripe = 100 + flush // 8
+        hi, lo = keys(rng, 5 * PAGE)
         old = rng.choice(len(known_hi), min(len(known_hi), 100), replace=False)
         all_hi, all_lo = np.concatenate((hi, known_hi[old])), np.concatenate((lo, known_lo[old]))
         order = rng.permutation(len(all_hi))
         fresh = take(index, all_hi[order], all_lo[order], stripe)
         assert fresh.tolist() == (order < len(hi)).tolist()
         known_hi, known_lo = np.concatenate((known_hi, hi)), np.concatenate((known_lo, lo))
-        if flush % 3 == 2:
-            while index.merge_some():
-                pass
-    restarted = DedupeIndex(range(8), filter_bytes=filter_bytes, cache_ids=cache_ids)
-    assert restarted.load(103) == len(known_hi)
-    assert not take(restarted, known_hi, known_lo, 103).any()
+        for _ in range(int(rng.integers(0, 12))):
+            index.merge_some()
+    restarted = index_of(102, filter_bytes=filter_bytes, cache_ids=cache_ids)
+    for one in (index, restarted):
+        assert not take(one, known_hi, known_lo, 102).any()
+        merge_all(one)
+        assert not take(one, known_hi, known_lo, 102).any()
+        assert one.stats["ids"] == len(known_hi)
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_no_key_is_lost_when_the_filter_changes_within_a_flush(when: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    index = DedupeIndex(range(8), filter_bytes=1 << 22, cache_ids=10**9)
-    index.filter = StripedFilter(min_bytes=1 << 14, max_bytes=1 << 22)
-    index._stripe = 100
-    add = StripedFilter.add
+@pytest.mark.parametrize("cache_ids", [0, 10**9])
+@pytest.mark.usefixtures("db", "small")
+def test_a_stripe_that_is_over_becomes_one_run_of_pieces_with_ranges_of_their_own(cache_ids: int) -> None:
+    rng = np.random.default_rng(4)
+    index = index_of(100, cache_ids=cache_ids)
+    flushed = [keys(rng, 700) for _ in range(30)]
+    for flush in flushed:
+        assert take(index, *flush, 100).all()
+    assert len(index.layers.of(100)) > 2
+    assert take(index, *keys(rng, 10), 101).all()
+    merge_all(index)
+    (layer,) = index.layers.of(100)
+    (run,) = layer.runs
+    assert run.ids == 30 * 700
+    assert layer.filter.bits_a_key == pytest.approx(20, rel=0.2)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT keys, first_key, last_key, ids FROM usage_id_segment WHERE stripe = 100 ORDER BY run, 2")
+        rows = [(np.frombuffer(row[0], dtype=KEY), *row[1:]) for row in cursor.fetchall()]
+    assert len(rows) > 30
+    assert max(ids for *_, ids in rows) < 5 * PAGE + 30 * PAGE
+    together = np.concatenate([row[0] for row in rows])
+    assert (together["hi"][1:] > together["hi"][:-1]).all()
+    assert [(int(piece["hi"][0]) - 2**63, int(piece["hi"][-1]) - 2**63, len(piece)) for piece, *_ in rows] == [
+        tuple(row[1:]) for row in rows
+    ]
+    minutes = {
+        (hi, lo): place
+        for flush in flushed
+        for place, (hi, lo) in enumerate(zip(flush[0].tolist(), flush[1].tolist(), strict=True))
+    }
+    found = zip(together["hi"].tolist(), together["lo"].tolist(), strict=True)
+    assert [minutes[key] for key in found] == together["minute"].tolist()
 
-    def add_while_it_changes(self: StripedFilter, stripe: int, hi: np.ndarray, lo: np.ndarray) -> None:
-        change = self is index.filter and index._next is None
-        if change and when == "before":
-            index.grow_some()
-        add(self, stripe, hi, lo)
-        if change and when == "after":
-            index.grow_some()
 
-    monkeypatch.setattr(StripedFilter, "add", add_while_it_changes)
-    monkeypatch.setattr(StripedFilter, "wanted", lambda self, ids=0: 1 << 16)
-    rng = np.random.default_rng(11)
-    for _ in range(5):
-        known = keys(rng, 50)
-        assert index.take(*known, 100)[0].all()
-        assert not index.take(*known, 100)[0].any()
+@pytest.mark.usefixtures("db", "small")
+def test_what_is_suspected_takes_a_page_of_a_run_however_large() -> None:
+    rng = np.random.default_rng(4)
+    index = index_of(100)
+    for _ in range(20):
+        take(index, *keys(rng, 700), 100)
+    known = keys(rng, 50)
+    take(index, *known, 100)
+    take(index, *keys(rng, 10), 101)
+    merge_all(index)
+    before = index.pages_read
+    assert not take(index, *known, 101).any()
+    assert index.pages_read - before <= 50 + 2
 
 
-def test_keys_that_share_a_half_are_told_apart(db: None) -> None:
-    index = DedupeIndex(range(8), filter_bytes=1 << 12, cache_ids=0)
-    index.load(1)
+@pytest.mark.usefixtures("db", "small")
+@pytest.mark.parametrize("steps", [1, 2, 5, 9, 14])
+def test_a_crash_in_the_middle_of_merging_loses_and_doubles_nothing(steps: int) -> None:
+    rng = np.random.default_rng(steps)
+    index = index_of(100)
+    flushed = [keys(rng, 500) for _ in range(9)]
+    for flush in flushed:
+        take(index, *flush, 100)
+    take(index, *keys(rng, 1), 101)
+    for _ in range(steps):
+        index.merge_some()
+    for _ in range(2):
+        restarted = index_of(101)
+        for flush in flushed:
+            assert not take(restarted, *flush, 101).any()
+        merge_all(restarted)
+        for flush in flushed:
+            assert not take(restarted, *flush, 101).any()
+    assert sum(ids for _, level, ids, _ in segments() if level) == 9 * 500
+
+
+@pytest.mark.usefixtures("db", "small")
+def test_flushes_go_on_while_runs_are_merged() -> None:
+    rng = np.random.default_rng(8)
+    index = index_of(100)
+    flushed = []
+    for flush in range(60):
+        flushed.append(keys(rng, 400))
+        assert take(index, *flushed[-1], 100 + flush // 25).all()
+        index.merge_some()
+        again = flushed[int(rng.integers(len(flushed)))]
+        assert not take(index, *again, 100 + flush // 25).any()
+    assert index.stats["segments"] < 120
+
+
+@pytest.mark.usefixtures("db", "small")
+def test_rows_of_the_time_before_pieces_are_read() -> None:
+    rng = np.random.default_rng(8)
+    index = index_of(100)
+    flushed = [keys(rng, 5 * PAGE) for _ in range(4)]
+    for flush in flushed:
+        take(index, *flush, 100)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE usage_id_segment SET run = NULL, first_key = NULL, last_key = NULL, level = 2")
+    index = index_of(100)
+    for flush in flushed:
+        assert not take(index, *flush, 100).any()
+    merge_all(index)
+    for flush in flushed:
+        assert not take(index, *flush, 100).any()
+    assert {run for _, _, _, run in segments()} != {None}
+
+
+@pytest.mark.usefixtures("db", "small")
+def test_after_another_division_of_the_slots_what_others_hold_too_stays_as_it_is() -> None:
+    rng = np.random.default_rng(8)
+    whole = index_of(100)
+    flushed = [keys(rng, 300) for _ in range(6)]
+    for flush in flushed:
+        take(whole, *flush, 100)
+    before = segments()
+    halves = [index_of(100, slots=range(start, start + 4)) for start in (0, 4)]
+    own = [keys(rng, 300) for _ in range(6)]
+    for half in halves:
+        for flush in flushed:
+            assert not take(half, *flush, 100).any()
+        for flush in own:
+            assert take(half, *flush, 101).all()
+        take(half, *keys(rng, 1), 102)
+        merge_all(half)
+        assert not any(take(half, *flush, 102).any() for flush in (*flushed, *own))
+    assert segments()[: len(before)] == before
+    # Whose slots all are this one's may merge what each of the others had.
+    again = index_of(102)
+    assert not any(take(again, *flush, 102).any() for flush in (*flushed, *own))
+    merge_all(again)
+    assert not any(take(again, *flush, 102).any() for flush in (*flushed, *own))
+    assert not {row[0] for row in before} & {row[0] for row in segments()}
+
+
+@pytest.mark.usefixtures("db", "small")
+def test_what_another_process_takes_away_ends_this_one() -> None:
+    rng = np.random.default_rng(8)
+    index = index_of(100)
+    known = keys(rng, 300)
+    take(index, *known, 100)
+    index = index_of(100)
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM usage_id_segment")
+    with pytest.raises(MissingSegmentError, match="another process"):
+        take(index, *known, 100)
+
+
+@pytest.mark.usefixtures("db", "small")
+def test_keys_that_share_a_half_are_told_apart() -> None:
+    index = index_of(1, filter_bytes=1 << 12)
     same = np.full(3 * PAGE, 2**63, dtype=np.uint64)
     low = np.arange(3 * PAGE, dtype=np.uint64)
     assert take(index, same[:PAGE], low[:PAGE], 1).all()
     assert take(index, same, low, 1).sum() == 2 * PAGE
     assert not take(index, same, low, 1).any()
+    assert take(index, same + np.uint64(1), low, 1).all()
+    for _ in range(2):
+        index = index_of(2)
+        assert not take(index, same, low, 2).any()
+        assert not take(index, same + np.uint64(1), low, 2).any()
+        merge_all(index)
 
 
 @hypothesis_settings(max_examples=30, deadline=None)
@@ -190,3 +249,23 @@ def test_any_run_of_flushes_counts_each_key_once(flushes: list[list[int]]) -> No
             expected.append(key not in seen)
             seen.add(key)
         assert fresh.tolist() == expected
+
+
+def test_a_page_is_read_without_the_rest_of_its_row(db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT attstorage::text FROM pg_attribute WHERE attrelid = 'usage_id_segment'::regclass"
+            " AND attname = 'keys'"
+        )
+        assert cursor.fetchone() == ("e",)
+    many = np.zeros(100_000, dtype=KEY)
+    many["hi"] = np.arange(100_000)
+    row = insert_segment(1, 1, 0, many)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)"
+            " SELECT length(substring(keys FROM 1000000 FOR 2560)) FROM usage_id_segment WHERE id = %s",
+            [row],
+        )
+        plan = cursor.fetchone()[0][0]["Plan"]
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 30

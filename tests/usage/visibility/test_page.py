@@ -4,6 +4,7 @@ import pytest
 from django.test import Client
 
 from apps.identity.models import User
+from apps.usage.heartbeat import Heartbeat
 from mindweave.admin_site import StaffSite
 from tests.usage.engine.conftest import World, typed
 from tests.usage.visibility.test_metrics import beat
@@ -40,6 +41,16 @@ def test_it_says_what_is_stuck(staff: Client) -> None:
     assert "Shard 1 is stuck, with slots 3: 7 events wait." in text
     assert "No drain works on slots 4: 7 events wait." in text
     assert "Everything moves." not in text
+
+
+def test_it_says_where_the_filter_of_ids_is_full(staff: Client) -> None:
+    stats = {"ids": 1, "filter_bytes": 1 << 27, "segments": 3}
+    Heartbeat(0).alive(1, stats)
+    assert "is full" not in staff.get(PAGE).content.decode()
+    Heartbeat(0).alive(1, {**stats, "filter_full": 1})
+    text = staff.get(PAGE).content.decode()
+    assert "The filter of ids of shard 0 is full" in text
+    assert "128 MiB, full" in text
 
 
 def test_it_stands_among_the_others_and_is_closed_to_everybody_else(staff: Client, world: World) -> None:
