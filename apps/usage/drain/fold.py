@@ -7,6 +7,7 @@ deltas or in all rollups. Sums are inserted, never updated; `compact` later make
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -160,7 +161,7 @@ def tighten_deltas(
     reader nothing, and where most keys have one row there is nothing to gain. Organisations are taken together up to
     ``limit`` rows a statement; after each ``stop`` is asked whether the rest is left for another time.
     """
-    when = {"start": start, "end": end, "least": least}
+    when: dict[str, Any] = {"start": start, "end": end, "least": least}
     with connection.cursor() as cursor:
         cursor.execute(_CROWDED, when)
         crowded: list[tuple[int, int]] = cursor.fetchall()
