@@ -4,7 +4,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from apps.accounts.web import org_page
+from apps.accounts.web import can, org_page
 from apps.analytics.costs import KINDS, costs
 from apps.analytics.export import csv_response
 from apps.analytics.period import PERIODS, period_of
@@ -24,7 +24,10 @@ def costs_page(request: HttpRequest) -> HttpResponse:
     period = period_of(request.GET.get("period") or "month", org.timezone)
     page = costs(org_id=org.id, period=period, projects=given_to(request))
     groups = (("model", "model"), ("team", "team"), ("project", "project"), ("user", "person"), ("key", "key"))
-    context = {"page": page, "period": period, "periods": PERIODS, "kinds": KINDS.values(), "groups": groups}
+    context = {
+        "page": page, "period": period, "periods": PERIODS, "kinds": KINDS.values(), "groups": groups,
+        "may_see_prices": can(request, "price.read"),
+    }  # fmt: skip
     return render(request, "analytics/costs.html", context)
 
 

@@ -52,6 +52,7 @@ def home_page(request: HttpRequest) -> HttpResponse:
     page = home(org_id=org.id, slug=org.slug, period=period, **days)
     context |= {"home": page, "panel": page.panel, "live": snapshot(org.id, org.timezone)}
     context["tiles"] = _tiles(request, period)
+    context["may_see_prices"] = can(request, "price.read")
     if page.is_empty:
         context["ever"] = has_usage(org.id)
     return render(request, "analytics/home.html", context)

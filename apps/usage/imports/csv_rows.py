@@ -13,6 +13,7 @@ from apps.usage.imports.content import MalformedFile
 __all__ = ["Header", "RowError"]
 
 _NESTED = {"cache_creation": CacheCreation, "server_tool_use": ServerToolUse}
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _INTEGER = re.compile(r"-?\d{1,18}\Z")
 
 
@@ -39,14 +40,19 @@ class Header:
     """The columns of a file. Raises :class:`MalformedFile` with a sentence about the first that cannot be."""
 
     def __init__(self, line: bytes) -> None:
+        if b"\r" in line.rstrip(b"\r"):
+            raise MalformedFile("Its lines end with CR alone; save it with LF or CRLF as the ends of lines")
         try:
             names = [name.strip() for name in _cells(line.removeprefix(b"\xef\xbb\xbf"))]
         except RowError as error:
             raise MalformedFile(f"The header row cannot be read: {error.detail}") from error
         for number, name in enumerate(names, start=1):
             if not _is_column(name):
+                separator = next((word for sign, word in _SEPARATORS.items() if len(names) == 1 and sign in name), "")
                 raise MalformedFile(
-                    f"Column {number} of the header row, {name[:100]!r}, is not a field of an event"
+                    f"The cells are separated by {separator}; commas are needed"
+                    if separator
+                    else f"Column {number} of the header row, {name[:100]!r}, is not a field of an event"
                     " (docs: Imports); the first row must name the columns"
                 )
             if name in names[: number - 1]:

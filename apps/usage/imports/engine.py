@@ -52,12 +52,30 @@ class _OutOfTime(Exception):
     """The slice is over; the work goes on in another."""
 
 
+# By its first bytes, what is sent for a file of lines now and then.
+_OTHERS = {
+    b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"PK\x03\x04": "a zip archive or a spreadsheet",
+    b"BZh": "packed with bzip2", b"\xfd7zXZ": "packed with xz", b"PAR1": "Parquet", b"SQLite format 3": "a database",
+    b"\0": "binary",
+}  # fmt: skip
+
+
+def _refuse_others(head: bytes) -> None:
+    for begin, what in _OTHERS.items():
+        if head.startswith(begin):
+            raise MalformedFile(
+                f"The content is {what}; send JSON lines or CSV in UTF-8, plain or packed with gzip or zstd"
+            )
+
+
 def content_of(path: Path, *, on_bytes: Callable[[int], None] = lambda size: None) -> tuple[bytes, int, str]:
     """SHA-256 and length of the inflated content, and whether it is ``jsonl`` or ``csv``; reads it to its end."""
     digest, size, kind, looked = hashlib.sha256(), 0, "", 0
     for block in blocks(path, limit=settings.USAGE_IMPORT_MAX_INFLATED_BYTES):
         digest.update(block)
         size += len(block)
+        if not size - len(block):
+            _refuse_others(block)
         if not kind and (text := block.removeprefix(b"\xef\xbb\xbf").lstrip()):
             if text.startswith(b"["):
                 raise MalformedFile("A JSON array cannot be imported; write one event a line")

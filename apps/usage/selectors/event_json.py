@@ -135,7 +135,7 @@ def _body(
         "reported_cost_usd": nano_to_str(n["reported"]) if flags & REPORTED else None,
         "status": status,
         "error_type": more.get("error_type"),
-        "stop_reason": more.get("stop_reason") or STOP_REASONS[n["stop"]],
+        "stop_reason": more.get("stop_reason") or STOP_REASONS[n["stop"]] or None,
         "service_tier": folded.get("service_tier") or tier or None,
         "inference_geo": folded.get("inference_geo") or geo or None,
         "speed": folded.get("speed") or speed or None,

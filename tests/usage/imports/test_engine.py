@@ -250,7 +250,18 @@ def test_a_broken_file_fails_with_a_sentence_before_anything_counts(world: World
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [(b"[{}]", "A JSON array"), (b"a,b\n", "is not a field"), (b"timestamp,event_type\n\xff", "")],
+    [
+        (b"[{}]", "A JSON array"),
+        (b"a,b\n", "is not a field"),
+        (b"timestamp,event_type\n\xff", ""),
+        ("timestamp,event_type\n".encode("utf-16"), "UTF-16"),
+        (b"PK\x03\x04more", "a spreadsheet"),
+        (b"BZh91AY&SY", "bzip2"),
+        (b"\0" * 50, "binary"),
+        (b"timestamp;event_type\r\n", "separated by semicolons"),
+        (b"timestamp\tevent_type\n", "separated by tabs"),
+        (b"timestamp,event_type\r2026-11-01T00:00:00Z,api_call\r", "CR alone"),
+    ],
 )
 def test_what_is_no_file_of_events_says_so(world: World, content: bytes, sentence: str) -> None:
     upload(world, content)

@@ -134,6 +134,7 @@ def test_events_are_found_by_any_field(cast: Cast, token: str, drain: Callable[[
     for name, value in {"event_type": "mcp_tool", "mcp_server": "files", "mcp_tool": "read", "model": ""}.items():
         assert ids(**{name: value}) == [tool["event_id"]], name
     assert ids(cost_source="unpriced") == [odd["event_id"]]
+    assert [row["stop_reason"] for row in found(cast, **{"filter[event_type]": "mcp_tool"})] == [None]
     assert ids(stop_reason="something_new") == [odd["event_id"]]
     assert sorted(ids(session_id="")) == sorted([tool["event_id"], odd["event_id"]])
     assert ids(model="claude-fable-5-2", status="error") == []
