@@ -6,7 +6,6 @@ Needs a running instance: its URL, its database (for the exact check and the lag
 """
 
 import argparse
-import asyncio
 import hashlib
 import json
 import os
@@ -227,7 +226,7 @@ def run(options: argparse.Namespace, accounts: list[Account]) -> dict[str, objec
     probe = _LagProbe(options.database_url)
     probe.start()
     started = time.monotonic()
-    outcome = asyncio.run(load.run())
+    outcome = load.run()
     elapsed = outcome.last - outcome.first
     memory = _memory(roles)
     left = _wait_drained(options.database_url, 120)

@@ -16,6 +16,7 @@ _ENGINE = (
     "usage_rollup_quarter", "usage_rollup_day", "usage_session", "usage_session_part", "usage_session_delta",
     "usage_id_segment", "usage_who", "usage_what", "usage_tagset", "usage_tag_key", "usage_tag_value", "usage_person",
     "usage_org", "usage_name", "usage_summary", "usage_shard", "usage_stall", "usage_day_tally",
+    "usage_set_aside", "usage_drain_start",
 )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ _SUMS = {
     "audit_entries": "SELECT count(*) FROM audit_entry",
     "raw_events": "SELECT coalesce(sum(events), 0) FROM usage_chunk",
     "waiting_events": "SELECT coalesce(sum(events), 0) FROM usage_inbox",
+    "set_aside_events": "SELECT coalesce(sum(events), 0) FROM usage_set_aside",
     "counted_ids": "SELECT coalesce(sum(ids), 0) FROM usage_id_segment",
     "day_events": "SELECT coalesce(sum(events), 0) FROM (SELECT events FROM usage_rollup_day UNION ALL"
     " SELECT events FROM usage_delta) s",

@@ -71,7 +71,8 @@ class EventIn(EventCore, forbid_unknown_fields=True, kw_only=True, gc=False):
 
     ``event_id`` (a UUID) and ``timestamp`` (RFC 3339) stay strings here: a batch of them is read as one column.
     ``cache_creation_input_tokens`` is the total of both kinds of cache write; what the split leaves over counts
-    as the 5-minute kind. ``metadata`` is a JSON object, kept as it came (at most 16 KiB).
+    as the 5-minute kind. ``metadata`` is a JSON object, kept as it came: at most 16 KiB, at
+    most 64 levels deep.
     """
 
     cache_creation: CacheCreation | None = None

@@ -90,6 +90,17 @@ def _register_drain() -> None:
             schema={"properties": recovered, "required": list(recovered)},
         )
     )
+    set_aside = {
+        "batch": {"type": "integer"}, "org_id": _ID, "events": _COUNT, "received_at": _AT, "reason": {"type": "string"},
+    }  # fmt: skip
+    register_type(
+        EventType(
+            name="usage.batch_set_aside",
+            topic="usage.events",
+            description="Accepted events of an organisation could not be counted. They are kept, and the others go on.",
+            schema={"properties": set_aside, "required": list(set_aside)},
+        )
+    )
 
 
 def _register_counting() -> None:

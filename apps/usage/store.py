@@ -57,6 +57,13 @@ def org_number(org_id: UUID) -> int | None:
     return row[0] if row else None
 
 
+# When the oldest of what an organisation sent and is not counted was received.
+_OLDEST = (
+    "least((SELECT min(received_at) FROM usage_inbox WHERE org_id = %(org)s),"
+    " (SELECT min(received_at) FROM usage_set_aside WHERE org_id = %(org)s))"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class OrgState:
     """What to know before reading: an organisation's surrogate, the version of its past, and :func:`as_of`.
@@ -74,8 +81,7 @@ def org_state(org_id: UUID) -> OrgState | None:
     moment = clock.now()
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT id, past_version, (SELECT min(received_at) FROM usage_inbox WHERE org_id = %(org)s)"
-            " FROM usage_org WHERE org_id = %(org)s",
+            f"SELECT id, past_version, {_OLDEST} FROM usage_org WHERE org_id = %(org)s",  # noqa: S608
             {"org": org_id},
         )
         row = cursor.fetchone()
@@ -143,11 +149,12 @@ def session_sql() -> str:
 def as_of(org_id: UUID) -> datetime:
     """Up to when everything acknowledged for the organisation is counted.
 
-    Ask before reading: an event acknowledged before the answer has left the inbox by now.
+    Ask before reading: an event acknowledged before the answer has left the inbox by now. What was set aside is not
+    counted, however long ago that was.
     """
     moment = clock.now()
     with connection.cursor() as cursor:
-        cursor.execute("SELECT min(received_at) FROM usage_inbox WHERE org_id = %s", [org_id])
+        cursor.execute(f"SELECT {_OLDEST}", {"org": org_id})
         oldest: datetime | None = cursor.fetchone()[0]
     return moment if oldest is None else min(moment, oldest)
 

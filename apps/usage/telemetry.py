@@ -127,7 +127,7 @@ def record_index(shard: int, stats: dict[str, int]) -> None:
 # ---------------------------------------------------------------------------------------------- at the scrape
 def collect_engine() -> Iterable[GaugeMetricFamily]:
     """What waits, how the shards are, and who sends most: as the database has it."""
-    from apps.usage.selectors.engine import engine_state
+    from apps.usage.selectors.engine import engine_state, set_aside_state
 
     state = engine_state()
     for name, text, value in (
@@ -149,6 +149,12 @@ def collect_engine() -> Iterable[GaugeMetricFamily]:
         "shard_stalled", "Whether a shard is stuck (-1: slots that no drain works on)", "shard",
         {number: int(number in stuck) for number in {*(shard.shard for shard in state.shards), *stuck}},
     )  # fmt: skip
+    aside = set_aside_state()
+    for name, text, value in (
+        ("set_aside_batches", "Inbox rows that could not be counted and are kept", aside.batches),
+        ("set_aside_events", "Events in them", aside.events),
+    ):
+        yield GaugeMetricFamily(f"mindweave_usage_{name}", text, value=value)
     yield from _collect_day()
 
 

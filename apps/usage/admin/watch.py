@@ -6,19 +6,22 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from apps.accounts import selectors as accounts
-from apps.core.admin import ReadOnlyAdmin
+from apps.core.admin import ReadOnlyAdmin, StaffModelAdmin
 from apps.core.web import figures
 from apps.usage import models
+from apps.usage.drain.set_aside import put_back
 from apps.usage.selectors.engine import (
     NOBODY,
     EngineState,
     day_counts,
     engine_state,
     partition_counts,
+    set_aside_state,
     stray_counts,
     unpriced_today,
 )
@@ -63,6 +66,26 @@ class StallAdmin(ReadOnlyAdmin):
     ordering = ("shard",)
 
 
+@admin.register(models.SetAside)
+class SetAsideAdmin(StaffModelAdmin):
+    list_display = ("id", "org_id", "events", "received_at", "set_aside_at", "reason")
+    exclude = ("frames",)
+    search_fields = ("=org_id",)
+    search_help_text = "The id of an organisation"
+    sortable_by = ()
+    ordering = ("-id",)
+    actions = ("try_again",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request).defer("frames")
+        return rows
+
+    @admin.action(description="Try again: have them counted")
+    def try_again(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        count = put_back(ids=list(queryset.values_list("pk", flat=True)))
+        self.message_user(request, f"{count} put back into the inbox. What fails again is set aside again.")
+
+
 def _page() -> dict[str, Any]:
     state = engine_state()
     counts = counted(*_COUNTERS.values())
@@ -103,6 +126,12 @@ def problems_of(state: EngineState) -> list[str]:
         which = "No drain works on" if shard == NOBODY else f"Shard {shard} is stuck, with"
         waiting = sum(state.slots[slot].events for slot in slots)
         said.append(f"{which} slots {', '.join(map(str, slots))}: {figures.count(waiting)} events wait.")
+    aside = set_aside_state()
+    if aside.batches:
+        said.append(
+            f"{figures.count(aside.events)} events in {figures.count(aside.batches)} batches could not be counted and"
+            " are set aside: see Batches set aside."
+        )
     strays = {table: rows for table, rows in stray_counts().items() if rows}
     said += [
         f"The filter of ids of shard {shard.shard} is full: counting stays exact and costs more. Give it more memory"

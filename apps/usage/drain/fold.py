@@ -7,6 +7,7 @@ deltas or in all rollups. Sums are inserted, never updated; `compact` later make
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -39,7 +40,8 @@ DAY_TABLES = {
 GRACE = timedelta(seconds=10)
 # Whoever takes rows out of folded tables and puts others in their place does so alone.
 LOCK_ROLLUPS = "SELECT pg_advisory_xact_lock(hashtext('usage-rollups'))"
-BATCH = 100_000
+# Rows that one statement folds: some 100 milliseconds.
+BATCH = 20_000
 # So many deltas of one organisation and minute are left as they are: 15 minutes of them are read in a few milliseconds.
 FEW = 200
 # Beyond this a histogram that only grew by appending is longer than one that names each bucket once.
@@ -99,9 +101,14 @@ SELECT count(*) FROM gone
 # Organisation after organisation, and by the index: what is read once more is what a flush lately wrote.
 _WAITING = "SELECT org, count(*) FROM usage_delta WHERE minute < %s GROUP BY org ORDER BY org"
 
+_CROWDED = (
+    "SELECT org, count(*) FROM usage_delta WHERE minute >= %(start)s AND minute < %(end)s"
+    " GROUP BY org HAVING count(*) > %(least)s ORDER BY org"
+)
 _TIGHTEN = f"""
 WITH many AS (
-    SELECT org, minute FROM usage_delta WHERE minute >= %(start)s AND minute < %(end)s GROUP BY org, minute
+    SELECT org, minute FROM usage_delta WHERE org = ANY(%(orgs)s) AND minute >= %(start)s AND minute < %(end)s
+    GROUP BY org, minute
     HAVING count(*) > %(least)s AND count(*) >= 2 * count(DISTINCT who::bigint << 32 | what)
 ), gone AS (
     DELETE FROM usage_delta d USING many m WHERE d.org = m.org AND d.minute = m.minute
@@ -145,15 +152,27 @@ SELECT count(*) FROM gone
 """
 
 
-def tighten_deltas(start: datetime, end: datetime, *, least: int = FEW) -> int:
+def tighten_deltas(
+    start: datetime, end: datetime, *, least: int = FEW, limit: int = BATCH, stop: Callable[[], bool] = lambda: False
+) -> int:
     """Make one row of each key's deltas in the minutes of ``[start, end)``; returns how many rows that saved.
 
     Only where an organisation has more than ``least`` of them in a minute and at least half of them go: few rows cost a
-    reader nothing, and where most keys have one row there is nothing to gain.
+    reader nothing, and where most keys have one row there is nothing to gain. Organisations are taken together up to
+    ``limit`` rows a statement; after each ``stop`` is asked whether the rest is left for another time.
     """
+    when: dict[str, Any] = {"start": start, "end": end, "least": least}
     with connection.cursor() as cursor:
-        cursor.execute(_TIGHTEN, {"start": start, "end": end, "least": least})
-        return int(cursor.fetchone()[0])
+        cursor.execute(_CROWDED, when)
+        crowded: list[tuple[int, int]] = cursor.fetchall()
+    saved = 0
+    for orgs, _ in _together(crowded, limit):
+        with connection.cursor() as cursor:
+            cursor.execute(_TIGHTEN, {**when, "orgs": orgs})
+            saved += int(cursor.fetchone()[0])
+        if stop():
+            break
+    return saved
 
 
 def fold_rollups(

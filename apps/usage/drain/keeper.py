@@ -2,8 +2,12 @@
 
 Each of these works for five seconds at most, and may take its share of the time: one that took a second and came to an
 end is not due again for twenty, and while events come in numbers it waits a minute longer. So what is a matter of
-milliseconds happens at once, and what is not makes way for the events. One that did not come to an end pauses for as
-long as it took, whatever comes in: what is put off for ever only grows.
+milliseconds happens at once, and what is not makes way for the events. One that did not come to an end goes on with the
+next turn, whatever comes in: what is put off for ever only grows.
+
+All of it is done in small pieces, each a transaction of its own. While events come in numbers each piece is followed by
+a rest of three times what it took, or as long as it took where the work is behind. Acknowledgements share the cores and
+the disk with it: a second of merging in one go is seen in their slowest, twenty times 50 milliseconds are not.
 """
 
 import time
@@ -20,8 +24,10 @@ __all__ = ["Keeper"]
 
 # Long enough that finding out what waits is the smaller part of it.
 _SLICE = 5.0
-_SHARE, _SHARE_BEHIND = 20, 1
+_SHARE = 20
 _LONGEST = 60.0
+# While events come in numbers: how much longer than a piece of the work the rest after it is.
+_REST, _REST_BEHIND = 3.0, 1.0
 _MERGE_EVERY = 10.0
 _MINUTE = timedelta(minutes=1)
 # A minute is tightened when it is over, and again for what was counted later.
@@ -40,6 +46,8 @@ class Keeper:
         self._due: dict[str, float] = {}
         self._behind: set[str] = set()
         self._end = 0.0
+        self._rest = 0.0
+        self._piece_began = 0.0
         self._settled = 0
         self._tightened = _minute(clock.now() - fold.GRACE - _BACK)
         self._folded: datetime | None = None
@@ -59,18 +67,27 @@ class Keeper:
         if self._stop.is_set() or started < due + waits:
             return
         self._end = started + _SLICE
+        self._piece_began = started
+        self._rest = 0.0 if not busy else _REST_BEHIND if name in self._behind else _REST
         done = work()
         ended = time.monotonic()
         (self._behind.discard if done else self._behind.add)(name)
-        share = _SHARE if done else _SHARE_BEHIND
-        self._due[name] = ended + min(_LONGEST, max(least, share * (ended - started)))
+        self._due[name] = ended + (min(_LONGEST, max(least, _SHARE * (ended - started))) if done else 1.0)
 
     def _is_over(self) -> bool:
         """Whether the work of this turn has had its time."""
         return self._stop.is_set() or time.monotonic() >= self._end
 
+    def _pause(self) -> bool:
+        """Between two pieces of the work: rest, and say whether it has had its time."""
+        moment = time.monotonic()
+        if self._rest and moment < self._end:
+            self._stop.wait(min(self._rest * (moment - self._piece_began), self._end - moment))
+        self._piece_began = time.monotonic()
+        return self._is_over()
+
     def _merge(self) -> bool:
-        while merge_chunks(settled=self._settled):
+        while merge_chunks(settled=self._settled, stop=self._pause):
             if self._is_over():
                 return False
         self._settled = newest_chunk()
@@ -81,13 +98,15 @@ class Keeper:
         closed = _minute(clock.now() - fold.GRACE)
         while self._tightened < closed:
             for ago in _AGAIN:
-                fold.tighten_deltas(self._tightened - ago, self._tightened - ago + _MINUTE)
+                minute = self._tightened - ago
+                fold.tighten_deltas(minute, minute + _MINUTE, stop=self._pause)
+                if self._is_over():
+                    # The whole minute again next time: what is tightened costs little then.
+                    return False
             self._tightened += _MINUTE
-            if self._is_over():
-                return False
         quarter, moment = fold.quarter_of(closed), time.monotonic()
         if quarter != self._folded or moment - self._late_at >= _LATE_EVERY:
-            fold.fold_rollups(stop=self._is_over)
+            fold.fold_rollups(stop=self._pause)
             if self._is_over():
                 return False
             self._folded, self._late_at = quarter, moment
@@ -95,7 +114,7 @@ class Keeper:
 
     def _sessions(self) -> bool:
         while fold.fold_sessions() >= fold.BATCH:
-            if self._is_over():
+            if self._pause():
                 return False
         return True
 

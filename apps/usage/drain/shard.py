@@ -2,7 +2,8 @@
 
 Preparation of a flush overlaps the writing of the one before it: one thread reads and computes, the other writes. A
 third folds and merges. Any error ends the process: what it remembers may already count events whose flush failed.
-The supervisor starts it anew, and it reads back what is committed.
+The supervisor starts it anew, and it reads back what is committed. What ends it again and again is set aside
+(:mod:`apps.usage.drain.set_aside`).
 """
 
 import logging
@@ -25,6 +26,7 @@ from apps.usage.drain.dims import Dimensions
 from apps.usage.drain.filter import stripe_at
 from apps.usage.drain.flush import Flush, InboxItem, prepare
 from apps.usage.drain.keeper import Keeper
+from apps.usage.drain.set_aside import FAILED_STARTS, find_failing, starts_in_vain
 from apps.usage.drain.write import write
 from apps.usage.ingest.inbox import SLOTS
 from apps.usage.telemetry import record_flush, record_index
@@ -96,6 +98,24 @@ class Drainer:
         self.in_flight.update(item.id for item in items)
         return items
 
+    def try_first(self) -> list[list[InboxItem]]:
+        """Where starts were in vain, find out on what: rows that cannot be counted are set aside.
+
+        Returns what is to be counted group by group, since not all of it can be together. Call it before
+        :meth:`load`, while there is one thread: rows are tried in a process of their own.
+        """
+        vain = starts_in_vain(self.slots)
+        if vain < FAILED_STARTS:
+            return []
+        logger.warning("the drain of slots %s got no further in %d starts: its rows are tried", self.slots, vain)
+        return find_failing(self._look)
+
+    def _look(self) -> list[InboxItem]:
+        """What :meth:`take` would take first."""
+        items = self.take()
+        self.in_flight.clear()
+        return items
+
     def write(self, flush: Flush) -> None:
         """Commit a flush and let the index know."""
         segment = write(flush, self.index.mask)
@@ -134,8 +154,11 @@ class Shard:
         """Work until told to stop; raises at any error."""
         if not self._lock_slots():
             return
+        groups = self.drainer.try_first()
         self.drainer.load()
         fold.keep_partitions()
+        for group in groups:
+            self._count(prepare(group, self.drainer.dims, self.drainer.index))
         tasks = [("prepare", self._prepare), ("keep", self._keep)]
         if self.number == 0:
             tasks.append(("announce", self._announce))
@@ -150,11 +173,14 @@ class Shard:
                 continue
             if isinstance(flush, BaseException):
                 raise flush
-            started = time.monotonic()
-            self.drainer.write(flush)
-            record_flush(flush, self.number, time.monotonic() - started)
+            self._count(flush)
             if self._stop.is_set():
                 return
+
+    def _count(self, flush: Flush) -> None:
+        started = time.monotonic()
+        self.drainer.write(flush)
+        record_flush(flush, self.number, time.monotonic() - started)
 
     def _lock_slots(self) -> bool:
         """Own the slots, waiting for who has them; held by the writing connection, so they end with it."""

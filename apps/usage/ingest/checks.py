@@ -11,6 +11,7 @@ from apps.projects.contracts import KeyContext
 from apps.usage.contracts import EventCore, Rejection
 from apps.usage.ingest.batch import DAY_US, Columns, Ints, Window
 from apps.usage.ingest.decode import MAX_METADATA_BYTES
+from apps.usage.ingest.nesting import MAX_DEPTH, too_deep
 from apps.usage.ingest.parse import parse_uuid
 
 __all__ = ["Problems", "find_problems", "nano_of", "rejections"]
@@ -100,7 +101,9 @@ def nano_of(value: float | int | str) -> int | None:
 
 
 def _check_metadata(columns: Columns, problems: Problems) -> None:
-    """Objects of a bounded size; ``123`` is an opening brace."""
+    """Objects of a bounded size and depth; ``123`` is an opening brace."""
+    for position in too_deep(columns.metadata):
+        problems[position] = ("too_deep", f"must be nested at most {MAX_DEPTH} levels deep", "/metadata")
     if columns.objects_only and columns.metadata.lengths.max() <= MAX_METADATA_BYTES:
         return
     for position, value in enumerate(columns.metadata_texts):

@@ -14,6 +14,7 @@ from apps.usage.ingest.batch import Window
 from apps.usage.ingest.checks import nano_of
 from apps.usage.ingest.decode import MAX_METADATA_BYTES
 from apps.usage.ingest.frame import NO_SESSION, VERSION, Header, WhatKey, WhoKey, pack
+from apps.usage.ingest.nesting import is_too_deep
 from apps.usage.ingest.parse import parse_time, parse_uuid
 from apps.usage.ingest.what import COST_IS_REPORTED, PRICED, REPORTED, UNPRICED
 from apps.usage.ingest.who import tags_of
@@ -42,7 +43,7 @@ def frame_of_one(
     if event.user_id is not None and parse_uuid(event.user_id) is None:
         return None
     metadata = bytes(event.metadata)
-    if metadata and (metadata[0] != 123 or len(metadata) > MAX_METADATA_BYTES):
+    if metadata and (metadata[0] != 123 or len(metadata) > MAX_METADATA_BYTES or is_too_deep(metadata)):
         return None
     model = canonical_model(event.model) if event.model else ""
     tokens = (

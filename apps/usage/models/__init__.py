@@ -29,7 +29,7 @@ from apps.usage.models.rollups import (
     SessionDelta,
     SessionPart,
 )
-from apps.usage.models.watch import Shard, Stall
+from apps.usage.models.watch import SetAside, Shard, Stall
 
 __all__ = [
     "DirectoryChange",
@@ -55,6 +55,7 @@ __all__ = [
     "Session",
     "SessionDelta",
     "SessionPart",
+    "SetAside",
     "Shard",
     "Stall",
     "Summary",

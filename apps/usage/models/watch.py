@@ -2,7 +2,9 @@
 
 from django.db import models
 
-__all__ = ["Shard", "Stall"]
+from apps.core.tenancy import OrgScopedModel
+
+__all__ = ["SetAside", "Shard", "Stall"]
 
 
 class Shard(models.Model):
@@ -44,3 +46,25 @@ class Stall(models.Model):
 
     def __str__(self) -> str:
         return f"Shard {self.shard}"
+
+
+class SetAside(OrgScopedModel):
+    """A row of the inbox that could not be counted, as it was, and why not."""
+
+    id = models.BigIntegerField(primary_key=True)
+    slot = models.SmallIntegerField()
+    org_id = models.UUIDField()
+    received_at = models.DateTimeField()
+    events = models.IntegerField()
+    frames = models.BinaryField()
+    reason = models.TextField()
+    set_aside_at = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = "usage_set_aside"
+        verbose_name = "batch set aside"
+        verbose_name_plural = "batches set aside"
+
+    def __str__(self) -> str:
+        return f"Batch {self.id}"

@@ -18,12 +18,14 @@ __all__ = [
     "NOBODY",
     "Day",
     "EngineState",
+    "SetAsideState",
     "ShardState",
     "SlotState",
     "day_counts",
     "engine_state",
     "orgs_of_slots",
     "partition_counts",
+    "set_aside_state",
     "stalled",
     "stray_counts",
     "unpriced_today",
@@ -124,6 +126,21 @@ def stalled(slots: Iterable[SlotState], shards: Iterable[ShardState], moment: da
             number = NOBODY if owner is None else owner.shard
             found[number] = (*found.get(number, ()), slot.slot)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class SetAsideState:
+    """Batches that could not be counted and are kept, and their events."""
+
+    batches: int
+    events: int
+
+
+def set_aside_state() -> SetAsideState:
+    """What is set aside, of all organisations."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*), coalesce(sum(events), 0)::bigint FROM usage_set_aside")
+        return SetAsideState(*cursor.fetchone())
 
 
 def _slots_in(mask: int) -> tuple[int, ...]:

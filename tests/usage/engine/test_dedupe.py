@@ -1,5 +1,8 @@
 """The index of counted ids, by itself: exact whatever the filter guesses."""
 
+import threading
+from uuid import uuid4
+
 import numpy as np
 import pytest
 from django.db import connection
@@ -8,8 +11,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from apps.usage.drain.dedupe import DedupeIndex, insert_segment
-from apps.usage.drain.keys import KEY, id_halves, mix
+from apps.usage.drain.keys import KEY, id_halves, mix, salt_words
 from apps.usage.drain.runs import PAGE, MissingSegmentError
+from apps.usage.selectors.find_ids import minutes_of
 from tests.usage.engine.index import index_of, keys, merge_all, take
 
 words = st.integers(0, 2**64 - 1)
@@ -159,6 +163,64 @@ def test_flushes_go_on_while_runs_are_merged() -> None:
         again = flushed[int(rng.integers(len(flushed)))]
         assert not take(index, *again, 100 + flush // 25).any()
     assert index.stats["segments"] < 120
+
+
+@pytest.mark.usefixtures("committed", "small")
+@pytest.mark.parametrize("filter_bytes", [1 << 15, 1 << 24])
+def test_a_thread_merges_while_another_takes(filter_bytes: int) -> None:
+    rng = np.random.default_rng(8)
+    index = index_of(100, filter_bytes=filter_bytes)
+    stop = threading.Event()
+    failed: list[BaseException] = []
+
+    def compact() -> None:
+        try:
+            while not stop.is_set():
+                index.merge_some()
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=compact)
+    thread.start()
+    try:
+        flushed = []
+        for flush in range(150):
+            flushed.append(keys(rng, 400))
+            assert take(index, *flushed[-1], 100 + flush // 30).all()
+            for place in rng.integers(len(flushed), size=2):
+                assert not take(index, *flushed[place], 100 + flush // 30).any()
+    finally:
+        stop.set()
+        thread.join()
+    assert not failed
+    restarted = index_of(104, filter_bytes=filter_bytes)
+    for flush_keys in flushed:
+        assert not take(restarted, *flush_keys, 104).any()
+
+
+@pytest.mark.usefixtures("db", "small")
+@pytest.mark.parametrize("old_rows", [False, True])
+def test_the_minute_of_an_event_is_found_by_its_id_whatever_was_merged(old_rows: bool) -> None:
+    org_id, salt = uuid4(), bytes(range(16))
+    ids = [uuid4() for _ in range(6_000)]
+    k1, k2 = (np.full(len(ids), word, dtype=np.uint64) for word in salt_words(salt))
+    hi, lo = mix(*id_halves(np.frombuffer(b"".join(one.bytes for one in ids), dtype="V16")), k1, k2)
+    index = index_of(100)
+    for start in range(0, len(ids), 500):
+        part = slice(start, start + 500)
+        _, new = index.take(hi[part], lo[part], np.arange(start, start + 500, dtype=np.uint32), 100)
+        index.committed(new, insert_segment(index.mask, 100, 0, new.keys))
+        if start < 4_000:
+            merge_all(index)
+    assert any(run is not None for *_, run in segments())
+    if old_rows:
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE usage_id_segment SET run = NULL, first_key = NULL, last_key = NULL")
+    asked = [*range(0, 6_000, 97), 5_999]
+    found = minutes_of(org_id, salt, [*(ids[place] for place in asked), uuid4()])
+    assert found == {ids[place]: place for place in asked}
 
 
 @pytest.mark.usefixtures("db", "small")

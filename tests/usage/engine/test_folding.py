@@ -102,6 +102,20 @@ def test_few_deltas_and_those_of_many_keys_are_left_as_they_are(world: World) ->
     assert fold.tighten_deltas(NOON, end, least=0) == fold.FEW
 
 
+def test_tightening_that_had_its_time_goes_on_with_other_organisations(world: World) -> None:
+    other = make_world("other")
+    for one in (world, other):
+        count_at(one, 1)
+    many(fold.FEW)
+    before = sums(world), sums(other)
+    minute = NOON + timedelta(minutes=1)
+    assert fold.tighten_deltas(minute, minute + timedelta(minutes=1), limit=1, stop=lambda: True) == fold.FEW
+    assert deltas() == fold.FEW + 2
+    assert fold.tighten_deltas(minute, minute + timedelta(minutes=1), limit=1) == fold.FEW
+    assert deltas() == 2
+    assert (sums(world), sums(other)) == before
+
+
 def test_what_takes_long_is_not_due_again_at_once_and_makes_way_for_events(monkeypatch: pytest.MonkeyPatch) -> None:
     moment = [1000.0]
     monkeypatch.setattr("apps.usage.drain.keeper.time.monotonic", lambda: moment[0])
@@ -125,11 +139,46 @@ def test_what_takes_long_is_not_due_again_at_once_and_makes_way_for_events(monke
     assert not works(90, busy=True)
     # It does not come to an end now, so that it goes on soon, whatever comes in.
     assert works(144, busy=True, done=False)
-    assert not works(147, busy=True)
-    assert works(148, busy=True)
-    # Now it did: it is due again at 190, and then waits for a minute.
-    assert not works(249, busy=True)
-    assert works(250, busy=True)
+    assert not works(146, busy=True)
+    assert works(147, busy=True)
+    # Now it did: it is due again at 189, and then waits for a minute.
+    assert not works(248, busy=True)
+    assert works(249, busy=True)
+
+
+def test_pieces_of_work_are_followed_by_rests_while_events_come_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment, rests = [1000.0], []
+
+    class Stop(Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            assert timeout is not None
+            rests.append(timeout)
+            moment[0] += timeout
+            return False
+
+    monkeypatch.setattr("apps.usage.drain.keeper.time.monotonic", lambda: moment[0])
+    keep = keeper.Keeper(Stop())
+
+    def work() -> bool:
+        """Pieces of a second, as many as there is time for."""
+        while True:
+            moment[0] += 1
+            if keep._pause():
+                return False
+
+    keep._at_its_pace("work", work, True)
+    moment[0] += 60
+    keep._at_its_pace("work", work, True)
+    # It had five seconds; now it is behind.
+    assert rests == [3.0]
+    moment[0] += 1
+    rests.clear()
+    keep._at_its_pace("work", work, True)
+    assert rests == [1.0, 1.0]
+    moment[0] += 1
+    rests.clear()
+    keep._at_its_pace("work", work, False)
+    assert rests == []
 
 
 def test_a_fold_that_had_its_time_goes_on_where_it_stopped(world: World) -> None:

@@ -4,10 +4,13 @@ import pytest
 from django.test import Client
 
 from apps.identity.models import User
+from apps.usage.drain.shard import drain_now
 from apps.usage.heartbeat import Heartbeat
+from apps.usage.services import ingest
 from mindweave.admin_site import StaffSite
-from tests.usage.engine.conftest import World, typed
-from tests.usage.visibility.test_metrics import beat
+from tests.cast import trail
+from tests.usage.engine.conftest import World, rows, typed, value
+from tests.usage.visibility.test_metrics import beat, scrape
 from tests.usage.visibility.test_watch import LONG, shard_says, wait_in_slot
 
 pytestmark = pytest.mark.django_db
@@ -59,3 +62,23 @@ def test_it_stands_among_the_others_and_is_closed_to_everybody_else(staff: Clien
     assert Client().get(PAGE).status_code == 302
     assert staff.post(PAGE).status_code in (200, 405)
     assert staff.get(f"{PAGE}add/").status_code == 403
+
+
+def test_batches_set_aside_are_named_and_put_back(staff: Client, world: World) -> None:
+    assert ingest(key=world.key, events=[typed(), typed()]).accepted == 2
+    rows(
+        "WITH gone AS (DELETE FROM usage_inbox RETURNING *) INSERT INTO usage_set_aside (id, slot, org_id, received_at,"
+        " events, frames, reason, set_aside_at) SELECT id, slot, org_id, received_at, events, frames, 'why <not>',"
+        " now() FROM gone RETURNING 1"
+    )
+    assert "2 events in 1 batches could not be counted" in staff.get(PAGE).content.decode()
+    assert scrape()["mindweave_usage_set_aside_events"] == 2
+    page = "/admin/usage/setaside/"
+    assert "why &lt;not&gt;" in staff.get(page).content.decode()
+    batch = value("SELECT id FROM usage_set_aside")
+    assert "why &lt;not&gt;" in staff.get(f"{page}{batch}/change/").content.decode()
+    staff.post(page, {"action": "try_again", "_selected_action": [batch]})
+    assert value("SELECT count(*) FROM usage_set_aside") == 0
+    drain_now()
+    assert value("SELECT sum(events) FROM usage_chunk") == 2
+    assert len(trail("usage.batch_put_back")) == 1
