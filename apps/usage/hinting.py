@@ -66,7 +66,9 @@ def hint_some(*, seconds: float = 10.0, every: bool = False) -> dict[str, int]:
     end = time.monotonic() + seconds
     _notice(every=every)
     for part in _parts(every=every):
-        while chunks := _make_block(part, every=every):
+        first = True
+        while chunks := _make_block(part, every=every, absorb=first):
+            first = False
             made["blocks"] += 1
             made["chunks"] += chunks
             if time.monotonic() > end or inbox_state().events > BUSY:
@@ -159,15 +161,18 @@ def _parts(*, every: bool) -> list[_Part]:
     return [_Part(*row) for row in rows]
 
 
-def _make_block(part: _Part, *, every: bool) -> int:
-    """Make one block out of chunks without hints, and of blocks that are too small; returns of how many chunks."""
+def _make_block(part: _Part, *, every: bool, absorb: bool = True) -> int:
+    """Make one block out of chunks without hints, and of blocks that are too small; returns of how many chunks.
+
+    Whether there are such blocks is a look at all chunks of the part: ``absorb`` once a time, not for each block.
+    """
     with transaction.atomic():
         # No costs change meanwhile; what was merged away by then is not found again.
         lock_costs(part.org)
         bare, has_waited = _bare(part, every=every)
         if not bare or (not every and len(bare) < (SOME if part.is_quiet else ENOUGH) and not has_waited):
             return 0
-        absorbed, chosen = _chosen(_small_blocks(part), bare)
+        absorbed, chosen = _chosen(_small_blocks(part) if absorb else [], bare)
         made = _write_block(part, chosen)
         with connection.cursor() as cursor:
             cursor.execute("DELETE FROM usage_unhinted WHERE chunk = ANY(%s)", [chosen])
