@@ -280,16 +280,24 @@ def delta_rows(events: Events) -> bytes:
     return DELTA.joined(rows, _histograms(latency, known, order, starts))
 
 
+# The count of an entry has 16 bits: more than that of a bucket in one flush are several entries.
+_MOST_IN_ENTRY = 65_535
+
+
 def _histograms(latency: Ints, known: npt.NDArray[np.bool_], order: Ints, starts: Ints) -> list[bytes]:
     """Each group's histogram as a COPY field."""
     group = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(order))))
     ordered_known = known[order]
     codes = np.sort(group[ordered_known] * 4096 + buckets_of(latency[order][ordered_known]).astype(np.int64))
     begins = np.flatnonzero(np.concatenate(([True], codes[1:] != codes[:-1]))) if len(codes) else np.zeros(0, np.int64)
+    counts = np.diff(np.append(begins, len(codes)))
+    if counts.max(initial=0) > _MOST_IN_ENTRY:
+        begins = np.flatnonzero((np.arange(len(codes)) - np.repeat(begins, counts)) % _MOST_IN_ENTRY == 0)
+        counts = np.diff(np.append(begins, len(codes)))
     distinct = codes[begins]
     entries = np.zeros(len(distinct), dtype=ENTRY)
     entries["bucket"] = distinct & 4095
-    entries["count"] = np.diff(np.append(begins, len(codes)))
+    entries["count"] = counts
     data = entries.tobytes()
     ends = np.searchsorted(distinct, (np.arange(len(starts)) + 1) * 4096) * ENTRY.itemsize
     out, start = [], 0

@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 MAX_FLUSH_EVENTS = 40_000
 MAX_FLUSH_ROWS = 2_000
+# Of frames, ten times what that many events mostly have: metadata may be 16 KiB an event, and memory is bounded.
+MAX_FLUSH_BYTES = 64 << 20
 # Half of a flush's cost does not depend on its size: the more there is, the longer it may gather.
 FLUSH_INTERVAL = 0.1
 BUSY_INTERVAL = 0.2
@@ -73,18 +75,19 @@ class Drainer:
         connection.ensure_connection()
         with psycopg.Cursor(connection.connection) as cursor:
             cursor.execute(
-                "SELECT id, events FROM usage_inbox WHERE slot = ANY(%b::smallint[]) AND NOT id = ANY(%b::bigint[])"
-                " ORDER BY id LIMIT %s",
+                "SELECT id, events, octet_length(frames) FROM usage_inbox"
+                " WHERE slot = ANY(%b::smallint[]) AND NOT id = ANY(%b::bigint[]) ORDER BY id LIMIT %s",
                 (self.slots, list(self.in_flight), MAX_FLUSH_ROWS),
                 prepare=True,
             )
             chosen: list[int] = []
-            total = 0
-            for row_id, events in cursor.fetchall():
-                if chosen and total + events > MAX_FLUSH_EVENTS:
+            total = size = 0
+            for row_id, events, length in cursor.fetchall():
+                if chosen and (total + events > MAX_FLUSH_EVENTS or size + length > MAX_FLUSH_BYTES):
                     break
                 chosen.append(row_id)
                 total += events
+                size += length
             if not chosen:
                 return []
             cursor.execute(

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 from django.db import connection
 from hypothesis import HealthCheck, given
@@ -316,6 +317,16 @@ def test_a_flush_whose_inbox_rows_are_gone_writes_nothing(world: World) -> None:
     with pytest.raises(RuntimeError, match="another process"):
         drainer.write(flush)
     assert (counted(), summed()) == (1, 1)
+
+
+def test_a_flush_takes_so_many_bytes_and_one_batch_at_least(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(3):
+        send(world, typed(metadata=msgspec.Raw(b"{%s}" % (b" " * 2000))))
+    monkeypatch.setattr("apps.usage.drain.shard.MAX_FLUSH_BYTES", 5000)
+    drainer = Drainer(range(SLOTS))
+    assert [len(drainer.take()) for _ in range(3)] == [2, 1, 0]
+    monkeypatch.setattr("apps.usage.drain.shard.MAX_FLUSH_BYTES", 1)
+    assert len(Drainer(range(SLOTS)).take()) == 1
 
 
 @pytest.mark.parametrize("name", ["usage_event", "usage_delta"])

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apps.usage.drain.rows import _histograms
 from apps.usage.histogram import ENTRY, buckets_of, compact, merge, percentiles
 from tests.usage.engine.conftest import value
 
@@ -37,6 +38,16 @@ def test_counts_beyond_one_entry_take_several() -> None:
     packed = compact(entries.tobytes() * 2)
     assert merge(packed)[7] == 6 * 65535
     assert len(packed) == 6 * ENTRY.itemsize
+
+
+def test_more_equal_latencies_of_a_flush_than_an_entry_counts_take_several() -> None:
+    latency = np.array([300] * 140_000 + [20, 300], dtype=np.int64)
+    order = np.arange(len(latency))
+    heavy, light = _histograms(latency, latency >= 0, order, np.array([0, 140_001]))
+    assert merge(heavy[4:])[buckets_of(latency[:1])[0]] == 140_000
+    assert merge(heavy[4:]).sum() == 140_001
+    assert merge(light[4:]).sum() == 1
+    assert int.from_bytes(heavy[:4], "big") == len(heavy) - 4 == 4 * ENTRY.itemsize
 
 
 def test_an_empty_one_has_no_percentiles() -> None:
