@@ -40,6 +40,8 @@ MAX_TAG_VALUES = 1000
 _ORG_MAX_AGE = timedelta(seconds=30)
 DEFAULT_RETENTION_DAYS = 7
 
+Tags = tuple[tuple[str, str], ...]
+
 # What the unique index of `usage_what` tells rows apart by: names themselves can be longer than an index holds.
 _WHAT_DIGEST = " || ".join(
     f"md5({name})"
@@ -84,7 +86,7 @@ class Dimensions:
         self.what_keys: dict[int, WhatKey] = {}
         # Those of the latest :meth:`whos` alone.
         self.who_keys: dict[int, WhoRow] = {}
-        self._tagsets: dict[tuple[int, tuple[tuple[str, str], ...]], int] = {}
+        self._tagsets: dict[tuple[int, Tags], int] = {}
         self._tag_values: dict[tuple[UUID, str], set[str]] = {}
         self._tag_values_known = 0
         self.bounds = NameBounds()
@@ -130,9 +132,10 @@ class Dimensions:
     def whos(self, wanted: Sequence[tuple[OrgEntry, list[WhoKey]]]) -> list[Ints]:
         """The numbers of each frame's whos; ``who_keys`` then says what these mean."""
         rows: list[WhoRow] = []
+        tagsets = self._tagsets_of(wanted)
         # Mostly there are no tags, and what the frame names is what is remembered.
         for org, keys in wanted:
-            rows += [(org.id, *key[:4], self._tagset(org, key[4])) if key[4] else (org.id, *key) for key in keys]  # type: ignore[misc]
+            rows += [(org.id, *key[:4], tagsets[org.id, key[4]]) if key[4] else (org.id, *key) for key in keys]  # type: ignore[misc]
         sizes = [len(keys) for _, keys in wanted]
         words = [
             np.repeat(np.array([getattr(org, k) for org, _ in wanted], dtype=np.uint64), sizes) for k in ("k1", "k2")
@@ -194,22 +197,41 @@ class Dimensions:
                 self.what_keys[number] = key
 
     # ------------------------------------------------------------------ tags
-    def _tagset(self, org: OrgEntry, tags: Any) -> int | None:
-        if not tags:
-            return None
-        bounded = tuple((key, self._bounded(org, key, value)) for key, value in tags)
-        found = self._tagsets.get((org.id, bounded))
-        if found is None:
-            if len(self._tagsets) >= MAX_TAGSETS:
+    def _tagsets_of(self, wanted: Sequence[tuple[OrgEntry, list[WhoKey]]]) -> dict[tuple[int, Tags], int]:
+        """The numbers of the tag sets that are named, by organisation and what was sent."""
+        named = {
+            (org.id, key[4]): (org.id, tuple((name, self._bounded(org, name, value)) for name, value in key[4]))
+            for org, keys in wanted
+            for key in keys
+            if key[4]
+        }
+        needed = set(named.values())
+        if missing := needed - self._tagsets.keys():
+            if len(self._tagsets) + len(missing) > MAX_TAGSETS:
                 self._tagsets.clear()
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    "INSERT INTO usage_tagset (org, tags) VALUES (%s, %s::jsonb)"
-                    " ON CONFLICT (org, md5(tags::text)) DO UPDATE SET org = EXCLUDED.org RETURNING id",
-                    [org.id, msgspec.json.encode(dict(bounded)).decode()],
-                )
-                found = self._tagsets[(org.id, bounded)] = cursor.fetchone()[0]
-        return found
+                missing = needed
+            self._make_tagsets(missing)
+        return {sent: self._tagsets[counted] for sent, counted in named.items()}
+
+    def _make_tagsets(self, missing: set[tuple[int, Tags]]) -> None:
+        """All in one statement: a batch may bring thousands that nobody has seen."""
+        # Keys may have been registered in another order before: what has the same values is the same set.
+        same: dict[tuple[int, frozenset[tuple[str, str]]], list[tuple[int, Tags]]] = {}
+        for org, tags in sorted(missing):
+            same.setdefault((org, frozenset(tags)), []).append((org, tags))
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO usage_tagset (org, tags) SELECT org, tags::jsonb FROM unnest(%s::integer[], %s::text[])"
+                " AS t (org, tags) ON CONFLICT (org, md5(tags::text)) DO UPDATE SET org = EXCLUDED.org"
+                " RETURNING id, org, tags::text",
+                [
+                    [org for org, _ in same],
+                    [msgspec.json.encode(dict(sets[0][1])).decode() for sets in same.values()],
+                ],
+            )
+            for number, org, text in cursor.fetchall():
+                for key in same[org, frozenset(msgspec.json.decode(text).items())]:
+                    self._tagsets[key] = number
 
     def _bounded(self, org: OrgEntry, key: str, value: str) -> str:
         """The value while the key has fewer than 1,000, then ``other``."""

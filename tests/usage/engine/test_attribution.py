@@ -5,6 +5,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from apps.core.errors import Conflict, NotFound, ValidationFailed
 from apps.core.tenancy import system_scope
@@ -167,3 +169,22 @@ def test_an_organisation_has_at_most_twenty_tag_keys(world: World) -> None:
     register_tag_key(org_id=world.org_id, key="one more")
     with pytest.raises(NotFound):
         remove_tag_key(org_id=world.org_id, key="key3")
+
+
+def test_new_tag_sets_of_a_flush_are_one_statement(world: World) -> None:
+    for key in ("feature", "ring"):
+        register_tag_key(org_id=world.org_id, key=key)
+    ingest(key=world.key, events=[tagged(n, feature=f"f{n % 30}", ring=f"r{n // 30}") for n in range(300)])
+    with CaptureQueriesContext(connection) as made:
+        drain_now()
+    assert sum("INSERT INTO usage_tagset" in query["sql"] for query in made.captured_queries) == 1
+    found = tags_of(world)
+    assert [found[n] for n in (0, 31, 299)] == [
+        {"feature": "f0", "ring": "r0"}, {"feature": "f1", "ring": "r1"}, {"feature": "f29", "ring": "r9"},
+    ]  # fmt: skip
+    # Keys registered in another order make no other sets.
+    remove_tag_key(org_id=world.org_id, key="feature")
+    register_tag_key(org_id=world.org_id, key="feature")
+    ingest(key=world.key, events=[tagged(300, feature="f0", ring="r0")])
+    drain_now()
+    assert value("SELECT count(*) FROM usage_tagset") == 300
