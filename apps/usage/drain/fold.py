@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import psycopg
 from django.db import connection, transaction
 
 from apps.core import clock
 from apps.core.partitions import drop_partitions, ensure_partitions
 from apps.usage.drain.rows import MOST_NANO, MOST_SEARCHES
+from apps.usage.histogram import compact
 from apps.usage.session_parts import PARTS, SUMS, added, bounded
 
 __all__ = [
@@ -113,14 +115,10 @@ WITH many AS (
 ), gone AS (
     DELETE FROM usage_delta d USING many m WHERE d.org = m.org AND d.minute = m.minute
     RETURNING d.*, {_ALONE.replace("ctid", "d.ctid")}
-), back AS (
-    INSERT INTO usage_delta (minute, org, who, what, {_MEASURES})
-    SELECT minute, org, who, what, {_SUMS},
-        CASE WHEN length({_HIST}) > {_LONG_HISTOGRAM} THEN usage_hist_compact({_HIST}) ELSE {_HIST} END
-    FROM gone GROUP BY minute, org, who, what, alone RETURNING 1
 )
-SELECT (SELECT count(*) FROM gone) - (SELECT count(*) FROM back)
+SELECT count(*), minute, org, who, what, {_SUMS}, {_HIST} FROM gone GROUP BY minute, org, who, what, alone
 """  # noqa: S608
+_TIGHTENED = f"COPY usage_delta (minute, org, who, what, {_MEASURES}) FROM STDIN"
 
 _SESSION_SUMS = ", ".join(f"{bounded(f'sum({name})', name)} AS {name}" for name in SUMS)
 _FOLD_SESSIONS = """
@@ -167,12 +165,21 @@ def tighten_deltas(
         crowded: list[tuple[int, int]] = cursor.fetchall()
     saved = 0
     for orgs, _ in _together(crowded, limit):
-        with connection.cursor() as cursor:
-            cursor.execute(_TIGHTEN, {**when, "orgs": orgs})
-            saved += int(cursor.fetchone()[0])
+        saved += _tighten({**when, "orgs": orgs})
         if stop():
             break
     return saved
+
+
+def _tighten(when: dict[str, Any]) -> int:
+    """Histograms are made short here: numpy takes a hundredth of the time that PostgreSQL does."""
+    with transaction.atomic(), psycopg.Cursor(connection.connection) as cursor:
+        cursor.execute(_TIGHTEN, when)
+        rows = cursor.fetchall()
+        with cursor.copy(_TIGHTENED) as copy:
+            for _, *row, histogram in rows:
+                copy.write_row((*row, compact(histogram) if len(histogram) > _LONG_HISTOGRAM else histogram))
+    return sum(int(row[0]) - 1 for row in rows)
 
 
 def fold_rollups(
