@@ -199,10 +199,11 @@ class Load:
     def run(self) -> Outcome:
         """Send all of it; returns when everything is answered.
 
-        The loop waits in select(2), whose timer is of microseconds: that of epoll_wait(2) is late by up to one
-        millisecond, which would be seen in each acknowledgement or cost a core to make up for.
+        Where requests are far apart the loop waits in select(2), whose timer is of microseconds: that of epoll_wait(2)
+        is late by up to one millisecond, which would be seen in each acknowledgement or cost a core to make up for.
         """
-        with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())) as runner:
+        kind = selectors.SelectSelector if self.batch / self.rate > _SHORT else selectors.DefaultSelector
+        with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(kind())) as runner:
             return runner.run(self._run())
 
     async def _run(self) -> Outcome:

@@ -15,6 +15,7 @@ CATALOGUE: Final[Mapping[str, tuple[str, ...]]] = {
         "usage.session_ended",
         "usage.drain_stalled",
         "usage.drain_recovered",
+        "usage.batch_set_aside",
         "usage.model_unpriced",
         "usage.outside_settings",
         "usage.price_changed",

@@ -50,6 +50,7 @@ CROSSING = {
     "apps/teams/selectors.py",  # a path says which organisation it is of
     "apps/usage/ingest/attribution.py",  # what every process has heard of is forgotten
     "apps/usage/drain/dims.py",  # the drain
+    "apps/usage/drain/retention.py",  # partitions are of all organisations
     "apps/usage/management/commands/_arguments.py",  # a command names its organisation
     "apps/usage/repricing.py",  # a list price is of all organisations
     "apps/usage/management/commands/drain.py",

@@ -24,7 +24,7 @@ from apps.identity.models import User
 from apps.projects.models import ApiKey
 from apps.scheduler import background
 from apps.scheduler.clockwork import sync_jobs
-from apps.usage.models import Price
+from apps.usage.models import Price, SetAside
 from mindweave.admin_site import StaffSite, staff_site
 from tests.cast import Api, Cast, make_key, trail
 
@@ -106,6 +106,14 @@ def job(enabled: bool) -> Callable[[Cast], Any]:
     return prepare
 
 
+def batch(cast: Cast) -> Any:
+    moment = clock.now()
+    return SetAside.objects.create(
+        id=4711, slot=0, org_id=cast.org.id, received_at=moment, events=1, frames=b"", reason="boom",
+        set_aside_at=moment,
+    ).pk  # fmt: skip
+
+
 def price(cast: Cast) -> Any:
     return Price.objects.filter(org=None, valid_to=None).order_by("pk").values_list("pk", flat=True)[0]
 
@@ -128,6 +136,7 @@ ACTS: dict[tuple[str, str], Act] = {
     ("projects.ApiKey", "revoke"): Act("key.revoked", lambda cast: make_key(cast)[0].id),
     ("usage.Price", "add"): Act("price.set", lambda cast: None, page="add", form=PRICE),
     ("usage.Price", "end_now"): Act("price.ended", price),
+    ("usage.SetAside", "try_again"): Act("usage.batch_put_back", batch),
     ("events.DeadLetter", "replay"): Act("bus.dead_letter_replayed", letter),
     ("events.DeadLetter", "discard"): Act("bus.dead_letter_discarded", letter),
     ("events.SubscriptionState", "pause"): Act("bus.subscription_paused", subscription(paused=False)),
