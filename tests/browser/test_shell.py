@@ -76,6 +76,8 @@ def test_a_project_is_found_and_opened_with_the_keyboard_and_comes_first_then(vi
     expect(field).to_have_attribute("aria-activedescendant", option.get_attribute("id") or "")
     page.keyboard.press("Enter")
     expect(page.locator("main h1")).to_contain_text(name)
+    # The heading stands there before the page's scripts have run.
+    page.wait_for_load_state()
     page.keyboard.press("Control+k")
     expect(page.locator("#cmd").get_by_role("option").first).to_contain_text(name)
     page.keyboard.type("no such thing anywhere")
