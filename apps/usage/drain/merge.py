@@ -24,6 +24,8 @@ TINY = 128
 TOGETHER = 16
 # Events that one transaction writes again: some 50 milliseconds and 6 MB of the log.
 BATCH = 1 << 16
+# Chunks that one takes at most: those of single events cost by the chunk.
+MOST = 500
 _EPOCH = date(1970, 1, 1)
 
 
@@ -42,7 +44,7 @@ def merge_chunks(*, limit: int = 20, settled: int = 1 << 62, stop: Callable[[], 
             (low, high, settled, TOGETHER, limit),
         )
         for org, drop_on, chunks, events in groups:
-            at_once = max(TOGETHER, BATCH * chunks // events)
+            at_once = min(MOST, max(TOGETHER, BATCH * chunks // events))
             for _ in range(-(-chunks // at_once)):
                 fewer = _merge_group(org, drop_on, low, high, settled, at_once)
                 gone += fewer
