@@ -8,6 +8,7 @@ from uuid import UUID
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.template.defaultfilters import pluralize
 from django.template.response import TemplateResponse
 
 from apps.accounts import selectors as accounts
@@ -129,8 +130,8 @@ def problems_of(state: EngineState) -> list[str]:
     aside = set_aside_state()
     if aside.batches:
         said.append(
-            f"{figures.count(aside.events)} events in {figures.count(aside.batches)} batches could not be counted and"
-            " are set aside: see Batches set aside."
+            f"{figures.count(aside.events)} event{pluralize(aside.events)} in {figures.count(aside.batches)}"
+            f" batch{pluralize(aside.batches, 'es')} could not be counted and are set aside: see Batches set aside."
         )
     strays = {table: rows for table, rows in stray_counts().items() if rows}
     said += [

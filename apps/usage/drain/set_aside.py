@@ -14,6 +14,8 @@ from django.db import connection, transaction
 
 from apps.audit.services import record
 from apps.core import clock
+from apps.core.context import bind
+from apps.core.contracts import system_actor
 from apps.events.services import publish
 from apps.usage.drain.flush import InboxItem
 from apps.usage.drain.trials import Trials, Unsettled
@@ -109,7 +111,7 @@ def _halve(items: list[InboxItem], trials: Trials, found: _Found) -> None:
 def _set_aside(item: InboxItem, reason: str) -> None:
     moment = clock.now()
     data = {"batch": item.id, "org_id": str(item.org_id), "events": item.events, "reason": reason}
-    with transaction.atomic():
+    with bind(actor=system_actor("drain")), transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute(_MOVE, [item.slot, item.id, reason, moment])
             if cursor.rowcount != 1:

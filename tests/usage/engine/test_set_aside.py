@@ -91,6 +91,7 @@ def test_rows_that_fail_are_set_aside_and_the_others_count(worlds: list[World]) 
     told = published("usage.batch_set_aside")
     assert [(data["org_id"], data["events"]) for data in told] == [(str(org), 3) for org in wanted]
     assert entries("usage.batch_set_aside", (data["batch"] for data in told)) == 3
+    assert {(entry.actor_kind, entry.actor_label) for entry in trail("usage.batch_set_aside")} == {("system", "drain")}
     # What an organisation acknowledged and is not counted holds its `as_of` back.
     assert store.as_of(worlds[0].org_id) == value("SELECT min(received_at) FROM usage_set_aside")
     # The trials took nothing along: what they wrote was taken back.

@@ -71,7 +71,7 @@ def test_batches_set_aside_are_named_and_put_back(staff: Client, world: World) -
         " events, frames, reason, set_aside_at) SELECT id, slot, org_id, received_at, events, frames, 'why <not>',"
         " now() FROM gone RETURNING 1"
     )
-    assert "2 events in 1 batches could not be counted" in staff.get(PAGE).content.decode()
+    assert "2 events in 1 batch could not be counted" in staff.get(PAGE).content.decode()
     assert scrape()["mindweave_usage_set_aside_events"] == 2
     page = "/admin/usage/setaside/"
     assert "why &lt;not&gt;" in staff.get(page).content.decode()
