@@ -186,8 +186,7 @@ def _try(ids: list[int]) -> dict[str, object]:
 def _without_a_word(error: BaseException) -> bool:
     """Whether the server's side ended as it does when it crashes; one that is shut down says so before."""
     cause = error if isinstance(error, psycopg.Error) else error.__cause__
-    known = connection.connection
-    return isinstance(cause, psycopg.OperationalError) and cause.sqlstate is None and known is not None and known.broken
+    return isinstance(cause, psycopg.OperationalError) and cause.sqlstate is None
 
 
 def _rehearse(ids: list[int]) -> None:

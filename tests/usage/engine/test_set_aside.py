@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from django.db import OperationalError, connection
 
+from apps.audit.keys import close_connection
 from apps.core import clock
 from apps.usage import store
 from apps.usage.drain import set_aside, trials
@@ -246,6 +247,7 @@ def test_a_row_on_which_postgresql_itself_ends_is_set_aside_after_some_ends(
 def is_back() -> bool:
     try:
         connection.close()
+        close_connection()
         return bool(value("SELECT 1"))
     except OperationalError:
         return False
