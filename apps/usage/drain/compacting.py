@@ -32,11 +32,9 @@ class Compaction:
         self.inputs = sorted(inputs, key=lambda run: int(run.segments[0]))
         self.stripe = inputs[0].stripe
         self.level = max(run.level for run in inputs) + 1
-        self.slots = inputs[0].slots
         self.filter = filter
         self.result: Run | None = None
-        # What several have stays what several have.
-        self._mask = self.slots or mask
+        self._mask = mask
         self._hold = hold
         self._number: int | None = None
         self._from = 0
@@ -130,7 +128,7 @@ class Compaction:
         self._kept = []
         self.result = Run(
             self.stripe, self.level, self._ids, np.array(self._segments, dtype=np.int64),
-            np.concatenate(self._fences), first_pages, held, self.slots,
+            np.concatenate(self._fences), first_pages, held,
         )  # fmt: skip
 
 

@@ -19,23 +19,24 @@ import numpy.typing as npt
 from django.db import connection
 
 from apps.core import clock
-from apps.usage.drain.choosing import TOGETHER, first_of, left_by_others, merges, of_one_level, smaller
 from apps.usage.drain.compacting import Compaction, delete_segments
 from apps.usage.drain.filter import STRIPES, Marks, stripe_at
 from apps.usage.drain.keys import KEY, U64
 from apps.usage.drain.layers import BITS, Layer, Layers, filter_bound
-from apps.usage.drain.loading import load_layers, shared_runs
+from apps.usage.drain.loading import load_layers
 from apps.usage.drain.runs import PAGE, Asked, Held, MissingSegmentError, Run, found_in, insert_segment, read_parts
 from apps.usage.drain.upkeep import Upkeep
 
 __all__ = ["DedupeIndex", "NewKeys", "drop_segments", "insert_segment"]
 
+# So many runs of one level become one of the next.
+TOGETHER = 32
+# In a layer that is over a run is left as it is where the smaller ones together have less than such a part of it.
+_WORTH = 4
 # Pages read at once: some 5 MB. Rows taken away at once: some 5 MB of keys.
 _PAGES, _DOOMED_IDS = 2_000, 1 << 18
 # Merging goes on in the open layer, where flushes come, and beside that elsewhere, where it may take long.
 _JOBS = ("open", "other")
-# How often runs are looked into anew where some were merged away meanwhile.
-_TRIES = 5
 # Seconds until it is looked again whether there is something to merge.
 _IDLE = 0.5
 
@@ -81,14 +82,7 @@ class DedupeIndex:
     def load(self, stripe: int) -> int:
         """Read what was counted in the last eight stripes; returns how many ids."""
         self._stripe = stripe
-        for left in reversed(range(_TRIES)):
-            try:
-                layers = load_layers(self.mask, stripe, bound=self.layers.bound, cache_ids=self._cache_ids)
-                break
-            except MissingSegmentError:
-                # What several shards have one of them merges, meanwhile too.
-                if not left:
-                    raise
+        layers = load_layers(self.mask, stripe, bound=self.layers.bound, cache_ids=self._cache_ids)
         with self.layers.lock:
             self.layers.all = tuple(layers)
         return self.layers.ids
@@ -156,7 +150,7 @@ class DedupeIndex:
     # ------------------------------------------------------------------ looking up
     def _seen(self, hi: U64, lo: U64, marks: Marks) -> npt.NDArray[np.int64]:
         """Positions of the keys (ascending) that were counted before."""
-        for _ in range(_TRIES):
+        for _ in range(5):
             with self.layers.lock:
                 layers = [(layer.filter, layer.runs) for layer in self.layers.all]
             suspected = []
@@ -170,26 +164,11 @@ class DedupeIndex:
             try:
                 self._look_up(hi, lo, suspected, seen)
             except MissingSegmentError:
-                # The merging thread replaced a run meanwhile, or another shard one that both have.
-                self._look_at_shared()
+                # The merging thread replaced a run meanwhile: look into the new one.
                 continue
             self.false_positives += len(np.unique(np.concatenate([p for p, _ in suspected]))) - int(seen.sum())
             return np.flatnonzero(seen)
         raise MissingSegmentError("segments of counted ids are missing: another process works on this shard's slots")
-
-    def _look_at_shared(self) -> None:
-        """Take the runs that other shards have too as they are now: of each, one of the shards merges them."""
-        with self.layers.lock:
-            known = [run for run in self.layers.runs() if run.shared and not merges(run, self.mask)]
-        if not known:
-            return
-        fresh = [run for run in shared_runs(self.mask, self._stripe or 0, known) if not merges(run, self.mask)]
-        gone = {id(run) for run in known}
-        with self.layers.lock:
-            for layer in self.layers.all:
-                if any(id(run) in gone for run in layer.runs):
-                    own = [run for run in layer.runs if id(run) not in gone]
-                    layer.runs = (*own, *(run for run in fresh if run.stripe == layer.stripe))
 
     def _look_up(
         self,
@@ -297,7 +276,7 @@ class DedupeIndex:
             stripe = self._stripe
         if name == "open":
             for layer in layers:
-                if layer.open and (group := of_one_level(layer, busy)):
+                if layer.open and (group := _group(layer, busy)):
                     return self._job(group, [layer])
             return None
         for number in sorted({layer.stripe for layer in layers}, reverse=True):
@@ -312,9 +291,7 @@ class DedupeIndex:
                     self.layers.fit(layer)
                 continue
             for layer in own:
-                if not layer.open and (group := smaller(run for run in layer.runs if not run.shared)):
-                    return self._job(group, [layer])
-                if group := left_by_others(layer, self.mask):
+                if not layer.open and (group := _smaller(layer)):
                     return self._job(group, [layer])
         return None
 
@@ -340,7 +317,7 @@ class DedupeIndex:
             else:
                 for layer in job.layers:
                     kept = [run for run in layer.runs if id(run) not in gone]
-                    newer = sum(1 for run in layer.runs[: first_of(layer.runs, gone)] if id(run) not in gone)
+                    newer = sum(1 for run in layer.runs[: _first(layer.runs, gone)] if id(run) not in gone)
                     layer.runs = (*kept[:newer], made, *kept[newer:])
         self._doomed += [(run, int(row)) for run in job.work.inputs for row in run.segments]
         self._trim()
@@ -393,6 +370,30 @@ class DedupeIndex:
             "filter_full": int(self.layers.full),
             "false_positives": self.false_positives,
         }
+
+
+def _group(layer: Layer, busy: set[int]) -> list[Run]:
+    """Committed runs of one level, if there are enough of them to become one of the next."""
+    levels: dict[int, list[Run]] = {}
+    for run in layer.runs:
+        if len(run.segments) and not run.shared and id(run) not in busy:
+            levels.setdefault(run.level, []).append(run)
+    return next((runs for _, runs in sorted(levels.items()) if len(runs) >= TOGETHER), [])
+
+
+def _smaller(layer: Layer) -> list[Run]:
+    """Of a layer that is over: the small runs, and the next larger one as long as they are a good part of it."""
+    runs = sorted((run for run in layer.runs if not run.shared), key=lambda run: run.ids)
+    taken, total = 0, 0
+    for place, run in enumerate(runs):
+        if place and run.ids <= _WORTH * total:
+            taken = place + 1
+        total += run.ids
+    return runs[:taken]
+
+
+def _first(runs: Sequence[Run], gone: set[int]) -> int:
+    return next((place for place, run in enumerate(runs) if id(run) in gone), len(runs))
 
 
 def drop_segments(stripe: int) -> int:

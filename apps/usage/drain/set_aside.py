@@ -89,7 +89,7 @@ def find_failing(take: Callable[[], list[InboxItem]], slots: Sequence[int]) -> l
     with Trials() as trials:
         try:
             if ended := _marked(slots):
-                return _one_by_one(take(), trials, ended)
+                return _one_by_one(take(), trials, ended, slots)
             while items := take():
                 with _noted(slots[0], TOGETHER):
                     reason = trials.reason(items)
@@ -119,7 +119,9 @@ def _plain_passes(trials: Trials) -> bool:
     return reason is None
 
 
-def _one_by_one(items: list[InboxItem], trials: Trials, ended: dict[int, int]) -> list[list[InboxItem]]:
+def _one_by_one(
+    items: list[InboxItem], trials: Trials, ended: dict[int, int], slots: Sequence[int]
+) -> list[list[InboxItem]]:
     """Try each row by itself, those first on which PostgreSQL ended: each end takes everybody's connections."""
     if not _plain_passes(trials):
         return []
@@ -135,7 +137,7 @@ def _one_by_one(items: list[InboxItem], trials: Trials, ended: dict[int, int]) -
             passing.append([item])
         else:
             _set_aside(item, reason)
-    forget_marks([item.slot for item in items])
+    forget_marks(slots)
     return sorted(passing, key=lambda group: group[0].id)
 
 

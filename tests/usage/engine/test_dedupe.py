@@ -25,7 +25,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("apps.usage.drain.layers.FIRST", 2_000)
     monkeypatch.setattr("apps.usage.drain.layers.STEEP", 4_000)
     monkeypatch.setattr("apps.usage.drain.compacting.PIECE", 4 * PAGE)
-    monkeypatch.setattr("apps.usage.drain.choosing.TOGETHER", 3)
+    monkeypatch.setattr("apps.usage.drain.dedupe.TOGETHER", 3)
     monkeypatch.setattr("apps.usage.drain.dedupe._DOOMED_IDS", 500)
     monkeypatch.setattr("apps.usage.drain.loading._SLICE", 2 * PAGE)
 

@@ -289,7 +289,7 @@ def test_a_summary_that_cannot_be_told_waits_and_the_others_are_told(worlds: lis
 # ---------------------------------------------------------------------------------------------- counted ids
 @pytest.fixture
 def index(db: None, monkeypatch: pytest.MonkeyPatch) -> DedupeIndex:
-    monkeypatch.setattr("apps.usage.drain.choosing.TOGETHER", 2)
+    monkeypatch.setattr("apps.usage.drain.dedupe.TOGETHER", 2)
     monkeypatch.setattr("apps.usage.drain.compacting.PIECE", 500)
     return index_of(1000)
 
