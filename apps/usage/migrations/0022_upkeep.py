@@ -25,7 +25,7 @@ BACK = "DROP TABLE usage_drain_trial, usage_upkeep"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("usage", "0020_set_aside")]
+    dependencies = [("usage", "0021_hints_of_whos")]
 
     operations = [
         migrations.RunSQL(UPKEEP, BACK),
