@@ -45,11 +45,12 @@ def groups_heard(groups: Sequence[str]) -> list[bool]:
     """Whether each group may have listeners at this moment, in one question; all may where that cannot be told."""
     global _client, _not_before
     layer = get_channel_layer()
-    hosts = settings.CHANNEL_LAYERS["default"].get("CONFIG", {}).get("hosts", [])
+    config: dict[str, Any] = dict(settings.CHANNEL_LAYERS["default"]).get("CONFIG", {})  # type: ignore[assignment]
+    hosts = config.get("hosts", [])
     known = isinstance(layer, RedisPubSubChannelLayer) and len(hosts) == 1 and isinstance(hosts[0], str)
     if not groups or not known or time.monotonic() < _not_before:
         return [True] * len(groups)
-    prefix = settings.CHANNEL_LAYERS["default"]["CONFIG"]["prefix"]
+    prefix = config["prefix"]
     try:
         if _client is None:
             _client = redis.Redis.from_url(

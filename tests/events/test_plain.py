@@ -1,7 +1,7 @@
 """The quick check of data never finds to fit what jsonschema does not, and knows what is published most."""
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -26,6 +26,7 @@ VALUES = st.one_of(
 DATA = st.dictionaries(st.sampled_from(["n", "text", "yes", "names", "more"]), VALUES)
 
 
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(DATA)
 def test_what_it_finds_to_fit_fits(data: dict) -> None:
     check = check_of(SCHEMA)

@@ -166,7 +166,7 @@ class Dimensions:
         connection.ensure_connection()
         with psycopg.Cursor(connection.connection) as cursor:
             cursor.execute(_INTERN_WHOS, columns, binary=True, prepare=True)
-            return {(org, *ids, tagset): number for number, org, *ids, tagset in cursor.fetchall()}  # type: ignore[misc]
+            return {(org, *ids, tagset): number for number, org, *ids, tagset in cursor.fetchall()}
 
     # ------------------------------------------------------------------ what
     def whats(self, wanted: Sequence[list[WhatKey]]) -> list[list[int]]:
