@@ -314,6 +314,10 @@ def main() -> int:
         from benchmarks.accounts import make_accounts
 
         accounts = make_accounts(options.orgs, options.people)
+        if options.search:
+            from benchmarks.accounts import for_searches
+
+            accounts = for_searches(accounts[0])
     else:
         from uuid import uuid4
 
