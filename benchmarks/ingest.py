@@ -333,7 +333,7 @@ def main() -> int:
     if options.search:
         from benchmarks.search import measure_search
 
-        measure_search(options.url, options.database_url, accounts[0])
+        measure_search(options.url, options.database_url, accounts[0], accounts[-1])
     return int(failed)
 
 

@@ -213,11 +213,18 @@ def combos_hold(
 
 
 def who_runs(fence: bytes, whos: npt.NDArray[Any]) -> list[tuple[int, int]]:
-    """From which byte to which the entries of these whos lie, of each who that the block has."""
+    """From which byte to which the entries of these whos lie, as far as the block has them; neighbours are one run."""
     known = np.frombuffer(fence, dtype=_WHO_FENCE)
     found = np.flatnonzero(np.isin(known["who"][:-1], whos))
     size = _WHO_ENTRY.itemsize
-    return [(size * int(known["start"][at]), size * int(known["start"][at + 1])) for at in found.tolist()]
+    runs: list[tuple[int, int]] = []
+    for at in found.tolist():
+        start, end = size * int(known["start"][at]), size * int(known["start"][at + 1])
+        if runs and runs[-1][1] == start:
+            runs[-1] = (runs[-1][0], end)
+        else:
+            runs.append((start, end))
+    return runs
 
 
 def who_entries_hold(run: bytes, combos: Mask, chunks: int) -> Mask:
