@@ -46,6 +46,9 @@ LOCK_ROLLUPS = "SELECT pg_advisory_xact_lock(hashtext('usage-rollups'))"
 BATCH = 20_000
 # So many deltas of one organisation and minute are left as they are: 15 minutes of them are read in a few milliseconds.
 FEW = 200
+# Deltas a key that are worth tightening: it costs two to three times as much as folding them later as they are, so that
+# it only pays for whoever reads in the meantime.
+MUCH = 4
 # Beyond this a histogram that only grew by appending is longer than one that names each bucket once.
 _LONG_HISTOGRAM = 4400
 
@@ -111,7 +114,7 @@ _TIGHTEN = f"""
 WITH many AS (
     SELECT org, minute FROM usage_delta WHERE org = ANY(%(orgs)s) AND minute >= %(start)s AND minute < %(end)s
     GROUP BY org, minute
-    HAVING count(*) > %(least)s AND count(*) >= 2 * count(DISTINCT who::bigint << 32 | what)
+    HAVING count(*) > %(least)s AND count(*) >= %(much)s * count(DISTINCT who::bigint << 32 | what)
 ), gone AS (
     DELETE FROM usage_delta d USING many m WHERE d.org = m.org AND d.minute = m.minute
     RETURNING d.*, {_ALONE.replace("ctid", "d.ctid")}
@@ -151,15 +154,16 @@ SELECT count(*) FROM gone
 
 
 def tighten_deltas(
-    start: datetime, end: datetime, *, least: int = FEW, limit: int = BATCH, stop: Callable[[], bool] = lambda: False
-) -> int:
+    start: datetime, end: datetime, *, least: int = FEW, much: int = MUCH, limit: int = BATCH,
+    stop: Callable[[], bool] = lambda: False,
+) -> int:  # fmt: skip
     """Make one row of each key's deltas in the minutes of ``[start, end)``; returns how many rows that saved.
 
-    Only where an organisation has more than ``least`` of them in a minute and at least half of them go: few rows cost a
-    reader nothing, and where most keys have one row there is nothing to gain. Organisations are taken together up to
-    ``limit`` rows a statement; after each ``stop`` is asked whether the rest is left for another time.
+    Only where an organisation has more than ``least`` of them in a minute, and ``much`` times as many as keys: few
+    rows cost a reader nothing, and where most keys have few of them there is little to gain. Organisations are taken
+    together up to ``limit`` rows a statement; after each ``stop`` is asked whether the rest is left for another time.
     """
-    when: dict[str, Any] = {"start": start, "end": end, "least": least}
+    when: dict[str, Any] = {"start": start, "end": end, "least": least, "much": much}
     with connection.cursor() as cursor:
         cursor.execute(_CROWDED, when)
         crowded: list[tuple[int, int]] = cursor.fetchall()

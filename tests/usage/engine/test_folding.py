@@ -98,8 +98,17 @@ def test_few_deltas_and_those_of_many_keys_are_left_as_they_are(world: World) ->
     rows("UPDATE usage_delta SET who = s.n FROM (SELECT ctid, row_number() OVER () AS n FROM usage_delta) s"
          " WHERE s.ctid = usage_delta.ctid RETURNING 1")  # fmt: skip
     assert fold.tighten_deltas(NOON, end, least=0) == 0
+    many(3)
+    assert fold.tighten_deltas(NOON, end, least=0) == 3 * fold.FEW
+
+
+def test_a_minute_in_which_each_key_has_three_rows_is_left_to_the_fold(world: World) -> None:
+    count_at(world, 1)
+    many(2)
+    end = NOON + timedelta(minutes=5)
+    assert fold.tighten_deltas(NOON, end, least=0) == 0
     many(1)
-    assert fold.tighten_deltas(NOON, end, least=0) == fold.FEW
+    assert fold.tighten_deltas(NOON, end, least=0) == 5
 
 
 def test_tightening_that_had_its_time_goes_on_with_other_organisations(world: World) -> None:
