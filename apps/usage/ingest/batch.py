@@ -11,7 +11,7 @@ from msgspec.structs import astuple
 
 from apps.projects.contracts import KeyContext
 from apps.usage.contracts import EventCore, TelemetryEvent
-from apps.usage.texts import TextColumn, joined
+from apps.usage.texts import joined
 
 __all__ = ["Columns", "Ints", "Places", "Window", "ints"]
 
