@@ -5,7 +5,10 @@ from uuid import uuid4
 
 from benchmarks.ingest_load import Account
 
-__all__ = ["make_accounts"]
+__all__ = ["for_searches", "make_accounts"]
+
+# What is searched is made of so many different batches, so that some people, models and outcomes meet rarely.
+_BATCHES = 40
 
 
 def make_accounts(count: int, people: int) -> list[Account]:
@@ -53,3 +56,29 @@ def make_accounts(count: int, people: int) -> list[Account]:
         Account(token, org.pk, project.pk, tuple(user.pk for user in users[i * people : (i + 1) * people]))
         for i, (token, org, project) in enumerate(zip(tokens, orgs, projects, strict=True))
     ]
+
+
+def for_searches(account: Account) -> list[Account]:
+    """The account, for each of many different batches, one of which is another project's of its organisation.
+
+    That project is a team's. Events are counted by their department from now on.
+    """
+    from apps.core.crypto import token_digest
+    from apps.core.tenancy import system_scope
+    from apps.projects.models import ApiKey, Project
+    from apps.projects.selectors import KEY_PURPOSE
+    from apps.projects.tokens import display_prefix, new_key
+    from apps.teams.models import Team
+    from apps.usage.services import register_tag_key
+
+    token = new_key()
+    with system_scope("a benchmark makes a project"):
+        team = Team.objects.create(org_id=account.org_id, name="Beside", slug="beside")
+        project = Project.objects.create(org_id=account.org_id, name="Beside", slug="beside", team=team)
+        ApiKey.objects.create(
+            org_id=account.org_id, project=project, name="beside", prefix=display_prefix(token),
+            digest=token_digest(token, KEY_PURPOSE), scopes=["ingest", "read"], rate_limit_per_minute=0,
+        )  # fmt: skip
+    register_tag_key(org_id=account.org_id, key="department")
+    beside = Account(token, account.org_id, project.pk, account.users)
+    return [*[account] * (_BATCHES - 1), beside]

@@ -314,6 +314,10 @@ def main() -> int:
         from benchmarks.accounts import make_accounts
 
         accounts = make_accounts(options.orgs, options.people)
+        if options.search:
+            from benchmarks.accounts import for_searches
+
+            accounts = for_searches(accounts[0])
     else:
         from uuid import uuid4
 
@@ -329,7 +333,7 @@ def main() -> int:
     if options.search:
         from benchmarks.search import measure_search
 
-        measure_search(options.url, options.database_url, accounts[0])
+        measure_search(options.url, options.database_url, accounts[0], accounts[-1])
     return int(failed)
 
 

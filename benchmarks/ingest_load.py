@@ -1,6 +1,7 @@
 """The load: realistic bodies made by numpy, sent open-loop, every acknowledged event remembered for the count.
 
-450 bytes an event, 40 more where each has a request id of its own. A batch is one organisation's (its key's). Some
+450 bytes an event, 150 more where they are to be searched: each has a request id of its own then, and a source, a tag,
+a stop reason or an error; some are tool calls. A batch is one organisation's (its key's). Some
 batches are sent again as they were, some ids come again in a later batch with another timestamp and other figures; both
 must count once.
 """
@@ -21,7 +22,13 @@ __all__ = ["Account", "Load", "Outcome", "percentile"]
 
 MODELS = ("claude-opus-5", "claude-sonnet-5-5", "claude-haiku-4-5", "claude-opus-4-8", "claude-sonnet-4-6")
 EVENT_BYTES = 450
-_REQUEST_BYTES = 40
+_SEARCHED_BYTES = 150
+DEPARTMENTS = tuple(f"department-{n:02}" for n in range(12))
+SOURCES = ("sdk", "claude-code", "proxy", "notebook")
+SERVERS = ("files", "github", "search", "tickets", "warehouse", "wiki")
+TOOLS = tuple(f"tool-{n}" for n in range(5))
+ERRORS = ("overloaded_error", "rate_limit_error", "api_error", "timeout_error")
+STOPS = ("end_turn", "tool_use", "max_tokens")
 # Where requests are due at shorter intervals (seconds), some of them are made at once.
 _SHORT = 0.004
 _MILLIS = np.frombuffer(b"".join(b"%03d" % n for n in range(1000)), dtype=np.uint8).reshape(1000, 3)
@@ -55,12 +62,34 @@ class Outcome:
     cpu_seconds: float = 0.0
 
 
+def _call(rng: np.random.Generator) -> str:
+    return f'"event_type":"api_call","model":"{_one(rng, MODELS)}",'
+
+
+def _varied(rng: np.random.Generator, person: int, *, failed: bool) -> str:
+    """What else searches are by, up to where the metadata has its tag: a person is mostly of one department."""
+    if rng.random() < 0.15:
+        kind = f'"event_type":"mcp_tool","mcp_server":"{_one(rng, SERVERS)}","mcp_tool":"{_one(rng, TOOLS)}",'
+    else:
+        kind = _call(rng)
+        if not failed:
+            kind += f'"stop_reason":"{STOPS[int(rng.choice(3, p=(0.8, 0.15, 0.05)))]}",'
+    if failed:
+        kind += f'"error_type":"{_one(rng, ERRORS)}",'
+    department = DEPARTMENTS[person % 12] if rng.random() < 0.95 else _one(rng, DEPARTMENTS)
+    return f'{kind}"source":"{_one(rng, SOURCES)}","metadata":{{"department":"{department}",'
+
+
+def _one(rng: np.random.Generator, choices: tuple[str, ...]) -> str:
+    return choices[int(rng.integers(len(choices)))]
+
+
 class _Template:
     """The bodies of one account: events of one length, so that ids and times are written column by column."""
 
     def __init__(self, account: Account, batch: int, rng: np.random.Generator, *, requests: bool) -> None:
         self.account = account
-        self.size = EVENT_BYTES + (_REQUEST_BYTES if requests else 0)
+        self.size = EVENT_BYTES + (_SEARCHED_BYTES if requests else 0)
         request_at: list[int] = []
         self.batch = batch
         self.inputs = rng.integers(10, 9999, batch)
@@ -68,19 +97,21 @@ class _Template:
         head, middle = '{"event_id":"', '","timestamp":"'
         texts = []
         for i in range(batch):
-            user = account.users[int(rng.integers(len(account.users)))]
+            person = int(rng.integers(len(account.users)))
+            user = account.users[person]
+            failed = rng.random() >= 0.98
             event = (
                 f"{head}{'0' * 8}-{'0' * 4}-{'0' * 4}-{'0' * 4}-{'0' * 12}{middle}2026-01-01T00:00:00.000Z"
                 f'","org_id":"{account.org_id}","project_id":"{account.project_id}","user_id":"{user}",'
-                f'"event_type":"api_call","model":"{MODELS[int(rng.integers(len(MODELS)))]}",'
                 f'"input_tokens":{self.inputs[i]},"output_tokens":{self.outputs[i]},'
                 f'"latency_ms":{int(rng.lognormal(7, 0.8))},"session_id":"s-{user.hex[:12]}",'
-                f'"status":"{"ok" if rng.random() < 0.98 else "error"}",'
+                f'"status":"{"error" if failed else "ok"}",'
             )
             if requests:
                 request_at.append(len(event) + len('"request_id":"req_'))
-                event += f'"request_id":"req_{"0" * 20}",'
-            event += f'"metadata":{{"turn":{i % 50},"trace":"'
+                event += f'"request_id":"req_{"0" * 20}",{_varied(rng, person, failed=failed)}"turn":{i % 50},"trace":"'
+            else:
+                event += f'{_call(rng)}"metadata":{{"turn":{i % 50},"trace":"'
             texts.append(
                 event + "".join("0123456789abcdef"[d] for d in rng.integers(0, 16, self.size - 4 - len(event)))
             )

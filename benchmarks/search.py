@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import psycopg
 
-from benchmarks.ingest_load import MODELS, Account, percentile
+from benchmarks.ingest_load import DEPARTMENTS, ERRORS, MODELS, SERVERS, SOURCES, TOOLS, Account, percentile
 from benchmarks.routes import Caller
 
 __all__ = ["measure_search"]
@@ -22,8 +22,8 @@ WHERE h.id IS NULL
 """
 
 
-def measure_search(url: str, database: str, account: Account) -> None:
-    """Print a row for each kind of search of one organisation."""
+def measure_search(url: str, database: str, account: Account, beside: Account) -> None:
+    """Print a row for each kind of search of one organisation; ``beside`` is another project of it."""
     caller = Caller(url, {"Authorization": f"Bearer {account.token}"})
 
     def get(**filters: object) -> tuple[float, dict[str, object]]:
@@ -41,6 +41,7 @@ def measure_search(url: str, database: str, account: Account) -> None:
     weeks = (datetime.now(UTC) - timedelta(days=6)).isoformat()
     _, far = get(limit=1, end=weeks)
     rows = _searches(account, page["next_cursor"], old, far["data"][0])  # type: ignore[index]
+    rows += _rarely_met(account, beside)
     _wait_for_hints(database)
     # The front closes what was silent for so long; the next call opens another.
     caller.connection.close()
@@ -51,7 +52,7 @@ def measure_search(url: str, database: str, account: Account) -> None:
             times.append(took)
             found = len(answer["data"])  # type: ignore[arg-type]
         print(
-            f"  {words:<42} {found:>4} found  p50 {percentile(times, 0.5):6.1f}  p95 {percentile(times, 0.95):6.1f} ms",
+            f"  {words:<50} {found:>4} found  p50 {percentile(times, 0.5):6.1f}  p95 {percentile(times, 0.95):6.1f} ms",
             flush=True,
         )
 
@@ -89,6 +90,39 @@ def _searches(
         ("unpriced, which nothing is", {"filter[cost_source]": "unpriced"}),
         ("a person who never was", {"filter[user]": _NOBODY}),
     ]  # fmt: skip
+
+
+def _rarely_met(account: Account, beside: Account) -> list[tuple[str, dict[str, object]]]:
+    """Two or three fields that meet in hardly any chunk, or in each hardly once."""
+    user: dict[str, object] = {"filter[user]": str(account.users[3])}
+    failed: dict[str, object] = {"filter[status]": "error"}
+    model: dict[str, object] = {"filter[model]": MODELS[3]}
+    now = datetime.now(UTC)
+    days: dict[str, object] = {
+        "start": (now - timedelta(days=4)).isoformat(), "end": (now - timedelta(days=2)).isoformat(),
+    }  # fmt: skip
+    project: dict[str, object] = {"filter[project]": str(beside.project_id)}
+    tool: dict[str, object] = {"filter[mcp_server]": SERVERS[2], "filter[mcp_tool]": TOOLS[1]}
+    return [
+        ("a person and another department's tag", {**user, "filter[tag:department]": DEPARTMENTS[7]}),
+        ("a tag, failed, one model", {"filter[tag:department]": DEPARTMENTS[7], **failed, **model}),
+        ("a tool that failed", {**tool, **failed}),
+        ("a tool that a person used", {**tool, **user}),
+        ("a session and a model", {"filter[session_id]": f"s-{account.users[5].hex[:12]}", **model}),
+        ("a session that failed", {"filter[session_id]": f"s-{account.users[5].hex[:12]}", **failed}),
+        ("a person's stop reason", {**user, "filter[stop_reason]": "max_tokens"}),
+        ("a person's error type", {**user, "filter[error_type]": ERRORS[1]}),
+        (
+            "an error type of a model and source",
+            {**model, "filter[error_type]": ERRORS[2], "filter[source]": SOURCES[1]},
+        ),
+        ("a person's source, failed", {**user, **failed, "filter[source]": SOURCES[2]}),
+        ("a person in another project", {**user, **project}),
+        ("failed, one model, in another project", {**failed, **model, **project}),
+        ("a person, failed, of two days", {**user, **failed, **days}),
+        ("a person's failed calls of one model, of two days", {**user, **failed, **model, **days}),
+        ("an error type of two days", {"filter[error_type]": ERRORS[3], **days}),
+    ]
 
 
 def _send_rare(caller: Caller, account: Account) -> None:

@@ -16,7 +16,7 @@ _ENGINE = (
     "usage_rollup_quarter", "usage_rollup_day", "usage_session", "usage_session_part", "usage_session_delta",
     "usage_id_segment", "usage_who", "usage_what", "usage_tagset", "usage_tag_key", "usage_tag_value", "usage_person",
     "usage_org", "usage_name", "usage_summary", "usage_shard", "usage_stall", "usage_day_tally",
-    "usage_set_aside", "usage_drain_start",
+    "usage_set_aside", "usage_drain_start", "usage_drain_trial", "usage_upkeep",
 )  # fmt: skip
 
 
@@ -28,7 +28,7 @@ def prepare_emptying() -> None:
             deletes = " ".join(f'DELETE FROM "{table}";' for table in tables)
             # Neither keys nor triggers are asked, so the order is any, and what counts changes counts none.
             cursor.execute(
-                f"CREATE FUNCTION tests_empty_{name}() RETURNS void LANGUAGE plpgsql"
+                f"CREATE OR REPLACE FUNCTION tests_empty_{name}() RETURNS void LANGUAGE plpgsql"
                 f" SET session_replication_role = replica AS $$ BEGIN {deletes} END $$"
             )
 

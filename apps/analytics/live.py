@@ -4,6 +4,7 @@ The figures are read from the rollups, so a repeated or lost message changes not
 quarter of a second by everybody who watches the organisation, so watching costs at most four reads a second.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
@@ -13,13 +14,13 @@ from django.core.cache import cache
 
 from apps.analytics.reads import Figures, read
 from apps.core.clock import now
-from apps.core.groups import group_send
+from apps.core.groups import group_send, groups_heard
 from apps.core.tenancy import org_scope
 from apps.core.web import figures
 from apps.events.contracts import Envelope
 from apps.usage.live import org_group
 
-__all__ = ["SNAPSHOT_SECONDS", "on_access_ended", "on_batch", "org_group", "snapshot", "user_group"]
+__all__ = ["SNAPSHOT_SECONDS", "on_access_ended", "on_batch", "org_group", "pick_watched", "snapshot", "user_group"]
 
 SNAPSHOT_SECONDS = 0.25
 _HOURS = 16
@@ -34,6 +35,13 @@ def on_batch(envelope: Envelope) -> None:
     """``usage.batch_ingested``: tell the watchers of the organisation that its figures moved."""
     if envelope.org_id is not None:
         group_send(org_group(envelope.org_id), {"type": "usage.moved"})
+
+
+def pick_watched(envelopes: Sequence[Envelope]) -> list[bool]:
+    """Those of organisations that somebody watches. Whoever begins to watch joins first and reads then."""
+    orgs = list({envelope.org_id for envelope in envelopes if envelope.org_id is not None})
+    watched = dict(zip(orgs, groups_heard([org_group(org_id) for org_id in orgs]), strict=True))
+    return [watched.get(envelope.org_id, False) for envelope in envelopes]  # type: ignore[arg-type]
 
 
 def on_access_ended(envelope: Envelope) -> None:

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from apps.analytics.live import on_access_ended, on_batch
+from apps.analytics.live import on_access_ended, on_batch, pick_watched
 from apps.analytics.services import forget_member_views
 from apps.events.contracts import Envelope
 from apps.events.registry import subscribe
@@ -19,6 +19,6 @@ def on_member_left(envelope: Envelope) -> None:
         forget_member_views(org_id=envelope.org_id, user_id=UUID(envelope.data["user_id"]))
 
 
-subscribe(name="analytics.live", types=["usage.batch_ingested"], handler=on_batch)
+subscribe(name="analytics.live", types=["usage.batch_ingested"], handler=on_batch, picks=pick_watched)
 subscribe(name="analytics.live_access", types=["member.removed", *SIGNED_OUT], handler=on_access_ended)
 subscribe(name="analytics.views", types=["member.removed"], handler=on_member_left)

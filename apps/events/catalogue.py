@@ -16,6 +16,8 @@ CATALOGUE: Final[Mapping[str, tuple[str, ...]]] = {
         "usage.drain_stalled",
         "usage.drain_recovered",
         "usage.batch_set_aside",
+        "usage.upkeep_failing",
+        "usage.upkeep_recovered",
         "usage.model_unpriced",
         "usage.outside_settings",
         "usage.price_changed",

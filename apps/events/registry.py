@@ -8,6 +8,7 @@ from typing import Any
 from jsonschema import Draft202012Validator, FormatChecker
 
 from apps.events.contracts import TOPICS, Envelope
+from apps.events.plain import Check, check_of
 
 __all__ = [
     "EventType",
@@ -16,17 +17,17 @@ __all__ = [
     "Subscription",
     "event_type",
     "event_types",
+    "problems_of",
     "register_facts",
     "register_type",
     "subscribe",
     "subscriptions",
     "subscriptions_of",
     "unregister",
-    "validator",
 ]
 
 Handler = Callable[[Envelope], None]
-Picks = Callable[[Sequence[Mapping[str, Any]]], Sequence[bool]]
+Picks = Callable[[Sequence[Envelope]], Sequence[bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,8 @@ class Subscription:
     ``types`` are names, or families such as ``team.*``. ``handler`` is called once for each event in the order of its
     key; raising makes the bus try again, ``max_attempts`` times in all, before the event goes to the dead letters.
 
-    ``picks``, where there is one, is given the ``data`` of many events of these types and says of which the handler
-    wants to hear: a question that is cheaper asked once for all of them than by a handler that finds nothing to do.
+    ``picks``, where there is one, is given many events of these types at once and says of which the handler wants to
+    hear: a question that is cheaper asked once for all of them than by a handler that finds nothing to do.
     """
 
     name: str
@@ -71,6 +72,8 @@ class Subscription:
 
 _types: dict[str, EventType] = {}
 _validators: dict[str, Draft202012Validator] = {}
+# Of the types whose schema is plain enough to have one.
+_checks: dict[str, Check] = {}
 _subscriptions: dict[str, Subscription] = {}
 
 
@@ -90,6 +93,8 @@ def register_type(event_type: EventType) -> EventType:
     Draft202012Validator.check_schema(schema)
     _types[event_type.name] = event_type
     _validators[event_type.name] = Draft202012Validator(schema, format_checker=FormatChecker())
+    if (check := check_of(schema)) is not None:
+        _checks[event_type.name] = check
     return event_type
 
 
@@ -133,6 +138,7 @@ def unregister(*names: str) -> None:
     for name in names:
         _types.pop(name, None)
         _validators.pop(name, None)
+        _checks.pop(name, None)
         _subscriptions.pop(name, None)
 
 
@@ -146,9 +152,14 @@ def event_types() -> list[EventType]:
     return sorted(_types.values(), key=lambda known: known.name)
 
 
-def validator(name: str) -> Draft202012Validator:
-    """The compiled schema of a type's data."""
-    return _validators[name]
+def problems_of(name: str, data: Any) -> list[str]:
+    """What is wrong with the data of a type, as JSON has them; nothing where they fit its schema."""
+    check = _checks.get(name)
+    if check is not None and check(data):
+        return []
+    return [
+        f"/{'/'.join(map(str, error.absolute_path))}: {error.message}" for error in _validators[name].iter_errors(data)
+    ]
 
 
 def subscriptions() -> dict[str, Subscription]:

@@ -90,11 +90,7 @@ def _row(event: NewEvent) -> tuple[Any, ...]:
         raise PublishError(f"the event type {event.type!r} is not registered") from None
     # Through JSON and back, so that what is checked is what is sent: ids, times and decimals as strings.
     data = orjson.loads(orjson.dumps(event.data, default=str, option=orjson.OPT_UTC_Z))
-    problems = [
-        f"/{'/'.join(map(str, error.absolute_path))}: {error.message}"
-        for error in registry.validator(event.type).iter_errors(data)
-    ]
-    if problems:
+    if problems := registry.problems_of(event.type, data):
         raise PublishError(f"the data of {event.type} does not fit its schema: {'; '.join(sorted(problems)[:5])}")
     context = current()
     metadata = {"org_id": event.org_id, "user_id": event.user_id, "traceparent": context.traceparent}

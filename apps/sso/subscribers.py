@@ -1,7 +1,6 @@
 """What single sign-on hears of others."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 from uuid import UUID
 
 from apps.events.contracts import Envelope
@@ -16,10 +15,11 @@ def _signed_in(envelope: Envelope) -> None:
     services.note_sign_in(user_id=UUID(envelope.data["user_id"]), method=envelope.data["method"], event_id=envelope.id)
 
 
-def _pick(sign_ins: Sequence[Mapping[str, Any]]) -> list[bool]:
+def _pick(sign_ins: Sequence[Envelope]) -> list[bool]:
     """Those of owners who may go round a provider: of hardly any."""
-    owners = selectors.break_glass_among({UUID(each["user_id"]) for each in sign_ins})
-    return [UUID(each["user_id"]) in owners for each in sign_ins]
+    people = [UUID(each.data["user_id"]) for each in sign_ins]
+    owners = selectors.break_glass_among(set(people))
+    return [person in owners for person in people]
 
 
 def register() -> None:

@@ -9,7 +9,7 @@ class UsageConfig(AppConfig):
     def ready(self) -> None:
         from apps.core.health import register_check
         from apps.core.metrics import register_collector
-        from apps.core.registry import NavItem, StaffOrgPanel, settings_tabs, staff_org_panels
+        from apps.core.registry import NavItem, StaffOrgPanel, nav, settings_tabs, staff_org_panels
         from apps.usage import audit_actions, events, notifications, orgdata, personal, subscriptions
         from apps.usage.api import describe, describe_otlp
         from apps.usage.staff import usage_panel, work_panel
@@ -31,5 +31,8 @@ class UsageConfig(AppConfig):
             NavItem("prices", "Prices", "prices", "chart-bar", order=50, capability="price.read"),
         ):
             settings_tabs.register(tab)
+        nav.register(
+            NavItem("imports", "Imports", "imports", "upload", order=52, capability="usage.import", shortcut="i")
+        )
         staff_org_panels.register(StaffOrgPanel("usage", "Usage", usage_panel, order=10))
         staff_org_panels.register(StaffOrgPanel("work", "Imports and repricings under way", work_panel, order=50))

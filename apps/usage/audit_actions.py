@@ -22,6 +22,8 @@ def register() -> None:
             "usage.repriced": "A repricing was finished",
             "usage.rollups_rebuilt": "Rollups were made anew out of raw events",
             "usage.drain_stalled": "A shard of the drain was found stuck",
+            "usage.upkeep_failing": "Work of the drain beside the counting fails",
+            "usage.upkeep_recovered": "Work of the drain beside the counting succeeds again",
             "usage.batch_set_aside": "A batch of events that could not be counted was set aside",
             "usage.batch_put_back": "A batch of events that was set aside was put back to be counted",
             "usage.drain_recovered": "A shard of the drain that was stuck goes on",

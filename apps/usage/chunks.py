@@ -5,7 +5,10 @@ A chunk is a row of ``usage_chunk`` with three runs of bytes, little-endian, ``e
 - ``scan``: the columns of :data:`SCAN` one after the other, so that one of them can be read by its place alone;
 - ``facts``: a 2-byte mask, the columns of :data:`FACTS`, and those of :data:`SPARSE` whose bit is set (the others
   are all zero);
-- ``texts``: zstd of the columns of request ids, details and metadata (:mod:`apps.usage.texts`).
+- ``texts``: zstd of the columns of request ids, details and metadata (:mod:`apps.usage.texts`). Of a chunk that will
+  hardly be merged any more it is one for each :data:`TEXTS_TOGETHER` events, so that those of one event can be read
+  alone: a byte that is :data:`_IN_PARTS`, which begins no zstd, where each of them ends behind all that (4 bytes), and
+  they themselves.
 
 ``first_at``, ``last_at``, ``whos`` and ``whats`` say what can be in it. Small chunks are merged later
 (:mod:`apps.usage.drain.merge`), so a chunk may be gone when it is looked for again: :class:`ChunkGone`.
@@ -13,7 +16,7 @@ A chunk is a row of ``usage_chunk`` with three runs of bytes, little-endian, ``e
 
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
@@ -25,7 +28,7 @@ import zstandard
 from django.db import connection
 
 from apps.core import clock
-from apps.usage.texts import TextColumns, pack, unpack
+from apps.usage.texts import TextColumns, at, concatenated, pack, parts, unpack
 
 __all__ = [
     "FACTS",
@@ -35,6 +38,7 @@ __all__ = [
     "Chunk",
     "ChunkGone",
     "chunks_of",
+    "inflated_texts",
     "lock_costs",
     "newest_chunk",
     "packed",
@@ -42,6 +46,8 @@ __all__ = [
     "replace_costs",
     "request_hash",
     "scan_slice",
+    "texts_head",
+    "texts_ranges",
 ]
 
 SCAN: Final = (
@@ -56,12 +62,19 @@ SPARSE: Final = (
 # More than this are not put together; a flush may bring more of one organisation in one piece.
 MAX_EVENTS: Final = 4096
 _ZSTD_LEVEL = 1
+# Texts of so many events are packed together, in chunks of so many events and more.
+TEXTS_TOGETHER: Final = 256
+_PARTED: Final = 2048
+_IN_PARTS: Final = 1
+_END: Final = np.dtype("<u4")
 # Chunks that are read together where all of a time are gone through.
 _AT_ONCE = 50
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIELDS = "id, org, drop_on, first_at, last_at, events, scan, facts, texts"
 
 Column = npt.NDArray[Any]
+# Request id, detail and metadata of an event (both JSON); b"" is none.
+Texts = tuple[bytes, bytes, bytes]
 
 
 class ChunkGone(Exception):
@@ -89,13 +102,25 @@ class Chunk:
 
     def text_columns(self) -> TextColumns:
         """Request ids, details and metadata (both JSON)."""
-        return unpack(self.events, _tools.decompress(self.packed_texts))
+        return concatenated(
+            [(len(part), unpack(len(part), _tools.decompress(data))) for part, data in _text_parts(self)]
+        )
 
-    def texts(self) -> list[tuple[bytes, bytes, bytes]]:
-        """Request id, detail and metadata of each event; ``b""`` is none."""
-        nothing = [b""] * self.events
-        columns = [nothing if column is None else column.texts() for column in self.text_columns()]
-        return list(zip(*columns, strict=True))
+    def texts(self) -> list[Texts]:
+        """Request id, detail and metadata of each event."""
+        return at(self.text_columns(), range(self.events))
+
+    def texts_at(self, places: Iterable[int]) -> dict[int, Texts]:
+        """Those of the events at these places; others are not inflated."""
+        wanted = sorted(set(places))
+        found: dict[int, Texts] = {}
+        for part, data in _text_parts(self):
+            own = [place for place in wanted if place in part]
+            if own:
+                found.update(
+                    zip(own, inflated_texts(data, len(part), [place - part.start for place in own]), strict=True)
+                )
+        return found
 
 
 class _Tools(threading.local):
@@ -116,7 +141,43 @@ def request_hash(request_id: bytes) -> int:
 
 def packed(columns: dict[str, Column], texts: TextColumns) -> tuple[bytes, bytes, bytes]:
     """``scan``, ``facts`` and ``texts`` of a chunk with these columns."""
-    return (*packed_columns(columns), _tools.compress(pack(texts)))
+    return (*packed_columns(columns), _packed_texts(len(columns["ts"]), texts))
+
+
+def _packed_texts(events: int, texts: TextColumns) -> bytes:
+    if events < _PARTED or all(column is None for column in texts):
+        return _tools.compress(pack(texts))
+    frames = [_tools.compress(pack(part)) for part in parts(texts, events, TEXTS_TOGETHER)]
+    ends = np.cumsum([len(frame) for frame in frames]).astype(_END)
+    return b"".join((bytes([_IN_PARTS]), ends.tobytes(), *frames))
+
+
+def texts_head(events: str) -> str:
+    """SQL for how many bytes of ``texts`` :func:`texts_ranges` needs of a chunk of so many events (SQL)."""
+    return f"1 + {_END.itemsize} * (({events} + {TEXTS_TOGETHER - 1}) / {TEXTS_TOGETHER})"
+
+
+def texts_ranges(events: int, head: bytes) -> list[tuple[range, int, int | None]]:
+    """The parts of ``texts`` by its head: the places of their events, and from where to where (None: all)."""
+    if head[0] != _IN_PARTS:
+        return [(range(events), 0, None)]
+    starts = range(0, events, TEXTS_TOGETHER)
+    size = 1 + _END.itemsize * len(starts)
+    ends = [size, *(np.frombuffer(head, dtype=_END, offset=1, count=len(starts)) + size).tolist()]
+    return [
+        (range(start, min(events, start + TEXTS_TOGETHER)), ends[number], ends[number + 1])
+        for number, start in enumerate(starts)
+    ]
+
+
+def inflated_texts(data: bytes, events: int, places: Iterable[int]) -> list[Texts]:
+    """Texts of events of a part of ``texts`` that has so many."""
+    return at(unpack(events, _tools.decompress(data)), places)
+
+
+def _text_parts(chunk: Chunk) -> Iterator[tuple[range, bytes]]:
+    for part, start, end in texts_ranges(chunk.events, chunk.packed_texts):
+        yield part, chunk.packed_texts[start:end]
 
 
 def packed_columns(columns: dict[str, Column]) -> tuple[bytes, bytes]:

@@ -160,6 +160,8 @@ class EventsConsumer(AsyncWebsocketConsumer):
             try:
                 channel = await layer.new_channel()
                 await layer.group_add(group, channel)
+                # What was counted before nobody may have told of, since nobody listened.
+                self.moved.set()
                 while not self.has_ended:
                     await layer.receive(channel)
                     self.moved.set()

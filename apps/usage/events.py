@@ -90,6 +90,26 @@ def _register_drain() -> None:
             schema={"properties": recovered, "required": list(recovered)},
         )
     )
+    work = {"shard": {"type": "integer"}, "work": {"type": "string"}, "since": _AT}
+    failing = {**work, "reason": {"type": "string"}}
+    register_type(
+        EventType(
+            name="usage.upkeep_failing",
+            topic="usage.events",
+            description="Work of the drain beside the counting (merging, folding, announcing) fails again and again, or"
+            " leaves something out. Counting goes on. Told once, until `usage.upkeep_recovered`.",
+            schema={"properties": failing, "required": list(failing)},
+        )
+    )
+    recovered = {**work, "failed_seconds": _SECONDS}
+    register_type(
+        EventType(
+            name="usage.upkeep_recovered",
+            topic="usage.events",
+            description="Work of the drain beside the counting that was told of as failing succeeds again.",
+            schema={"properties": recovered, "required": list(recovered)},
+        )
+    )
     set_aside = {
         "batch": {"type": "integer"}, "org_id": _ID, "events": _COUNT, "received_at": _AT, "reason": {"type": "string"},
     }  # fmt: skip

@@ -255,10 +255,10 @@ def _write_block(part: _Part, chosen: list[int]) -> int:
     block = maker.block()
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO usage_hint (org, drop_on, first_at, last_at, chunks, has_ids, combos, bits, fence, entries)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            "INSERT INTO usage_hint (org, drop_on, first_at, last_at, chunks, has_ids, combos, bits, fence, entries,"
+            " who_fence, who_entries) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             [part.org, part.drop_on, first_at, last_at, places, ids, block.combos, block.bits, block.fence,
-             block.entries],
+             block.entries, block.who_fence, block.who_entries],
         )  # fmt: skip
     return len(places)
 

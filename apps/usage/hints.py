@@ -3,6 +3,8 @@
 A block is up to :data:`MAX_CHUNKS` chunks of one organisation and day of dropping, each known by its place. It has
 
 - ``combos``: each (who, what, stop reason, source of the cost) that occurs, and in which chunks; zstd;
+- ``who_entries``, where who had to be left out of these: of each who, by the places that ``who_fence`` tells, which of
+  them (16 bits: the place in ``combos``) and in which chunk;
 - ``entries``: of each value of the fields that hardly any two events share (session, request id, event id) and of the
   words of details, 16 bits of its hash and the place of a chunk, sorted by the whole hash; ``fence`` says where the
   entries of each run of hashes begin, which are ``bits`` bits of it.
@@ -35,17 +37,21 @@ __all__ = [
     "entries_hold",
     "id_keys",
     "value_keys",
+    "who_entries_hold",
+    "who_runs",
     "word_key",
 ]
 
 MAX_CHUNKS: Final = 128
-# Beyond this, who is left out of the combinations: each chunk says whom it holds, and where people are many that tells.
+# Beyond this, who is left out of the combinations, and each who has entries of its own.
 MAX_COMBOS: Final = 8192
 # In a combination, in the place of who or what: whoever, whatever.
 ANY: Final = -1
 SESSION, REQUEST, ID, _WORD = 1, 2, 3, 4
 ENTRY: Final = np.dtype([("rest", "<u2"), ("place", "u1")])
 _FENCE = np.dtype("<u4")
+_WHO_FENCE = np.dtype([("who", "<i4"), ("start", "<u4")])
+_WHO_ENTRY = np.dtype([("combo", "<u2"), ("place", "u1")])
 _RUN, _MOST_BITS = 64, 16
 _COMBO = np.dtype([("who", "<i4"), ("what", "<i4"), ("stop", "u1"), ("cost", "u1")])
 _ODD, _OTHER_ODD = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
@@ -92,6 +98,8 @@ class Block:
     bits: int
     fence: bytes
     entries: bytes
+    who_fence: bytes | None
+    who_entries: bytes | None
 
 
 class BlockMaker:
@@ -123,8 +131,9 @@ class BlockMaker:
         keys >>= np.uint64(8)
         entries["rest"] = keys >> np.uint64(16 - bits) & np.uint64(0xFFFF)
         fence = np.searchsorted(keys >> np.uint64(32 - bits), np.arange((1 << bits) + 1, dtype=np.uint64))
-        packed = zstandard.ZstdCompressor(level=1).compress(_packed(self._combos))
-        return Block(packed, bits, fence.astype(_FENCE).tobytes(), entries.tobytes())
+        packed, whos = _packed(self._combos)
+        packed = zstandard.ZstdCompressor(level=1).compress(packed)
+        return Block(packed, bits, fence.astype(_FENCE).tobytes(), entries.tobytes(), *whos)
 
 
 def _distinct_combos(columns: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.void]:
@@ -142,18 +151,35 @@ def _unique(rows: npt.NDArray[np.void]) -> tuple[npt.NDArray[np.void], npt.NDArr
     return rows[first], place.reshape(-1)
 
 
-def _packed(chunks: list[npt.NDArray[np.void]]) -> bytes:
-    """The distinct combinations of all chunks, and a bit for each chunk that has them."""
+def _packed(chunks: list[npt.NDArray[np.void]]) -> tuple[bytes, tuple[bytes | None, bytes | None]]:
+    """The distinct combinations of all chunks, and a bit for each chunk that has them; fence and entries of whos."""
     rows = np.concatenate(chunks)
     where = np.repeat(np.arange(len(chunks)), [len(one) for one in chunks])
     distinct, place = _unique(rows)
-    for name in ("who", "what"):
+    whos: tuple[bytes | None, bytes | None] = None, None
+    if len(distinct) > MAX_COMBOS:
+        who = rows["who"].copy()
+        rows["who"] = ANY
+        distinct, place = _unique(rows)
         if len(distinct) > MAX_COMBOS:
-            rows[name] = ANY
+            rows["what"] = ANY
             distinct, place = _unique(rows)
+        else:
+            whos = _who_entries(who, place, where)
     held = np.zeros((len(distinct), len(chunks)), dtype=bool)
     held[place, where] = True
-    return len(distinct).to_bytes(4, "little") + distinct.tobytes() + np.packbits(held, axis=1).tobytes()
+    return len(distinct).to_bytes(4, "little") + distinct.tobytes() + np.packbits(held, axis=1).tobytes(), whos
+
+
+def _who_entries(who: npt.NDArray[Any], combo: npt.NDArray[Any], where: npt.NDArray[Any]) -> tuple[bytes, bytes]:
+    order = np.lexsort((where, combo, who))
+    entries = np.empty(len(order), dtype=_WHO_ENTRY)
+    entries["combo"], entries["place"] = combo[order], where[order]
+    whos, starts = np.unique(who[order], return_index=True)
+    fence = np.empty(len(whos) + 1, dtype=_WHO_FENCE)
+    fence["who"][:-1], fence["start"][:-1] = whos, starts
+    fence[-1] = (np.iinfo("<i4").max, len(order))
+    return fence.tobytes(), entries.tobytes()
 
 
 # ---------------------------------------------------------------------------------------------- asking
@@ -165,8 +191,11 @@ def combos_hold(
     what: npt.NDArray[Any] | None,
     stops: Sequence[int] | None,
     costs: Sequence[int] | None,
-) -> Mask:
-    """Which of the chunks of a block may hold an event with one of each (None: whichever)."""
+) -> tuple[Mask, Mask, bool]:
+    """Which of the chunks of a block may hold an event with one of each (None: whichever).
+
+    Also which of the combinations are such, and whether who was left out of them.
+    """
     data = zstandard.ZstdDecompressor().decompress(packed)
     count = int.from_bytes(data[:4], "little")
     rows = np.frombuffer(data, dtype=_COMBO, count=count, offset=4)
@@ -180,7 +209,30 @@ def combos_hold(
     width = -(-chunks // 8)
     held = np.frombuffer(data, dtype=np.uint8, offset=4 + rows.nbytes).reshape(count, width)
     found: Mask = np.unpackbits(np.bitwise_or.reduce(held[mask], axis=0, initial=0), count=chunks).astype(bool)
-    return found
+    return found, mask, bool(count) and bool((rows["who"] == ANY).all())
+
+
+def who_runs(fence: bytes, whos: npt.NDArray[Any]) -> list[tuple[int, int]]:
+    """From which byte to which the entries of these whos lie, as far as the block has them; neighbours are one run."""
+    known = np.frombuffer(fence, dtype=_WHO_FENCE)
+    found = np.flatnonzero(np.isin(known["who"][:-1], whos))
+    size = _WHO_ENTRY.itemsize
+    runs: list[tuple[int, int]] = []
+    for at in found.tolist():
+        start, end = size * int(known["start"][at]), size * int(known["start"][at + 1])
+        if runs and runs[-1][1] == start:
+            runs[-1] = (runs[-1][0], end)
+        else:
+            runs.append((start, end))
+    return runs
+
+
+def who_entries_hold(run: bytes, combos: Mask, chunks: int) -> Mask:
+    """Which of the chunks hold one of these combinations, by entries of whos."""
+    entries = np.frombuffer(run, dtype=_WHO_ENTRY)
+    held = np.zeros(chunks, dtype=bool)
+    held[entries["place"][combos[entries["combo"]]]] = True
+    return held
 
 
 def entries_hold(run: bytes, key: int, bits: int, chunks: int) -> Mask:

@@ -31,8 +31,8 @@ def _import(envelope: Envelope) -> Iterable[Draft]:
     ]
     body = ", ".join([counts, *told]) + "."
     yield Draft(
-        title=f"{data['name']} {words}", body=f"{data['failure']} {body}".strip(), tone=tone, link="events",
-        capability="usage.import",
+        title=f"{data['name']} {words}", body=f"{data['failure']} {body}".strip(), tone=tone,
+        link=f"imports/{data['import_id']}", capability="usage.import",
     )  # fmt: skip
 
 

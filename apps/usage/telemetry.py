@@ -127,7 +127,7 @@ def record_index(shard: int, stats: dict[str, int]) -> None:
 # ---------------------------------------------------------------------------------------------- at the scrape
 def collect_engine() -> Iterable[GaugeMetricFamily]:
     """What waits, how the shards are, and who sends most: as the database has it."""
-    from apps.usage.selectors.engine import engine_state, set_aside_state
+    from apps.usage.selectors.engine import engine_state, set_aside_state, upkeep_failing
 
     state = engine_state()
     for name, text, value in (
@@ -155,6 +155,12 @@ def collect_engine() -> Iterable[GaugeMetricFamily]:
         ("set_aside_events", "Events in them", aside.events),
     ):
         yield GaugeMetricFamily(f"mindweave_usage_{name}", text, value=value)
+    failing = GaugeMetricFamily(
+        "mindweave_usage_upkeep_failing", "Work beside the counting that fails", labels=["shard", "work"]
+    )
+    for one in upkeep_failing():
+        failing.add_metric([str(one.shard), one.work], 1)
+    yield failing
     yield from _collect_day()
 
 

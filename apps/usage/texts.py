@@ -1,6 +1,6 @@
 """Columns of texts: how long each is, and all of them in one run of bytes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["TextColumn", "TextColumns", "concatenated", "joined", "kept", "pack", "unpack"]
+__all__ = ["TextColumn", "TextColumns", "at", "concatenated", "joined", "kept", "pack", "parts", "unpack"]
 
 _LENGTH = np.dtype("<u4")
 
@@ -54,13 +54,38 @@ def kept(columns: TextColumns, mask: npt.NDArray[np.bool_]) -> TextColumns:
     )
 
 
-def concatenated(parts: Sequence[tuple[int, TextColumns]]) -> TextColumns:
+def parts(columns: TextColumns, events: int, size: int) -> Iterator[TextColumns]:
+    """The columns of so many events in parts of ``size`` events each; the last may have fewer."""
+    borders = [None if column is None else column.borders() for column in columns]
+    for start in range(0, events, size):
+        end = min(events, start + size)
+        yield tuple(  # type: ignore[misc]
+            None
+            if column is None or border is None
+            else TextColumn(column.lengths[start:end], column.data[int(border[start]) : int(border[end])])
+            for column, border in zip(columns, borders, strict=True)
+        )
+
+
+def at(columns: TextColumns, places: Iterable[int]) -> list[tuple[bytes, bytes, bytes]]:
+    """Request id, detail and metadata at each of these places; ``b""`` is none."""
+    borders = [None if column is None else column.borders() for column in columns]
+    return [
+        tuple(  # type: ignore[misc]
+            b"" if column is None or border is None else bytes(column.data[int(border[place]) : int(border[place + 1])])
+            for column, border in zip(columns, borders, strict=True)
+        )
+        for place in places
+    ]
+
+
+def concatenated(pieces: Sequence[tuple[int, TextColumns]]) -> TextColumns:
     """The columns of several parts, of so many events each, one after the other."""
-    if len(parts) == 1:
-        return parts[0][1]
+    if len(pieces) == 1:
+        return pieces[0][1]
     out: list[TextColumn | None] = []
     for number in range(3):
-        found = [(count, columns[number]) for count, columns in parts]
+        found = [(count, columns[number]) for count, columns in pieces]
         if all(column is None for _, column in found):
             out.append(None)
             continue

@@ -1,4 +1,7 @@
-"""The watch over the drain: a shard that is stuck is told of once, and once that it goes on."""
+"""The watch over the drain: a shard that is stuck is told of once, and once that it goes on.
+
+The same of work beside the counting that fails (:mod:`apps.usage.drain.upkeep`).
+"""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -24,6 +27,7 @@ def watch_drain() -> dict[str, list[int]]:
     What is seen for the first time is only noted: a drain that has just been started needs a moment before it writes.
     """
     state = engine_state()
+    _tell_of_upkeep()
     with transaction.atomic():
         noted = _noted()
         stuck, told, recovered = state.stalled, [], []
@@ -43,6 +47,24 @@ def watch_drain() -> dict[str, list[int]]:
         with connection.cursor() as cursor:
             cursor.execute("DELETE FROM usage_day_tally WHERE day < %s", [state.at.date() - timedelta(days=KEPT_DAYS)])
     return {"stalled": told, "recovered": recovered}
+
+
+def _tell_of_upkeep() -> None:
+    """Shards write what fails, and that it does so no more; here both are told."""
+    moment = clock.now()
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE usage_upkeep SET told_at = %s WHERE told_at IS NULL AND ended_at IS NULL"
+            " RETURNING shard, work, since, reason",
+            [moment],
+        )
+        for shard, work, since, reason in cursor.fetchall():
+            _tell("usage.upkeep_failing", shard, {"shard": shard, "work": work, "since": since, "reason": reason})
+        cursor.execute("DELETE FROM usage_upkeep WHERE ended_at IS NOT NULL RETURNING shard, work, since, ended_at")
+        for shard, work, since, ended_at in cursor.fetchall():
+            seconds = round(max(0.0, (ended_at - since).total_seconds()), 3)
+            data = {"shard": shard, "work": work, "since": since, "failed_seconds": seconds}
+            _tell("usage.upkeep_recovered", shard, data)
 
 
 def drain_health() -> str:

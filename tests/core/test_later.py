@@ -1,5 +1,6 @@
 """Statements that wait for others of their transaction: as if executed at once, in one round trip."""
 
+import json
 from uuid import uuid4
 
 import pytest
@@ -88,3 +89,11 @@ def test_a_connection_that_the_server_closed_is_replaced_before_it_is_used() -> 
         assert User.objects.count() >= 0
     except OperationalError:
         pytest.fail("the first statement of a request met the dead connection")
+
+
+@pytest.mark.parametrize("texts", [["a"], ["it's", None, 'a "quoted" \\ text', "{x,y}", "NULL", "100 %s"], [None], []])
+def test_a_list_of_texts_is_an_array_of_them(texts: list[str | None], email: str) -> None:
+    with transaction.atomic():
+        insert_later(User(email=email, name="none"))
+        later("UPDATE identity_user SET name = to_jsonb(%s::text[])::text WHERE email = %s", [texts, email])
+    assert json.loads(User.objects.get(email=email).name) == texts

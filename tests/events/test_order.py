@@ -2,15 +2,15 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.db import connection, connections, transaction
 
 from apps.core import clock
 from apps.core.ids import uuid7
+from apps.events.contracts import Envelope
 from apps.events.dispatcher import Dispatcher
 from apps.events.services import publish
 from tests.waiting import wait_for
@@ -153,11 +153,11 @@ def test_a_subscription_that_picks_is_given_what_it_picks_and_all_where_it_canno
     heard: list[int] = []
     asked: list[int] = []
 
-    def pick(events: Sequence[Mapping[str, Any]]) -> list[bool]:
+    def pick(events: Sequence[Envelope]) -> list[bool]:
         asked.append(len(events))
-        if any(each["note"] == "fail" for each in events):
+        if any(each.data["note"] == "fail" for each in events):
             raise ZeroDivisionError
-        return [each["n"] % 2 == 0 for each in events]
+        return [each.data["n"] % 2 == 0 for each in events]
 
     name = bus.subscribe(lambda event: heard.append(event.data["n"]), picks=pick)
     for n in range(6):

@@ -107,6 +107,10 @@ def page_event(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
     return {"slug": cast.org.slug, "event_id": "01a209e4-215f-7371-be17-514d2bfae41c"}
 
 
+def page_import(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
+    return {"slug": cast.org.slug, "import_id": NOBODY}
+
+
 def page_member(cast: Cast, made: dict[str, Any]) -> dict[str, Any]:
     return {"slug": cast.org.slug, "user_id": cast.dora.id}
 
@@ -358,6 +362,12 @@ ROWS = (
         body={"action": "remove", "user_ids": ["00000000-0000-7000-8000-000000000000"]},
     ),
     Row("POST", "members_bulk", ADMINS, page=True, path=slug, ok=302),
+    # --- imports, their pages
+    Row("GET", "imports", IMPORTERS, page=True, path=slug),
+    Row("POST", "import_upload", IMPORTERS, 302, page=True, path=slug, body={}),
+    Row("GET", "import", IMPORTERS, 404, page=True, path=page_import),
+    Row("POST", "import_cancel", IMPORTERS, 404, page=True, path=page_import),
+    Row("POST", "import_resume", IMPORTERS, 404, page=True, path=page_import),
     # --- single sign-on over the API
     Row("GET", "sso-domains", ADMINS, path=org),
     Row("POST", "sso-domains", ADMINS, 201, path=org, body={"name": "looms.example"}),

@@ -97,7 +97,8 @@ def test_only_those_who_hold_the_capability_are_told(cast: Cast) -> None:
         ("org.updated", {"changed": ["status"]}, True, "The organisation was resumed"),
         (
             "usage.import_finished",
-            {"name": "october.jsonl", "state": "failed", "failure": "Line 3 is no JSON.", "lines_read": 3,
+            {"import_id": "01a209e4-215f-7371-be17-514d2bfae41c", "name": "october.jsonl", "state": "failed",
+             "failure": "Line 3 is no JSON.", "lines_read": 3,
              "accepted": 2, "duplicates": 0, "rejected": 1, "repeated": 0},
             True, "october.jsonl could not be imported",
         ),

@@ -23,7 +23,7 @@ _BUFFERED = "1m"
 # What streams or holds sockets goes to the ASGI server; all else to the WSGI one.
 REALTIME_PATHS = ["/ws/", "/gateway/"]
 # Uploads of files: they may be larger than the disk would like to hold twice, so they pass as they come.
-_UNBUFFERED_PATHS = ["/v1/imports"]
+_UNBUFFERED_PATHS = ["/v1/imports", "~ ^/o/[^/]+/imports/upload$"]
 
 # Pauses in seconds before an upstream that could not be reached is tried again: a process that restarts shows as a
 # pause of five seconds at most. Each takes two of the ten internal redirects that nginx allows.

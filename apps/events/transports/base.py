@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
+import orjson
+
+from apps.events.contracts import Envelope
+
 __all__ = ["LOOKS_AGAIN", "Listener", "Outgoing", "Transport"]
 
 # How long a dispatcher that found something lets more come together, in seconds. Events that come one by one cost ten
@@ -27,6 +31,10 @@ class Outgoing:
     topic: str
     key: str
     envelope: str
+
+    def open(self) -> Envelope:
+        """The event as handlers get it."""
+        return Envelope.from_dict(orjson.loads(self.envelope), topic=self.topic, key=self.key)
 
 
 class Listener(Protocol):

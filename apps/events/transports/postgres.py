@@ -78,7 +78,7 @@ def _left_out(events: Sequence[Outgoing]) -> set[tuple[str, UUID]]:
             continue
         try:
             with transaction.atomic(), system_scope(f"{subscription.name} picks its events"):
-                picked = subscription.picks([orjson.loads(event.envelope)["data"] for event in heard])
+                picked = subscription.picks([event.open() for event in heard])
         except Exception:
             logger.exception("%s could not pick its events; all are delivered", subscription.name)
             continue

@@ -11,6 +11,8 @@ from apps.usage import models
 
 __all__: list[str] = []
 
+# What hints hold, which tells nobody anything.
+_PACKED = ("combos", "fence", "entries", "who_fence", "who_entries")
 _TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens")
 
 
@@ -62,13 +64,13 @@ class EventChunkAdmin(ReadOnlyAdmin):
 class HintAdmin(ReadOnlyAdmin):
     sortable_by = ()
     list_display = ("id", "org", "first_at", "last_at", "drop_on", "has_ids")
-    exclude = ("combos", "fence", "entries")
+    exclude = _PACKED
     ordering = ("-id",)
     search_fields = ("=org",)
     search_help_text = "The number of an organisation"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows: QuerySet[Any] = super().get_queryset(request).defer("combos", "fence", "entries")
+        rows: QuerySet[Any] = super().get_queryset(request).defer(*_PACKED)
         return rows
 
 

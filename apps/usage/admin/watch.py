@@ -14,6 +14,7 @@ from django.template.response import TemplateResponse
 from apps.accounts import selectors as accounts
 from apps.core.admin import ReadOnlyAdmin, StaffModelAdmin
 from apps.core.web import figures
+from apps.core.web.figures import utc_label
 from apps.usage import models
 from apps.usage.drain.set_aside import put_back
 from apps.usage.selectors.engine import (
@@ -25,6 +26,7 @@ from apps.usage.selectors.engine import (
     set_aside_state,
     stray_counts,
     unpriced_today,
+    upkeep_failing,
 )
 from apps.usage.telemetry import counted
 
@@ -65,6 +67,12 @@ class DirectoryChangeAdmin(ReadOnlyAdmin):
 class StallAdmin(ReadOnlyAdmin):
     list_display = ("shard", "slots", "seen_at", "told_at")
     ordering = ("shard",)
+
+
+@admin.register(models.Upkeep)
+class UpkeepAdmin(ReadOnlyAdmin):
+    list_display = ("work", "shard", "since", "told_at", "ended_at", "reason")
+    ordering = ("-id",)
 
 
 @admin.register(models.SetAside)
@@ -133,6 +141,10 @@ def problems_of(state: EngineState) -> list[str]:
             f"{figures.count(aside.events)} event{pluralize(aside.events)} in {figures.count(aside.batches)}"
             f" batch{pluralize(aside.batches, 'es')} could not be counted and are set aside: see Batches set aside."
         )
+    said += [
+        f"Work beside the counting, {one.work} of shard {one.shard}, fails since {utc_label(one.since)}: {one.reason}."
+        for one in upkeep_failing()
+    ]
     strays = {table: rows for table, rows in stray_counts().items() if rows}
     said += [
         f"The filter of ids of shard {shard.shard} is full: counting stays exact and costs more. Give it more memory"

@@ -1,7 +1,8 @@
 """Many runs of counted ids become one, a piece at a time, each piece in a transaction of its own.
 
 The pieces stand beside what they are made of until the last is written; then memory looks into them alone, and the old
-rows go, some at a time. A crash in between leaves keys twice, which is harmless: they are merged away another time.
+rows go, some at a time. A crash in between leaves keys twice, which is harmless: they are merged away another time. A
+merge that fails is abandoned with its pieces: whether one whose commit was not heard of is there, nobody knows.
 """
 
 from collections.abc import Sequence
@@ -57,7 +58,8 @@ class Compaction:
                     if self._number is None:
                         cursor.execute("SELECT nextval(pg_get_serial_sequence('usage_id_segment', 'id'))")
                         self._number = int(cursor.fetchone()[0])
-                self._segments.append(insert_segment(self._mask, self.stripe, self.level, keys, run=self._number))
+                piece = insert_segment(self._mask, self.stripe, self.level, keys, run=self._number)
+            self._segments.append(piece)
             hi = keys["hi"].copy()
             self._fences.append(hi[::PAGE].copy())
             self._ids += len(keys)
@@ -70,6 +72,14 @@ class Compaction:
         else:
             self._from = upto
         return len(keys)
+
+    def abandon(self) -> None:
+        """Take away the pieces that were written: who tries again begins anew."""
+        if self._number is not None:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute(
+                    "DELETE FROM usage_id_segment WHERE run = %s AND stripe = %s", [self._number, self.stripe]
+                )
 
     def _next_border(self) -> int | None:
         """Up to which ``hi`` the next piece goes, so that it has about ``PIECE`` keys; None for the rest."""

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ from apps.usage.drain.keys import KEY, U64
 from apps.usage.drain.layers import BITS, Layer, Layers, filter_bound
 from apps.usage.drain.loading import load_layers
 from apps.usage.drain.runs import PAGE, Asked, Held, MissingSegmentError, Run, found_in, insert_segment, read_parts
+from apps.usage.drain.upkeep import Upkeep
 
 __all__ = ["DedupeIndex", "NewKeys", "drop_segments", "insert_segment"]
 
@@ -33,6 +35,8 @@ TOGETHER = 32
 _WORTH = 4
 # Pages read at once: some 5 MB. Rows taken away at once: some 5 MB of keys.
 _PAGES, _DOOMED_IDS = 2_000, 1 << 18
+# Merging goes on in the open layer, where flushes come, and beside that elsewhere, where it may take long.
+_JOBS = ("open", "other")
 # Seconds until it is looked again whether there is something to merge.
 _IDLE = 0.5
 
@@ -68,9 +72,10 @@ class DedupeIndex:
         self.layers = Layers(filter_bytes or filter_bound(len(numbers)))
         self._cache_ids = cache_ids
         self._stripe: int | None = None
-        # What is being merged: in the open layer, which is soon done, and elsewhere, which may take long.
         self._jobs: dict[str, _Job] = {}
         self._doomed: list[tuple[Run, int]] = []
+        # Merges that failed, whose pieces are to be taken away first.
+        self._abandoned: list[Compaction] = []
         self.false_positives = self.pages_read = 0
 
     # ------------------------------------------------------------------ start
@@ -217,31 +222,47 @@ class DedupeIndex:
             seen[own] |= found_in(keys["hi"].copy(), keys["lo"].copy(), hi[own], lo[own])
 
     # ------------------------------------------------------------------ merging, in a thread of its own
-    def merge_some(self) -> int:
+    def merge_some(self, names: Sequence[str] = _JOBS) -> int:
         """A small piece of what there is to merge; returns how many ids it wrote or took away, 0 where all is done.
 
-        Raises where rows are gone though their time is not over.
+        ``names`` says where: in the open layer, elsewhere. A merge that fails is begun anew another time. Raises
+        MissingSegmentError where rows are gone though their time is not over.
         """
+        while self._abandoned:
+            self._abandoned[-1].abandon()
+            self._abandoned.pop()
         if self._doomed:
             return self._delete_some()
-        for name in ("open", "other"):
+        for name in names:
             job = self._jobs.get(name) or self._next_job(name)
             if job is None:
                 continue
             self._jobs[name] = job
             try:
-                written = 0 if job.work.stripe <= (self._stripe or 0) - STRIPES else job.work.step()
-            except MissingSegmentError:
-                if not self._is_over(job.work.stripe):
-                    raise
-                written = 0
-            if job.work.result is not None:
-                self._install(job, job.work.result)
+                written = self._step(job)
+            except Exception:
+                self._abandoned.append(job.work)
+                self._end(name)
+                raise
             if job.work.result is not None or not written:
-                del self._jobs[name]
-                self.layers.reserved = 0
+                self._end(name)
             return max(1, written)
         return 0
+
+    def _step(self, job: _Job) -> int:
+        try:
+            written = 0 if job.work.stripe <= (self._stripe or 0) - STRIPES else job.work.step()
+        except MissingSegmentError:
+            if not self._is_over(job.work.stripe):
+                raise
+            written = 0
+        if job.work.result is not None:
+            self._install(job, job.work.result)
+        return written
+
+    def _end(self, name: str) -> None:
+        if self._jobs.pop(name).closing:
+            self.layers.reserved = 0
 
     def _is_over(self, stripe: int) -> bool:
         """Whether a stripe's rows may be dropped: nothing may come for hours that makes the next stripe begin."""
@@ -305,12 +326,14 @@ class DedupeIndex:
         rows: list[int] = []
         ids = 0
         stripe = self._doomed[-1][0].stripe
-        while self._doomed and ids < _DOOMED_IDS and self._doomed[-1][0].stripe == stripe:
-            run, row = self._doomed.pop()
+        for run, row in reversed(self._doomed):
+            if ids >= _DOOMED_IDS or run.stripe != stripe:
+                break
             rows.append(row)
             ids += max(1, run.ids // len(run.segments))
         if delete_segments(rows) != len(rows) and not self._is_over(stripe):
             raise MissingSegmentError("a segment of counted ids was taken away by another process")
+        del self._doomed[-len(rows) :]
         return ids
 
     def _trim(self) -> None:
@@ -323,12 +346,12 @@ class DedupeIndex:
             if held > self._cache_ids and run.level > 0:
                 run.held = None
 
-    def compact(self, stop: threading.Event) -> None:
+    def compact(self, stop: threading.Event, upkeep: Upkeep) -> None:
         """Merge until ``stop``, a quarter of the time, half of it where flushes pile up."""
         pause = 0.0
         while not stop.wait(pause):
             began = time.monotonic()
-            if not self.merge_some():
+            if not any(upkeep.attempt(f"merge_ids_{name}", partial(self.merge_some, [name]), 0) for name in _JOBS):
                 pause = _IDLE
                 continue
             behind = sum(run.level == 0 for layer in self.layers.all[:1] for run in layer.runs) > 3 * TOGETHER

@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from apps.core import clock
 from apps.core.partitions import drop_partitions, ensure_partitions
 from apps.usage.drain.rows import MOST_NANO, MOST_SEARCHES
+from apps.usage.drain.upkeep import LeftOut, is_the_servers
 from apps.usage.histogram import compact
 from apps.usage.session_parts import PARTS, SUMS, added, bounded
 
@@ -46,6 +47,9 @@ LOCK_ROLLUPS = "SELECT pg_advisory_xact_lock(hashtext('usage-rollups'))"
 BATCH = 20_000
 # So many deltas of one organisation and minute are left as they are: 15 minutes of them are read in a few milliseconds.
 FEW = 200
+# Deltas a key that are worth tightening: it costs two to three times as much as folding them later as they are, so that
+# it only pays for whoever reads in the meantime.
+MUCH = 4
 # Beyond this a histogram that only grew by appending is longer than one that names each bucket once.
 _LONG_HISTOGRAM = 4400
 
@@ -111,7 +115,7 @@ _TIGHTEN = f"""
 WITH many AS (
     SELECT org, minute FROM usage_delta WHERE org = ANY(%(orgs)s) AND minute >= %(start)s AND minute < %(end)s
     GROUP BY org, minute
-    HAVING count(*) > %(least)s AND count(*) >= 2 * count(DISTINCT who::bigint << 32 | what)
+    HAVING count(*) > %(least)s AND count(*) >= %(much)s * count(DISTINCT who::bigint << 32 | what)
 ), gone AS (
     DELETE FROM usage_delta d USING many m WHERE d.org = m.org AND d.minute = m.minute
     RETURNING d.*, {_ALONE.replace("ctid", "d.ctid")}
@@ -124,7 +128,7 @@ _SESSION_SUMS = ", ".join(f"{bounded(f'sum({name})', name)} AS {name}" for name 
 _FOLD_SESSIONS = """
 WITH gone AS (
     DELETE FROM usage_session_delta WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM usage_session_delta LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+        SELECT ctid FROM usage_session_delta WHERE {which} LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
     RETURNING *
 ), sums AS (
     SELECT org, session, min(session_id) AS session_id, (array_agg(who ORDER BY started_at))[1] AS who,
@@ -151,21 +155,28 @@ SELECT count(*) FROM gone
 
 
 def tighten_deltas(
-    start: datetime, end: datetime, *, least: int = FEW, limit: int = BATCH, stop: Callable[[], bool] = lambda: False
-) -> int:
+    start: datetime, end: datetime, *, least: int = FEW, much: int = MUCH, limit: int = BATCH,
+    stop: Callable[[], bool] = lambda: False, left_out: LeftOut[int] | None = None,
+) -> int:  # fmt: skip
     """Make one row of each key's deltas in the minutes of ``[start, end)``; returns how many rows that saved.
 
-    Only where an organisation has more than ``least`` of them in a minute and at least half of them go: few rows cost a
-    reader nothing, and where most keys have one row there is nothing to gain. Organisations are taken together up to
-    ``limit`` rows a statement; after each ``stop`` is asked whether the rest is left for another time.
+    Only where an organisation has more than ``least`` of them in a minute, and ``much`` times as many as keys: few
+    rows cost a reader nothing, and where most keys have few of them there is little to gain. Organisations are taken
+    together up to ``limit`` rows a statement; after each ``stop`` is asked whether the rest is left for another time.
+    Those whose deltas cannot be tightened join ``left_out``, which are not looked at; without it the error is raised.
     """
-    when: dict[str, Any] = {"start": start, "end": end, "least": least}
+    when: dict[str, Any] = {"start": start, "end": end, "least": least, "much": much}
     with connection.cursor() as cursor:
         cursor.execute(_CROWDED, when)
         crowded: list[tuple[int, int]] = cursor.fetchall()
     saved = 0
-    for orgs, _ in _together(crowded, limit):
-        saved += _tighten({**when, "orgs": orgs})
+
+    def tighten(orgs: Sequence[int]) -> None:
+        nonlocal saved
+        saved += _tighten({**when, "orgs": list(orgs)})
+
+    for orgs, _ in _together(_but(crowded, left_out), limit):
+        _do(orgs, tighten, left_out)
         if stop():
             break
     return saved
@@ -185,31 +196,57 @@ def _tighten(when: dict[str, Any]) -> int:
 
 
 def fold_rollups(
-    *, limit: int = BATCH, before: datetime | None = None, stop: Callable[[], bool] = lambda: False
+    *,
+    limit: int = BATCH,
+    before: datetime | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    left_out: LeftOut[int] | None = None,
 ) -> int:
     """Fold the deltas of quarter-hours that ended before ``before``, some ``limit`` a statement; returns how many.
 
     Organisations are taken whole where they fit, so that each key of theirs becomes one row of the quarter-hour. After
-    each statement ``stop`` is asked whether the rest is left for another time.
+    each statement ``stop`` is asked whether the rest is left for another time. Those that cannot be folded join
+    ``left_out``, as with :func:`tighten_deltas`.
     """
     moment = clock.now()
     closed = before or quarter_of(moment - GRACE)
     with connection.cursor() as cursor:
         cursor.execute(_WAITING, [closed])
         waiting: list[tuple[int, int]] = cursor.fetchall()
-    oldest = moment - timedelta(days=MINUTE_DAYS)
-    folded = 0
-    for orgs, count in _together(waiting, limit):
-        left = count
-        while left > 0:
+    when: dict[str, Any] = {"before": closed, "limit": limit, "oldest": moment - timedelta(days=MINUTE_DAYS)}
+    folded, stopped = 0, False
+
+    def fold(orgs: Sequence[int]) -> None:
+        nonlocal folded, stopped
+        while not stopped:
             if folded and stop():
-                return folded
-            with connection.cursor() as cursor:
-                cursor.execute(_FOLD, {"orgs": orgs, "before": closed, "limit": limit, "oldest": oldest})
+                stopped = True
+                return
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute(_FOLD, {"orgs": list(orgs), **when})
                 done = int(cursor.fetchone()[0])
             folded += done
-            left = left - done if done else 0
+            if done < limit:
+                return
+
+    for orgs, _ in _together(_but(waiting, left_out), limit):
+        _do(orgs, fold, left_out)
+        if stopped:
+            break
     return folded
+
+
+def _do(orgs: list[int], work: Callable[[Sequence[int]], None], left_out: LeftOut[int] | None) -> None:
+    if left_out is None:
+        work(orgs)
+    else:
+        left_out.do(orgs, work)
+
+
+def _but(counts: list[tuple[int, int]], left_out: LeftOut[int] | None) -> list[tuple[int, int]]:
+    """What waits, by organisation, without those that are left out."""
+    left = set(left_out.now()) if left_out else set()
+    return [(org, count) for org, count in counts if org not in left]
 
 
 def quarter_of(moment: datetime) -> datetime:
@@ -231,12 +268,35 @@ def _together(waiting: Iterable[tuple[int, int]], limit: int) -> Iterator[tuple[
         yield orgs, total
 
 
-def fold_sessions(*, limit: int = BATCH) -> int:
-    """Add up to ``limit`` session deltas to their sessions; returns how many there were."""
+def fold_sessions(*, limit: int = BATCH, left_out: LeftOut[int] | None = None) -> int:
+    """Add up to ``limit`` session deltas to their sessions; returns how many there were.
+
+    Organisations whose sessions cannot be added to join ``left_out``, as with :func:`tighten_deltas`.
+    """
+    left = left_out.now() if left_out else []
+    folded = 0
+
+    def fold(orgs: Sequence[int]) -> None:
+        nonlocal folded
+        folded += _fold_sessions("org = ANY(%(orgs)s)", {"orgs": list(orgs), "limit": limit})
+
+    try:
+        return _fold_sessions("NOT org = ANY(%(left)s)" if left else "true", {"left": left, "limit": limit})
+    except Exception as error:
+        if left_out is None or is_the_servers(error):
+            raise
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT DISTINCT org FROM usage_session_delta ORDER BY org")
+        orgs = [org for (org,) in cursor.fetchall() if org not in set(left)]
+    left_out.do(orgs, fold)
+    return folded
+
+
+def _fold_sessions(which: str, values: dict[str, Any]) -> int:
     with transaction.atomic(), connection.cursor() as cursor:
         # What a session was before tells its first part: nobody else may add to it meanwhile.
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('usage-fold-sessions'))")
-        cursor.execute(_FOLD_SESSIONS.format(parts=PARTS, sums=_SESSION_SUMS, more=added("s")), {"limit": limit})
+        cursor.execute(_FOLD_SESSIONS.format(parts=PARTS, sums=_SESSION_SUMS, more=added("s"), which=which), values)
         return int(cursor.fetchone()[0])
 
 
@@ -280,15 +340,19 @@ def _compact(table: str, column: str, by: Sequence[str], start: date, end: date)
 
 
 def keep_partitions() -> dict[str, list[str]]:
-    """Make the partitions of the coming days and drop those whose time is over; returns their names."""
+    """Make the partitions of the coming days and drop those whose time is over; returns their names.
+
+    Rows that lie astray in a default partition move into the one that is made for them.
+    """
     today = clock.now()
     made = [
-        *ensure_partitions("usage_chunk", period="day", ahead=10),
+        *ensure_partitions("usage_chunk", period="day", ahead=10, adopt=True),
         *ensure_partitions(
             "usage_rollup_minute",
             period="day",
             ahead=MINUTE_DAYS + 3,
             first=(today - timedelta(days=MINUTE_DAYS)).date(),
+            adopt=True,
         ),
     ]
     midnight = today.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -1,4 +1,4 @@
-"""What the drain does beside its main work, and how often: merging chunks, tightening and folding deltas.
+"""What the drain does beside its main work, and how often: merging chunks, tightening and folding, partitions.
 
 Each of these works for five seconds at most, and may take its share of the time: one that took a second and came to an
 end is not due again for twenty, and while events come in numbers it waits a minute longer. So what is a matter of
@@ -13,12 +13,17 @@ the disk with it: a second of merging in one go is seen in their slowest, twenty
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from threading import Event
 
 from apps.core import clock
 from apps.usage.chunks import newest_chunk
 from apps.usage.drain import fold
+from apps.usage.drain.dedupe import drop_segments
+from apps.usage.drain.filter import stripe_at
 from apps.usage.drain.merge import merge_chunks
+from apps.usage.drain.retention import make_partitions_ahead
+from apps.usage.drain.upkeep import LeftOut, PartlyDone, Upkeep
 
 __all__ = ["Keeper"]
 
@@ -29,6 +34,7 @@ _LONGEST = 60.0
 # While events come in numbers: how much longer than a piece of the work the rest after it is.
 _REST, _REST_BEHIND = 3.0, 1.0
 _MERGE_EVERY = 10.0
+_PARTITIONS_EVERY = 3600.0
 _MINUTE = timedelta(minutes=1)
 # A minute is tightened when it is over, and again for what was counted later.
 _AGAIN = (timedelta(), _MINUTE, timedelta(minutes=5))
@@ -41,23 +47,34 @@ _BACK = timedelta(minutes=15)
 class Keeper:
     """The work of one process, turn by turn."""
 
-    def __init__(self, stop: Event) -> None:
+    def __init__(self, stop: Event, upkeep: Upkeep) -> None:
         self._stop = stop
+        self._upkeep = upkeep
         self._due: dict[str, float] = {}
         self._behind: set[str] = set()
         self._end = 0.0
         self._rest = 0.0
         self._piece_began = 0.0
         self._settled = 0
+        # On what each work fails: chunks, and organisations.
+        self._unreadable: LeftOut[int] = LeftOut()
+        self._loose: LeftOut[int] = LeftOut()
+        self._unfolded: LeftOut[int] = LeftOut()
+        self._apart: LeftOut[int] = LeftOut()
         self._tightened = _minute(clock.now() - fold.GRACE - _BACK)
         self._folded: datetime | None = None
         self._late_at = 0.0
 
     def turn(self, *, busy: bool) -> None:
-        """Do what is due; ``busy`` says that events come in numbers."""
-        self._at_its_pace("merge", self._merge, busy, least=_MERGE_EVERY)
-        self._at_its_pace("rollups", self._rollups, busy)
-        self._at_its_pace("sessions", self._sessions, busy)
+        """Do what is due; ``busy`` says that events come in numbers. What fails does not keep the others from it."""
+        for name, work, least in (
+            ("merge", self._merge, _MERGE_EVERY),
+            ("tighten", self._tighten, 1.0),
+            ("fold", self._fold, 1.0),
+            ("fold_sessions", self._sessions, 1.0),
+            ("partitions", self._partitions, _PARTITIONS_EVERY),
+        ):
+            self._at_its_pace(name, work, busy, least=least)
 
     def _at_its_pace(self, name: str, work: Callable[[], bool], busy: bool, *, least: float = 1.0) -> None:
         """Do a piece of ``work``, which says whether it came to an end, if it is due."""
@@ -66,13 +83,26 @@ class Keeper:
         waits = _LONGEST if busy and name not in self._behind else 0.0
         if self._stop.is_set() or started < due + waits:
             return
+        self._upkeep.attempt(name, partial(self._timed, name, work, busy, least), None)
+
+    def _timed(self, name: str, work: Callable[[], bool], busy: bool, least: float) -> None:
+        started = time.monotonic()
         self._end = started + _SLICE
         self._piece_began = started
         self._rest = 0.0 if not busy else _REST_BEHIND if name in self._behind else _REST
-        done = work()
+        # What fails has a pause of its own.
+        self._due[name] = 0.0
+        try:
+            done = work()
+        except PartlyDone:
+            self._goes_on(name, started, least, done=True)
+            raise
+        self._goes_on(name, started, least, done=done)
+
+    def _goes_on(self, name: str, started: float, least: float, *, done: bool) -> None:
         ended = time.monotonic()
         (self._behind.discard if done else self._behind.add)(name)
-        self._due[name] = ended + (min(_LONGEST, max(least, _SHARE * (ended - started))) if done else 1.0)
+        self._due[name] = ended + (max(least, min(_LONGEST, _SHARE * (ended - started))) if done else 1.0)
 
     def _is_over(self) -> bool:
         """Whether the work of this turn has had its time."""
@@ -87,35 +117,52 @@ class Keeper:
         return self._is_over()
 
     def _merge(self) -> bool:
-        while merge_chunks(settled=self._settled, stop=self._pause):
+        while merge_chunks(settled=self._settled, stop=self._pause, left_out=self._unreadable):
             if self._is_over():
                 return False
         self._settled = newest_chunk()
+        self._unreadable.say("chunk")
         return True
 
-    def _rollups(self) -> bool:
-        """Tighten the minutes that are over, and fold the quarter-hours that are over."""
+    def _tighten(self) -> bool:
+        """Tighten the minutes that are over."""
         closed = _minute(clock.now() - fold.GRACE)
         while self._tightened < closed:
             for ago in _AGAIN:
                 minute = self._tightened - ago
-                fold.tighten_deltas(minute, minute + _MINUTE, stop=self._pause)
+                fold.tighten_deltas(minute, minute + _MINUTE, stop=self._pause, left_out=self._loose)
                 if self._is_over():
                     # The whole minute again next time: what is tightened costs little then.
                     return False
             self._tightened += _MINUTE
-        quarter, moment = fold.quarter_of(closed), time.monotonic()
-        if quarter != self._folded or moment - self._late_at >= _LATE_EVERY:
-            fold.fold_rollups(stop=self._pause)
+        self._loose.say("organisation")
+        return True
+
+    def _fold(self) -> bool:
+        """Fold the quarter-hours that are over, once their minutes are tightened."""
+        quarter, moment = fold.quarter_of(_minute(clock.now() - fold.GRACE)), time.monotonic()
+        if "tighten" in self._behind:
+            return True
+        if quarter != self._folded or moment - self._late_at >= _LATE_EVERY or self._unfolded.is_due():
+            fold.fold_rollups(stop=self._pause, left_out=self._unfolded)
             if self._is_over():
                 return False
             self._folded, self._late_at = quarter, moment
+        self._unfolded.say("organisation")
         return True
 
     def _sessions(self) -> bool:
-        while fold.fold_sessions() >= fold.BATCH:
+        while fold.fold_sessions(left_out=self._apart) >= fold.BATCH:
             if self._pause():
                 return False
+        self._apart.say("organisation")
+        return True
+
+    def _partitions(self) -> bool:
+        """The scheduler does the same by the hour; the drain must not depend on it."""
+        fold.keep_partitions()
+        make_partitions_ahead()
+        drop_segments(stripe_at(clock.now().timestamp()))
         return True
 
 

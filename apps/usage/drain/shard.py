@@ -1,9 +1,9 @@
 """One shard of the drain: it takes the inbox rows of its slots, oldest first, and makes them count.
 
 Preparation of a flush overlaps the writing of the one before it: one thread reads and computes, the other writes. A
-third folds and merges. Any error ends the process: what it remembers may already count events whose flush failed.
-The supervisor starts it anew, and it reads back what is committed. What ends it again and again is set aside
-(:mod:`apps.usage.drain.set_aside`).
+third folds and merges. Any error of the first two ends the process: what it remembers may already count events whose
+flush failed. The supervisor starts it anew, and it reads back what is committed. What ends it again and again is set
+aside (:mod:`apps.usage.drain.set_aside`). What fails beside them stays beside (:mod:`apps.usage.drain.upkeep`).
 """
 
 import logging
@@ -21,12 +21,13 @@ from apps.core import clock
 from apps.core.memory import give_back
 from apps.usage.drain import fold
 from apps.usage.drain.announce import INTERVAL, announce
-from apps.usage.drain.dedupe import DedupeIndex, drop_segments
+from apps.usage.drain.dedupe import DedupeIndex
 from apps.usage.drain.dims import Dimensions
 from apps.usage.drain.filter import stripe_at
 from apps.usage.drain.flush import Flush, InboxItem, prepare
 from apps.usage.drain.keeper import Keeper
-from apps.usage.drain.set_aside import FAILED_STARTS, find_failing, starts_in_vain
+from apps.usage.drain.set_aside import FAILED_STARTS, find_failing, forget_marks, starts_in_vain
+from apps.usage.drain.upkeep import LeftOut, Upkeep
 from apps.usage.drain.write import write
 from apps.usage.ingest.inbox import SLOTS
 from apps.usage.telemetry import record_flush, record_index
@@ -104,14 +105,16 @@ class Drainer:
     def try_first(self) -> list[list[InboxItem]]:
         """Where starts were in vain, find out on what: rows that cannot be counted are set aside.
 
-        Returns what is to be counted group by group, since not all of it can be together. Call it before
+        Returns what is to be counted group by group, since not all of it can be together. Raises where PostgreSQL ended
+        on it, so that the next start goes on from there. Call it before
         :meth:`load`, while there is one thread: rows are tried in a process of their own.
         """
         vain = starts_in_vain(self.slots)
         if vain < FAILED_STARTS:
+            forget_marks(self.slots)
             return []
         logger.warning("the drain of slots %s got no further in %d starts: its rows are tried", self.slots, vain)
-        return find_failing(self._look)
+        return find_failing(self._look, self.slots)
 
     def _look(self) -> list[InboxItem]:
         """What :meth:`take` would take first."""
@@ -150,6 +153,7 @@ class Shard:
         self.number = number
         self.drainer = Drainer(slots_of(number, shards))
         self._stop = stop
+        self._upkeep = Upkeep(number, shards)
         self._flushes: Queue[Flush | BaseException] = Queue(maxsize=1)
         self._busy = False
 
@@ -159,7 +163,8 @@ class Shard:
             return
         groups = self.drainer.try_first()
         self.drainer.load()
-        fold.keep_partitions()
+        self._upkeep.begin()
+        self._upkeep.attempt("partitions", partial(fold.keep_partitions), None)
         for group in groups:
             self._count(prepare(group, self.drainer.dims, self.drainer.index))
         tasks = [("prepare", self._prepare), ("keep", self._keep)]
@@ -233,24 +238,24 @@ class Shard:
                 self._hand_over(prepare(items, self.drainer.dims, self.drainer.index))
 
     def _announce(self) -> None:
+        left_out: LeftOut[int] = LeftOut()
         while not self._stop.wait(INTERVAL):
-            announce()
+            self._upkeep.attempt("announce", partial(self._tell, left_out), None)
+
+    def _tell(self, left_out: LeftOut[int]) -> None:
+        announce(left_out)
+        left_out.say("summary")
 
     def _keep(self) -> None:
-        """Folding and partitions, beside the main work; merging has a thread, since it works in small pieces."""
-        compact = partial(self.drainer.index.compact, self._stop)
+        """What is done beside the main work; merging of ids has a thread, since it works in small pieces."""
+        compact = partial(self.drainer.index.compact, self._stop, self._upkeep)
         threading.Thread(target=self._guarded, args=(compact,), name="drain-compact", daemon=True).start()
         turn = 0
-        keeper = Keeper(self._stop)
+        keeper = Keeper(self._stop, self._upkeep)
         while not self._stop.wait(1.0):
             turn += 1
             if turn % _TRIM_EVERY == 0:
                 give_back()
-            record_index(self.number, self.drainer.index.stats)
-            if self.number != 0:
-                continue
-            keeper.turn(busy=self._busy)
-            if turn % 3600 == 0:
-                # The scheduler does the same by the hour; the drain must not depend on it.
-                fold.keep_partitions()
-                drop_segments(stripe_at(clock.now().timestamp()))
+            self._upkeep.attempt("figures", lambda: record_index(self.number, self.drainer.index.stats), None)
+            if self.number == 0:
+                keeper.turn(busy=self._busy)

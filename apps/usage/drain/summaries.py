@@ -3,14 +3,16 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
 import numpy as np
+import numpy.typing as npt
 
 from apps.core import clock
 from apps.usage.drain.dims import Dimensions, OrgEntry
-from apps.usage.drain.rows import MINUTE_US, UNPRICED, Events, WhatTraits, exact_sum
+from apps.usage.drain.rows import MINUTE_US, UNPRICED, Events, Ints, WhatTraits, distinct, exact_sum
 
 __all__ = ["MAX_NAMED", "OrgSummary", "summaries", "unpriced_models"]
 
@@ -27,43 +29,49 @@ class OrgSummary:
 
 def summaries(orgs: list[OrgEntry], events: Events, traits: WhatTraits, dims: Dimensions) -> list[OrgSummary]:
     """What each organisation's part of the flush adds up to. Frames lie by organisation, so its events are a slice."""
-    out = []
     entries = {org.id: org for org in orgs}
     records = events.columns
     borders = np.flatnonzero(np.concatenate(([True], events.org[1:] != events.org[:-1], [True])))
-    for start, end in zip(borders[:-1].tolist(), borders[1:].tolist(), strict=True):
+    starts, sizes = borders[:-1], np.diff(borders)
+    sums = {
+        "events": sizes,
+        "calls": _added(traits.is_call, starts),
+        "tool_calls": _added(traits.is_tool, starts),
+        "errors": _added(traits.is_error, starts),
+        **{f"{name}_tokens": _added(records[name], starts) for name in ("input", "output", "cache_read")},
+        "cache_creation_tokens": _added(records["write_5m"], starts) + _added(records["write_1h"], starts),
+        "unpriced": _added((records["flags"] & UNPRICED) != 0, starts),
+    }
+    minute = records["ts"] // MINUTE_US
+    out = []
+    for place, (start, end) in enumerate(pairwise(borders.tolist())):
         part = slice(start, end)
-        minutes = np.unique(records["ts"][part] // MINUTE_US)
-        whats = [traits.keys[i] for i in np.unique(traits.place[part]).tolist()]
-        whos = [dims.who_keys[i] for i in np.unique(events.who[part]).tolist()]
-        org = entries[int(events.org[start])]
-        unpriced = (records["flags"][part] & UNPRICED) != 0
+        whats = [traits.keys[i] for i in distinct(traits.place[part]).tolist()]
+        _, projects, teams, people, keys, _ = zip(
+            *(dims.who_keys[i] for i in distinct(events.who[part]).tolist()), strict=True
+        )
         cost = exact_sum(records["cost"][part])
         data = {
-            "events": end - start,
-            "calls": int(traits.is_call[part].sum()),
-            "tool_calls": int(traits.is_tool[part].sum()),
-            "errors": int(traits.is_error[part].sum()),
-            "input_tokens": int(records["input"][part].sum(dtype=np.int64)),
-            "output_tokens": int(records["output"][part].sum(dtype=np.int64)),
-            "cache_read_tokens": int(records["cache_read"][part].sum(dtype=np.int64)),
-            "cache_creation_tokens": int(
-                records["write_5m"][part].sum(dtype=np.int64) + records["write_1h"][part].sum(dtype=np.int64)
-            ),
+            **{name: int(column[place]) for name, column in sums.items()},
             "cost_usd": f"{cost // 10**9}.{cost % 10**9:09d}",
-            "unpriced": int(unpriced.sum()),
-            "minutes": [_iso_minute(minute) for minute in minutes[-MAX_NAMED:].tolist()],
+            "minutes": [_iso_minute(number) for number in distinct(minute[part])[-MAX_NAMED:].tolist()],
             "models": _named(key[1] for key in whats),
             "event_types": _named(key[0] for key in whats),
             "mcp_servers": _named(key[7] for key in whats),
             "sources": _named(key[9] for key in whats),
-            "projects": _ids(row[1] for row in whos),
-            "teams": _ids(row[2] for row in whos),
-            "people": _ids(row[3] for row in whos),
-            "keys": _ids(row[4] for row in whos),
+            "projects": _ids(projects),
+            "teams": _ids(teams),
+            "people": _ids(people),
+            "keys": _ids(keys),
         }
-        out.append(OrgSummary(org.org_id, data))
+        out.append(OrgSummary(entries[int(events.org[start])].org_id, data))
     return out
+
+
+def _added(column: npt.NDArray[Any], starts: Ints) -> Ints:
+    """The sum of each organisation's part."""
+    sums: Ints = np.add.reduceat(column, starts, dtype=np.int64)
+    return sums
 
 
 def unpriced_models(orgs: list[OrgEntry], events: Events, traits: WhatTraits) -> dict[tuple[UUID, str], int]:
@@ -87,7 +95,7 @@ def _named(values: Any) -> list[str]:
 
 
 def _ids(values: Iterable[bytes | None]) -> list[str]:
-    return [uuid_text(value) for value in sorted({value for value in values if value})[:MAX_NAMED]]
+    return [uuid_text(value) for value in sorted(filter(None, set(values)))[:MAX_NAMED]]
 
 
 def uuid_text(value: bytes) -> str:

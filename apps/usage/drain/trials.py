@@ -24,11 +24,12 @@ from apps.usage.drain.dedupe import DedupeIndex
 from apps.usage.drain.dims import Dimensions
 from apps.usage.drain.filter import stripe_at
 from apps.usage.drain.flush import InboxItem, prepare
+from apps.usage.drain.upkeep import is_the_servers, named
 from apps.usage.drain.write import write
 from apps.usage.ingest.frame import NO_SESSION, RECORD, VERSION, Header, pack
 from apps.usage.ingest.inbox import InboxRow, insert
 
-__all__ = ["Trials", "Unsettled"]
+__all__ = ["ServerEnded", "Trials", "Unsettled"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,14 +37,14 @@ logger = logging.getLogger(__name__)
 CPU_SECONDS: Final = 120
 _FILTER_BYTES: Final = 1 << 20
 _CACHE_IDS: Final = 1 << 16
-_MOST_REASON: Final = 1000
-# Classes of SQLSTATE that tell of the server's state, not of what was sent: connection, rollback, resources, locks,
-# an operator, the system. 54 (limits of an index, of a row) is what was sent.
-_SERVER: Final = ("08", "25", "40", "53", "55", "57", "58")
 
 
 class Unsettled(Exception):
     """The trial told nothing about its rows: the database was away, or had no room."""
+
+
+class ServerEnded(Exception):
+    """The connection of the trial was lost in its midst, without a word: its end of it, in PostgreSQL, was ended."""
 
 
 @dataclass(slots=True)
@@ -66,7 +67,10 @@ class Trials:
         self._end()
 
     def reason(self, items: Sequence[InboxItem]) -> str | None:
-        """Why a flush of these rows fails; None where it does not. Raises :class:`Unsettled`."""
+        """Why a flush of these rows fails; None where it does not.
+
+        Raises :class:`Unsettled`, or :class:`ServerEnded`.
+        """
         return self._ask([item.id for item in items])
 
     def reason_of_plain(self) -> str | None:
@@ -80,6 +84,8 @@ class Trials:
         if found is None:
             return f"the process that counted it was ended ({self._end()})"
         answer = orjson.loads(found)
+        if answer["lost"]:
+            raise ServerEnded(answer["reason"])
         if answer["unsettled"]:
             raise Unsettled(answer["reason"])
         reason: str | None = answer["reason"]
@@ -157,18 +163,30 @@ def _answer_all(asked: int, answered: int) -> None:
 
 
 def _try(ids: list[int]) -> dict[str, object]:
+    begun = False
     try:
+        with connection.cursor() as cursor:
+            # Whether it was lost before, which tells nothing of these rows.
+            cursor.execute("SELECT 1")
+        begun = True
         with transaction.atomic():
             _rehearse(ids or [_plain_row()])
             transaction.set_rollback(True)
     except Exception as error:
-        if _is_the_servers(error):
+        if is_the_servers(error):
+            lost = begun and _without_a_word(error)
             connection.close()
-            return {"unsettled": True, "reason": _named(error)}
+            return {"unsettled": True, "lost": lost, "reason": named(error)}
         if len(ids) == 1:
             logger.exception("row %d of the inbox cannot be counted", ids[0])
-        return {"unsettled": False, "reason": _named(error)}
-    return {"unsettled": False, "reason": None}
+        return {"unsettled": False, "lost": False, "reason": named(error)}
+    return {"unsettled": False, "lost": False, "reason": None}
+
+
+def _without_a_word(error: BaseException) -> bool:
+    """Whether the server's side ended as it does when it crashes; one that is shut down says so before."""
+    cause = error if isinstance(error, psycopg.Error) else error.__cause__
+    return isinstance(cause, psycopg.OperationalError) and cause.sqlstate is None
 
 
 def _rehearse(ids: list[int]) -> None:
@@ -204,16 +222,3 @@ def _plain_row() -> int:
         cursor.execute("SELECT max(id) FROM usage_inbox WHERE org_id = %s", [UUID(int=0)])
         number: int = cursor.fetchone()[0]
     return number
-
-
-def _is_the_servers(error: BaseException) -> bool:
-    """Whether an error tells of the server's state and nothing of the rows."""
-    cause = error if isinstance(error, psycopg.Error) else error.__cause__
-    if not isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
-        return False
-    return cause.sqlstate is None or cause.sqlstate.startswith(_SERVER)
-
-
-def _named(error: BaseException) -> str:
-    text = f"{type(error).__name__}: {error}".strip().replace("\0", "\N{REPLACEMENT CHARACTER}")
-    return text[:_MOST_REASON]

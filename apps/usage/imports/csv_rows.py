@@ -81,7 +81,11 @@ class Header:
                 event[name] = _number(cell) if name in _COUNTS else cell
         if metadata:
             event["metadata"] = metadata
-        return orjson.dumps(event)
+        try:
+            return orjson.dumps(event)
+        except orjson.JSONEncodeError as error:
+            # It writes a fourth of the depth that it reads.
+            raise RowError("nested too deeply", "/metadata") from error
 
 
 def _cells(row: bytes) -> list[str]:

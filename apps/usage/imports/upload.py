@@ -14,7 +14,7 @@ from django.http.multipartparser import MultiPartParserError
 from apps.core.errors import BadRequest, UnsupportedMediaType, ValidationFailed
 from apps.usage.imports import store
 
-__all__ = ["FormFileHandler", "receive"]
+__all__ = ["FormFileHandler", "receive", "refuse_announced"]
 
 _BLOCK = 1 << 20
 # A client that is refused before it has sent all of a body sees a broken pipe; so much is read on for its sake.
@@ -48,14 +48,32 @@ class _FormFile(TemporaryUploadedFile):
         super(TemporaryUploadedFile, self).__init__(file, name, content_type, size, charset, extra)
 
 
+def refuse_announced(request: HttpRequest) -> None:
+    """Refuse a body by what it says of its size, before any of it is kept."""
+    try:
+        _refuse(_announced(request))
+    except Exception:
+        with contextlib.suppress(Exception):
+            _skip(request)
+        raise
+
+
+def _announced(request: HttpRequest) -> int | None:
+    length = request.META.get("CONTENT_LENGTH") or ""
+    return int(length) if length.isdecimal() else None
+
+
+def _refuse(wanted: int | None) -> None:
+    if wanted is not None:
+        store.refuse_too_large(wanted)
+        store.refuse_without_room(wanted)
+
+
 def receive(request: HttpRequest) -> tuple[str, int, str]:
     """Store what the request carries: the stored name, its size in bytes, and the name that the file came with."""
-    length = request.META.get("CONTENT_LENGTH") or ""
-    wanted = int(length) if length.isdecimal() else None
+    wanted = _announced(request)
     try:
-        if wanted is not None:
-            store.refuse_too_large(wanted)
-            store.refuse_without_room(wanted)
+        _refuse(wanted)
         if request.content_type == "multipart/form-data":
             return _receive_form(request)
         encoding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()

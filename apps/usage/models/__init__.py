@@ -29,7 +29,7 @@ from apps.usage.models.rollups import (
     SessionDelta,
     SessionPart,
 )
-from apps.usage.models.watch import SetAside, Shard, Stall
+from apps.usage.models.watch import SetAside, Shard, Stall, Upkeep
 
 __all__ = [
     "DirectoryChange",
@@ -63,6 +63,7 @@ __all__ = [
     "TagSet",
     "TagValue",
     "Unhinted",
+    "Upkeep",
     "What",
     "Who",
 ]

@@ -64,6 +64,8 @@ class Hint(models.Model):
     combos = models.BinaryField()
     fence = models.BinaryField()
     entries = models.BinaryField()
+    who_fence = models.BinaryField(null=True)
+    who_entries = models.BinaryField(null=True)
 
     objects = OrgSurrogateManager()
 

@@ -4,7 +4,7 @@ from django.db import models
 
 from apps.core.tenancy import OrgScopedModel
 
-__all__ = ["SetAside", "Shard", "Stall"]
+__all__ = ["SetAside", "Shard", "Stall", "Upkeep"]
 
 
 class Shard(models.Model):
@@ -68,3 +68,24 @@ class SetAside(OrgScopedModel):
 
     def __str__(self) -> str:
         return f"Batch {self.id}"
+
+
+class Upkeep(models.Model):
+    """Work of a shard beside the counting that fails (``ended_at`` is null), or did and this is not told yet."""
+
+    id = models.IntegerField(primary_key=True)
+    shard = models.SmallIntegerField()
+    work = models.TextField()
+    since = models.DateTimeField()
+    reason = models.TextField()
+    told_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        managed = False
+        db_table = "usage_upkeep"
+        verbose_name = "work that fails"
+        verbose_name_plural = "work that fails"
+
+    def __str__(self) -> str:
+        return f"{self.work} of shard {self.shard}"

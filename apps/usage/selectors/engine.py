@@ -21,6 +21,7 @@ __all__ = [
     "SetAsideState",
     "ShardState",
     "SlotState",
+    "UpkeepState",
     "day_counts",
     "engine_state",
     "orgs_of_slots",
@@ -29,6 +30,7 @@ __all__ = [
     "stalled",
     "stray_counts",
     "unpriced_today",
+    "upkeep_failing",
 ]
 
 # The shard of slots that no drain has worked on yet.
@@ -141,6 +143,25 @@ def set_aside_state() -> SetAsideState:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*), coalesce(sum(events), 0)::bigint FROM usage_set_aside")
         return SetAsideState(*cursor.fetchone())
+
+
+@dataclass(frozen=True, slots=True)
+class UpkeepState:
+    """Work of a shard beside the counting that fails, since when and why."""
+
+    shard: int
+    work: str
+    since: datetime
+    reason: str
+
+
+def upkeep_failing() -> list[UpkeepState]:
+    """The work that fails now, of all shards."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT shard, work, since, reason FROM usage_upkeep WHERE ended_at IS NULL ORDER BY shard, work"
+        )
+        return [UpkeepState(*row) for row in cursor.fetchall()]
 
 
 def _slots_in(mask: int) -> tuple[int, ...]:

@@ -41,30 +41,15 @@ class _Names:
     session: Mapping[int, str]
 
 
-class _Texts:
-    """The texts of a chunk, by place."""
-
-    def __init__(self, chunk: Chunk) -> None:
-        self._columns = [
-            None if column is None else (bytes(column.data), column.borders()) for column in chunk.text_columns()
-        ]
-
-    def at(self, place: int) -> tuple[bytes, bytes, bytes]:
-        """Request id, detail and metadata of an event."""
-        request, detail, metadata = (
-            b"" if column is None else column[0][column[1][place] : column[1][place + 1]] for column in self._columns
-        )
-        return request, detail, metadata
-
-
 def bodies(found: Sequence[Found], org: int, org_id: UUID) -> list[tuple[datetime, UUID, dict[str, Any]]]:
     """The moment, the id and the JSON of each event, in their order."""
     names = _names(found, org)
     # Of each chunk once: inflating them is most of the work.
-    held = {key: _Texts(chunk) for key, chunk in {id(one.chunk): one.chunk for one in found}.items()}
+    chunks = {id(one.chunk): one.chunk for one in found}
+    held = {key: chunk.texts_at(one.place for one in found if one.chunk is chunk) for key, chunk in chunks.items()}
     out = []
     for one in found:
-        texts = held[id(one.chunk)].at(one.place)
+        texts = held[id(one.chunk)][one.place]
         values = {name: column[one.place] for name, column in one.chunk.columns.items()}
         at, event_id = at_micros(int(values["ts"])), UUID(bytes=values["id"].tobytes())
         numbers = {name: int(value) for name, value in values.items() if name != "id"}

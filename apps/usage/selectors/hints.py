@@ -7,7 +7,18 @@ from typing import Any, Final
 import numpy as np
 
 from apps.usage.chunks import at_micros, fetch, request_hash
-from apps.usage.hints import ENTRY, REQUEST, SESSION, combos_hold, entries_hold, id_keys, value_keys, word_key
+from apps.usage.hints import (
+    ENTRY,
+    REQUEST,
+    SESSION,
+    combos_hold,
+    entries_hold,
+    id_keys,
+    value_keys,
+    who_entries_hold,
+    who_runs,
+    word_key,
+)
 from apps.usage.ingest.what import STOP_REASONS
 from apps.usage.selectors.plan import EVER, MAX_LISTED, Plan
 
@@ -15,6 +26,8 @@ __all__ = ["chunks_without"]
 
 # Who asks for more values than this looks into the chunks.
 _MAX_VALUES: Final = 50
+# Bytes of entries of whos that are read at most: whoever asks for so many people finds something soon.
+_MAX_WHO_BYTES: Final = 4 << 20
 
 
 @dataclass(slots=True)
@@ -35,6 +48,16 @@ class _Values:
     of_ids: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _WhoRun:
+    """Where entries of a who lie in a block, and the combinations that are looked for among them."""
+
+    block: int
+    combos: Any
+    start: int
+    end: int
+
+
 def chunks_without(plan: Plan) -> list[int]:
     """Ids of chunks that hold no event of the search. Ask before reading the chunks."""
     combos, values = _asks_for_combos(plan), _values(plan)
@@ -44,12 +67,15 @@ def chunks_without(plan: Plan) -> list[int]:
     rows = _blocks(plan, keys, combos=combos)
     blocks: list[_Block] = []
     asked: list[tuple[int, int, int, int, int]] = []
-    for number, bits, chunks, has_ids, packed, fences in rows:
+    runs: list[_WhoRun] = []
+    for number, bits, chunks, has_ids, packed, who_fence, fences in rows:
         block = _Block(number, bits, np.array(chunks, dtype=np.int64), np.ones(len(chunks), dtype=bool))
         if combos:
-            block.maybe = combos_hold(
+            block.maybe, met, without_who = combos_hold(
                 packed, len(chunks), who=plan.who, what=plan.what, stops=plan.stops, costs=plan.costs
             )
+            if plan.who is not None and who_fence is not None and without_who and block.maybe.any():
+                runs += [_WhoRun(len(blocks), met, *run) for run in who_runs(who_fence, plan.who) or [(0, 0)]]
         blocks.append(block)
         if block.maybe.any():
             borders = {key: np.frombuffer(fence, dtype="<u4") for key, fence in zip(keys, fences, strict=True)}
@@ -58,6 +84,7 @@ def chunks_without(plan: Plan) -> list[int]:
                     for key in one.keys:
                         low, high = borders[key].tolist()
                         asked.append((len(blocks) - 1, which, key, low, high))
+    _ask_who_entries(blocks, runs)
     _ask_entries(blocks, asked)
     return [int(number) for block in blocks for number in block.chunks[~block.maybe] if number]
 
@@ -94,11 +121,38 @@ def _blocks(plan: Plan, keys: Sequence[int], *, combos: bool) -> list[tuple[Any,
         params["end"] = at_micros(plan.end)
     return fetch(
         f"SELECT id, bits, chunks, has_ids, {'combos' if combos else 'NULL'},"  # noqa: S608
+        f" {'who_fence' if combos and plan.who is not None else 'NULL'},"
         " ARRAY(SELECT substring(fence FROM 1 + 4 * (key >> (32 - bits))::integer FOR 8)"
         " FROM unnest(%(keys)s::bigint[]) WITH ORDINALITY AS asked (key, n) ORDER BY n)"
         f" FROM usage_hint WHERE {' AND '.join(conditions)}",
         params,
     )
+
+
+def _ask_who_entries(blocks: list[_Block], runs: list[_WhoRun]) -> None:
+    """Leave in each block what may hold, of one of the whos, a combination that is looked for."""
+    if not runs or sum(run.end - run.start for run in runs) > _MAX_WHO_BYTES:
+        return
+    rows = fetch(
+        "SELECT a.n, substring(h.who_entries FROM a.start FOR a.size) FROM unnest(%b::bigint[], %b::integer[],"
+        " %b::integer[]) WITH ORDINALITY AS a (id, start, size, n) JOIN usage_hint h ON h.id = a.id",
+        (
+            [blocks[run.block].id for run in runs],
+            [1 + run.start for run in runs],
+            [run.end - run.start for run in runs],
+        ),
+    )
+    said = dict(rows)
+    held: dict[int, Any] = {}
+    for n, run in enumerate(runs, 1):
+        block = blocks[run.block]
+        if n in said:
+            found = who_entries_hold(said[n], run.combos, len(block.chunks))
+        else:
+            found = np.ones(len(block.chunks), dtype=bool)
+        held[run.block] = held.get(run.block, False) | found
+    for place, found in held.items():
+        blocks[place].maybe &= found
 
 
 def _ask_entries(blocks: list[_Block], asked: list[tuple[int, int, int, int, int]]) -> None:

@@ -2,8 +2,8 @@
 
 What narrows a search, in this order: the chunks' bounds in time (a session's and an event id's are known from
 elsewhere), the who and what each chunk says it holds, what hints know of chunks of the past
-(:mod:`apps.usage.selectors.hints`), and then only those columns that the filters ask for. Whole chunks are read where
-something was found.
+(:mod:`apps.usage.selectors.hints`), and then only those columns that the filters ask for. Where something was found the
+events are read (:mod:`apps.usage.selectors.pick`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,15 @@ import numpy.typing as npt
 import orjson
 
 from apps.core.database import one_snapshot
-from apps.usage.chunks import CHUNK_FIELDS, Chunk, at_micros, chunk_of, fetch, micros_of, request_hash, scan_slice
+from apps.usage.chunks import Chunk, at_micros, fetch, micros_of, request_hash, scan_slice
 from apps.usage.hints import cost_source
 from apps.usage.ingest.what import DETAIL, STOP_REASONS
 from apps.usage.selectors.event_json import Found, bodies
 from apps.usage.selectors.hints import chunks_without
+from apps.usage.selectors.pick import Moved, pick_events
 from apps.usage.selectors.plan import EVENT_FIELDS, EVER, MAX_LISTED, Plan, plan_dimensions, plan_fields
 
-__all__ = ["EVENT_FIELDS", "EventRow", "Match", "Moved", "event_search", "match", "needed_columns", "whole_chunks"]
+__all__ = ["EVENT_FIELDS", "EventRow", "Match", "event_search", "match", "needed_columns"]
 
 # Chunks looked at in one query: few at first, since mostly the newest ones have enough.
 _FIRST_LOOK, _LONGEST_LOOK = 4, 256
@@ -52,10 +53,6 @@ class Match:
     drop_on: Any
     places: npt.NDArray[np.int64]
     ts: npt.NDArray[np.int64]
-
-
-class Moved(Exception):
-    """A chunk was merged into another between two reads that did not see one snapshot."""
 
 
 def event_search(
@@ -112,24 +109,12 @@ def _rows(plan: Plan, org_id: UUID, limit: int) -> list[EventRow]:
     wanted = {match.chunk_id: (match.drop_on, match.places[match.ts >= least]) for match in matches}
     wanted = {number: found for number, found in wanted.items() if len(found[1])}
     events: list[tuple[int, bytes, Chunk, int]] = []
-    for chunk in whole_chunks(plan.org, wanted):
+    for chunk, places in pick_events(plan.org, wanted):
         ids, ts = chunk.columns["id"], chunk.columns["ts"]
-        events += [(int(ts[i]), ids[i].tobytes(), chunk, i) for i in wanted[chunk.id][1].tolist()]
+        events += [(int(ts[i]), ids[i].tobytes(), chunk, i) for i in places.tolist()]
     events.sort(key=lambda event: event[:2], reverse=True)
     chosen = [Found(chunk, place) for _, _, chunk, place in events[:limit]]
     return [EventRow(at, event_id, body) for at, event_id, body in bodies(chosen, plan.org, org_id)]
-
-
-def whole_chunks(org: int, wanted: Mapping[int, tuple[Any, Any]]) -> list[Chunk]:
-    """These chunks, each with its day of dropping; raises :class:`Moved` where one is gone."""
-    rows = fetch(
-        f"SELECT {CHUNK_FIELDS} FROM usage_chunk WHERE org = %s AND id = ANY(%s)"  # noqa: S608
-        " AND drop_on = ANY(%s)",
-        (org, list(wanted), sorted({found[0] for found in wanted.values()})),
-    )
-    if len(rows) != len(wanted):
-        raise Moved
-    return [chunk_of(row) for row in rows]
 
 
 # ---------------------------------------------------------------------------------------------- looking
@@ -326,18 +311,18 @@ def _halves(ids: npt.NDArray[np.void]) -> npt.NDArray[np.uint64]:
 
 def _check_texts(plan: Plan, chunk: Chunk, mask: Mask) -> None:
     """Leave in ``mask`` what the texts agree with."""
-    texts = None
+    places = np.flatnonzero(mask).tolist()
     has_detail = (chunk.columns["flags"] & DETAIL) != 0 if plan.details else None
-    for place in np.flatnonzero(mask).tolist():
-        if plan.requests is not None:
-            texts = texts or chunk.texts()
-            if texts[place][0] not in plan.requests:
-                mask[place] = False
-                continue
+    texts = chunk.texts_at(
+        places if has_detail is None or plan.requests is not None else [one for one in places if has_detail[one]]
+    )
+    for place in places:
+        if plan.requests is not None and texts[place][0] not in plan.requests:
+            mask[place] = False
+            continue
         for name, values in plan.details:
             known = ""
             if has_detail is not None and has_detail[place]:
-                texts = texts or chunk.texts()
                 known = orjson.loads(texts[place][1]).get(name) or ""
             if name == "stop_reason" and not known:
                 known = STOP_REASONS[int(chunk.columns["stop"][place])]

@@ -14,8 +14,9 @@ import numpy as np
 
 from apps.usage.chunks import fetch, scan_slice
 from apps.usage.selectors.event_json import Found, bodies
+from apps.usage.selectors.pick import Moved, pick_events
 from apps.usage.selectors.plan import EVER, Plan, plan_dimensions, plan_fields
-from apps.usage.selectors.raw import Moved, match, needed_columns, whole_chunks
+from apps.usage.selectors.raw import match, needed_columns
 
 __all__ = ["MAX_CHUNKS", "Tail", "tail_end", "tail_read"]
 
@@ -142,8 +143,7 @@ def _shown(org: int, org_id: UUID, chosen: _Chosen) -> list[dict[str, Any]]:
     if not chosen:
         return []
     found: list[Found] = []
-    for chunk in sorted(whole_chunks(org, chosen), key=lambda chunk: chunk.id):
-        places = chosen[chunk.id][1]
+    for chunk, places in sorted(pick_events(org, chosen), key=lambda one: one[0].id):
         order = np.argsort(chunk.columns["ts"][places], kind="stable")
         found += [Found(chunk, int(place)) for place in places[order]]
     return [body for _, _, body in bodies(found, org, org_id)]

@@ -16,7 +16,8 @@ from apps.core.database import one_snapshot
 from apps.usage.chunks import fetch, micros_of, scan_slice
 from apps.usage.drain.keys import session_number
 from apps.usage.selectors.event_json import Found, bodies
-from apps.usage.selectors.raw import EventRow, Moved, whole_chunks
+from apps.usage.selectors.pick import Moved, pick_events
+from apps.usage.selectors.raw import EventRow
 
 __all__ = ["kind_of", "session_events"]
 
@@ -127,9 +128,9 @@ def _rows(
     last = int(every[min(len(every), limit + skip) - 1])
     wanted = {part.chunk: (part.drop_on, part.places[part.ts <= last]) for part in parts if (part.ts <= last).any()}
     events: list[tuple[tuple[int, bytes], Found]] = []
-    for chunk in whole_chunks(org, wanted):
+    for chunk, places in pick_events(org, wanted):
         ts, ids = chunk.columns["ts"], chunk.columns["id"]
-        events += [((int(ts[i]), ids[i].tobytes()), Found(chunk, i)) for i in wanted[chunk.id][1].tolist()]
+        events += [((int(ts[i]), ids[i].tobytes()), Found(chunk, i)) for i in places.tolist()]
     events.sort(key=lambda event: event[0])
     if after is not None:
         behind = (micros_of(after[0]), after[1].bytes)

@@ -67,7 +67,7 @@ def test_figures_that_no_sum_may_hold_are_summed_exactly_and_fold(world: World) 
     for start in (0, 8, 16):
         ingest(key=world.key, events=[*events[start : start + 8], typed(timestamp=at.isoformat())])
         drain_now()
-    fold.tighten_deltas(at - timedelta(hours=1), clock.now(), least=0)
+    fold.tighten_deltas(at - timedelta(hours=1), clock.now(), least=0, much=2)
     fold.fold_all()
     with clock.freeze(clock.now() + timedelta(minutes=30)):
         fold.compact_quarters()

@@ -10,6 +10,7 @@ from apps.core import clock
 from apps.usage import store
 from apps.usage.drain import fold, keeper
 from apps.usage.drain.shard import drain_now
+from apps.usage.drain.upkeep import Upkeep
 from apps.usage.services import ingest
 from tests.usage.engine.conftest import World, make_world, rows, typed, value
 
@@ -53,10 +54,10 @@ def test_a_quarter_of_an_hour_is_folded_once_it_is_over(world: World) -> None:
     count_at(world, 1, 2, 14, 16)
     before = sums(world)
     with clock.freeze(NOON + timedelta(minutes=15, seconds=5)):
-        keeper.Keeper(Event()).turn(busy=False)
+        keeper.Keeper(Event(), Upkeep(0, 1)).turn(busy=False)
     assert deltas() == 4
     with clock.freeze(NOON + timedelta(minutes=15, seconds=10)):
-        keeper.Keeper(Event()).turn(busy=False)
+        keeper.Keeper(Event(), Upkeep(0, 1)).turn(busy=False)
     assert rows("SELECT bucket, events FROM usage_rollup_quarter") == [(NOON, 3)]
     assert value("SELECT count(*) FROM usage_rollup_minute") == 3
     assert deltas() == 1
@@ -65,7 +66,7 @@ def test_a_quarter_of_an_hour_is_folded_once_it_is_over(world: World) -> None:
 
 def test_a_late_event_is_folded_though_its_quarter_was(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "_LATE_EVERY", 0.0)
-    keep = keeper.Keeper(Event())
+    keep = keeper.Keeper(Event(), Upkeep(0, 1))
     with clock.freeze(NOON + timedelta(hours=1)):
         count_at(world, 1)
         keep.turn(busy=False)
@@ -81,7 +82,7 @@ def test_a_minute_of_many_deltas_is_tightened_to_one_row_a_key(world: World) -> 
     many(fold.FEW)
     before = sums(world)
     with clock.freeze(NOON + timedelta(minutes=2, seconds=10)):
-        keeper.Keeper(Event()).turn(busy=False)
+        keeper.Keeper(Event(), Upkeep(0, 1)).turn(busy=False)
     # The second minute is not over.
     assert rows("SELECT minute, count(*), sum(events) FROM usage_delta GROUP BY 1 ORDER BY 1") == [
         (NOON + timedelta(minutes=1), 1, fold.FEW + 1),
@@ -98,8 +99,17 @@ def test_few_deltas_and_those_of_many_keys_are_left_as_they_are(world: World) ->
     rows("UPDATE usage_delta SET who = s.n FROM (SELECT ctid, row_number() OVER () AS n FROM usage_delta) s"
          " WHERE s.ctid = usage_delta.ctid RETURNING 1")  # fmt: skip
     assert fold.tighten_deltas(NOON, end, least=0) == 0
+    many(3)
+    assert fold.tighten_deltas(NOON, end, least=0) == 3 * fold.FEW
+
+
+def test_a_minute_in_which_each_key_has_three_rows_is_left_to_the_fold(world: World) -> None:
+    count_at(world, 1)
+    many(2)
+    end = NOON + timedelta(minutes=5)
+    assert fold.tighten_deltas(NOON, end, least=0) == 0
     many(1)
-    assert fold.tighten_deltas(NOON, end, least=0) == fold.FEW
+    assert fold.tighten_deltas(NOON, end, least=0) == 5
 
 
 def test_tightening_that_had_its_time_goes_on_with_other_organisations(world: World) -> None:
@@ -119,7 +129,7 @@ def test_tightening_that_had_its_time_goes_on_with_other_organisations(world: Wo
 def test_what_takes_long_is_not_due_again_at_once_and_makes_way_for_events(monkeypatch: pytest.MonkeyPatch) -> None:
     moment = [1000.0]
     monkeypatch.setattr("apps.usage.drain.keeper.time.monotonic", lambda: moment[0])
-    keep, ran = keeper.Keeper(Event()), []
+    keep, ran = keeper.Keeper(Event(), Upkeep(0, 1)), []
 
     def works(at: float, *, busy: bool = False, done: bool = True) -> bool:
         """Whether the work, which takes two seconds, is done when it is looked at ``at`` seconds after the start."""
@@ -157,7 +167,7 @@ def test_pieces_of_work_are_followed_by_rests_while_events_come_in(monkeypatch: 
             return False
 
     monkeypatch.setattr("apps.usage.drain.keeper.time.monotonic", lambda: moment[0])
-    keep = keeper.Keeper(Stop())
+    keep = keeper.Keeper(Stop(), Upkeep(0, 1))
 
     def work() -> bool:
         """Pieces of a second, as many as there is time for."""

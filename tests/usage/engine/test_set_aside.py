@@ -7,8 +7,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
+from apps.audit.keys import close_connection
 from apps.core import clock
 from apps.usage import store
 from apps.usage.drain import set_aside, trials
@@ -16,11 +17,13 @@ from apps.usage.drain.dims import Dimensions
 from apps.usage.drain.flush import Flush, InboxItem, prepare
 from apps.usage.drain.set_aside import put_back, starts_in_vain
 from apps.usage.drain.shard import Drainer, drain_now
+from apps.usage.drain.upkeep import is_the_servers
 from apps.usage.ingest.inbox import SLOTS, InboxRow, insert, slot_of
 from apps.usage.services import ingest
 from tests.cast import published, trail
 from tests.usage.engine.conftest import World, deadline, make_world, rows, typed, value
 from tests.usage.engine.test_processes import draining
+from tests.waiting import wait_for
 
 ASIDE = "SELECT org_id, events, reason FROM usage_set_aside ORDER BY id"
 
@@ -197,11 +200,79 @@ def test_a_limit_of_the_server_that_a_row_is_beyond_is_the_rows_fault() -> None:
         cause.sqlstate = code
         error = OperationalError("x")
         error.__cause__ = cause
-        return trials._is_the_servers(error)
+        return is_the_servers(error)
 
     assert [raised(code) for code in (None, "08006", "53100", "57P01", "40P01")] == [True] * 5
     assert not raised("54000"), "an index row that is too long"
-    assert not trials._is_the_servers(ValueError())
+    assert not is_the_servers(ValueError())
+
+
+@pytest.mark.processes
+def test_a_row_on_which_postgresql_itself_ends_is_set_aside_after_some_ends(
+    worlds: list[World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for world in worlds:
+        send(world)
+    culprit, own = worlds[1].org_id, os.getpid()
+
+    def deadly(items: list[InboxItem], dims: Dimensions, index: Any) -> Flush:
+        if any(item.org_id == culprit for item in items):
+            assert os.getpid() != own
+            os.kill(value("SELECT pg_backend_pid()"), signal.SIGKILL)
+        return prepare(items, dims, index)
+
+    monkeypatch.setattr(trials, "prepare", deadly)
+    started(2)
+    marks = []
+    for _ in range(3):
+        # All rows together, and then twice that one alone.
+        with pytest.raises(trials.ServerEnded):
+            started(1)
+        wait_for(is_back, what="PostgreSQL")
+        marks.append(rows("SELECT batch, begun FROM usage_drain_trial ORDER BY batch"))
+        assert rows(ASIDE) == []
+    (batch,) = rows("SELECT id FROM usage_inbox WHERE org_id = %s", culprit)[0]
+    assert marks == [[(0, 1)], [(0, 1), (batch, 1)], [(0, 1), (batch, 2)]]
+    drainer, groups = started(1)
+    ((org, events, reason),) = rows(ASIDE)
+    assert (org, events) == (culprit, 10)
+    assert reason == "PostgreSQL ended each of the 2 times that it was tried by itself"
+    assert value("SELECT count(*) FROM usage_drain_trial") == 0
+    assert [len(group) for group in groups] == [1, 1]
+    for group in groups:
+        drainer.write(prepare(group, drainer.dims, drainer.index))
+    assert (value("SELECT sum(events) FROM usage_chunk"), value("SELECT count(*) FROM usage_inbox")) == (20, 0)
+
+
+def is_back() -> bool:
+    try:
+        connection.close()
+        close_connection()
+        return bool(value("SELECT 1"))
+    except OperationalError:
+        return False
+
+
+def test_a_server_that_says_why_it_goes_away_has_not_ended_on_a_row(
+    worlds: list[World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(worlds[0])
+
+    def terminated(*_: Any) -> Flush:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        raise AssertionError
+
+    monkeypatch.setattr(trials, "prepare", terminated)
+    for _ in range(6):
+        started(1)
+    assert (rows(ASIDE), rows("SELECT * FROM usage_drain_trial")) == ([], [])
+
+
+def test_marks_of_trials_are_forgotten_once_starts_get_on(worlds: list[World]) -> None:
+    rows("INSERT INTO usage_drain_trial VALUES (3, 4711, 2) RETURNING 1")
+    started(1)
+    assert rows("SELECT * FROM usage_drain_trial") == []
 
 
 @pytest.mark.processes

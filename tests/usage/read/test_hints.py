@@ -13,7 +13,8 @@ from django.db import connection
 from apps.accounts.services import update_organization
 from apps.core import clock
 from apps.core.database import connect
-from apps.usage import hinting, hints
+from apps.projects.contracts import KeyContext
+from apps.usage import chunks, hinting, hints
 from apps.usage.drain import merge
 from apps.usage.drain.shard import drain_now
 from apps.usage.repricing import reprice, reprice_start
@@ -26,6 +27,8 @@ from tests.usage.reprice.test_reprice import set_price
 
 ALL = 100_000
 # Where the JSON of an event has what a filter of this name looks for.
+_TOOL = {"event_type": "mcp_tool", "model": None, "mcp_server": "files", "mcp_tool": "read", "stop_reason": None,
+         "service_tier": None, "speed": None}  # fmt: skip
 _FIELD = {"project": "project_id", "user": "user_id", "team": "team_id", "key": "key_id"}
 
 
@@ -41,23 +44,27 @@ def values_of(rng: Random, world: World) -> dict[str, list[Any]]:
         "session_id": [None, f"session-{rng.randrange(12)}"],
         "request_id": [None, *(f"req_{rng.randrange(300)}" for _ in range(6))],
         "source": ["sdk", None],
+        "service_tier": ["standard", "batch"] if rare else [None],
+        "speed": [None, "fast"],
         "metadata": [msgspec.Raw(b'{"department":"%s"}' % rng.choice([b"dyes", b"paints"])), msgspec.Raw(b"")],
     }
 
 
-def count(rng: Random, world: World, chunks: int, *, days: float) -> None:
+def count(rng: Random, world: World, chunks: int, *, days: float, beside: KeyContext | None = None) -> None:
     """So many flushes of a dozen events each, of which each makes a chunk for each day of dropping."""
     for _ in range(chunks):
         values = values_of(rng, world)
         at = datetime.now(UTC) - timedelta(days=rng.random() * days)
+        key = world.key if beside is None or rng.random() < 0.7 else beside
         events = [
             typed(
                 timestamp=(at - timedelta(seconds=rng.randrange(40))).isoformat(),
-                **{name: rng.choice(choices) for name, choices in values.items()},
+                **{name: rng.choice(choices) for name, choices in values.items()}
+                | (_TOOL if rng.random() < 0.2 else {}),
             )
             for _ in range(12)
         ]
-        assert not ingest(key=world.key, events=events).rejected
+        assert not ingest(key=key, events=events).rejected
         drain_now()
 
 
@@ -65,7 +72,8 @@ def question(rng: Random, bodies: Sequence[Mapping[str, Any]]) -> dict[str, list
     """One to four filters; of values that are somewhere, nowhere, or not known."""
     names = rng.sample(
         ["model", "user", "status", "error_type", "stop_reason", "session_id", "request_id", "source", "cost_source",
-         "tag:department", "event_id"], rng.choice([1, 1, 2, 3, 4]),
+         "tag:department", "event_id", "key", "project", "team", "event_type", "mcp_tool", "service_tier", "speed"],
+        rng.choice([1, 1, 2, 3, 4]),
     )  # fmt: skip
     model = rng.choice(bodies)
     asked = {}
@@ -128,29 +136,36 @@ def chunks_of(world: World) -> set[int]:
                                    " WHERE o.org_id = %s", world.org_id)}  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, 2, 3])
 def test_searches_find_the_same_with_hints_whatever_happened_to_the_chunks(
     db: None, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = Random(seed)
     monkeypatch.setattr(hinting, "ENOUGH", 6)
     monkeypatch.setattr(merge, "TOGETHER", 4)
-    if seed == 2:
-        # Crowds: who is left out of the combinations.
-        monkeypatch.setattr(hints, "MAX_COMBOS", 5)
+    # Crowds: who is left out of the combinations, and has entries of its own; or what is, too.
+    monkeypatch.setattr(hints, "MAX_COMBOS", {1: hints.MAX_COMBOS, 2: 5, 3: 40}[seed])
+    # As where chunks are large: texts in parts, events read alone.
+    monkeypatch.setattr(chunks, "_PARTED", 10)
+    monkeypatch.setattr(chunks, "TEXTS_TOGETHER", 5)
     world, other = make_world(), make_world("initech")
     register_tag_key(org_id=world.org_id, key="department")
-    count(rng, world, 14, days=2)
+    # Another project's key, which is a team's, and nobody's.
+    beside = world.key_with(key_id=uuid4(), project_id=uuid4(), team_id=uuid4())
+    count(rng, world, 14, days=2, beside=beside)
     count(rng, other, 3, days=2)
     check(rng, world, 25)
     assert hinting.hint_some(every=True)["chunks"] == value("SELECT count(*) FROM usage_chunk")
+    if seed == 3:
+        assert value("SELECT count(*) FROM usage_hint WHERE who_entries IS NOT NULL")
+        assert without(world, user=str(world.alice), status="error", model="claude-opus-5")
     check(rng, world, 60)
     # Nothing of a request id that is nowhere, nothing of what no event meets together; nothing of others is named.
     assert without(world, request_id="req_nowhere") == chunks_of(world)
     if seed == 1:
         assert without(world, stop_reason="refusal", error_type="overloaded_error", status="ok") == chunks_of(world)
     # Late ones, without hints; some of them get theirs together with blocks that are too small.
-    count(rng, world, 18, days=3)
+    count(rng, world, 18, days=3, beside=beside)
     check(rng, world, 30)
     look(2)
     check(rng, world, 10)
