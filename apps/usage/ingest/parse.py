@@ -40,7 +40,7 @@ def parse_uuids(values: Sequence[str]) -> tuple[bytes, list[int]]:
         for start, end, place in _GROUPS:
             digits[:, place : place + end - start] = rows[:, start:end]
         try:
-            return unhexlify(digits), []
+            return unhexlify(digits.tobytes()), []
         except ValueError:
             pass
     return _parse_uuids_singly(values)

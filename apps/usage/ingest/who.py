@@ -30,7 +30,7 @@ def attribute(
         names = list(zip(columns["user_id"], columns["user_email"], columns["user_name"], strict=True))
         places = Places()
         index = np.fromiter(map(places.__getitem__, names), dtype=np.int64, count=columns.count)
-        persons = [_person_of_telemetry(*name, key, directory, people) for name in places]
+        persons = [_person_of_telemetry(*triple, key=key, directory=directory, people=people) for triple in places]
     else:
         places, index = columns.coded("user_id")
         persons = [directory.person_of_user(name, key) for name in places]
@@ -57,6 +57,7 @@ def _person_of_telemetry(
     user_id: str | None,
     email: str | None,
     label: str | None,
+    *,
     key: KeyContext,
     directory: Directory,
     people: dict[UUID, PersonRef],
