@@ -167,3 +167,15 @@ def test_a_hostile_name_is_shown_as_text(cast: Cast) -> None:
     page = text(cast.owner.get(cast.url("imports")))
     assert "<img src=x" not in page
     assert "&lt;img src=x" in page
+
+
+def test_a_script_is_told_to_wait_before_its_file_is_read(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apps.usage.imports.services.MAX_UNFINISHED", 1)
+    monkeypatch.setattr("apps.usage.import_views.receive", lambda request: pytest.fail("it was read"))
+    with org_scope(cast.org.id):
+        Import.objects.create(
+            org_id=cast.org.id, project_id=cast.project.id, key_id=uuid4(), origin="upload", name="a", size_bytes=1
+        )
+    answer = send(cast, jsonl([event()]), headers={"accept": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (409, "too_many_imports")
+    assert list(store.directory().iterdir()) == []
