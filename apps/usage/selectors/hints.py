@@ -13,6 +13,7 @@ from apps.usage.hints import (
     SESSION,
     combos_hold,
     entries_hold,
+    error_code,
     id_keys,
     value_keys,
     who_entries_hold,
@@ -60,7 +61,8 @@ class _WhoRun:
 
 def chunks_without(plan: Plan) -> list[int]:
     """Ids of chunks that hold no event of the search. Ask before reading the chunks."""
-    combos, values = _asks_for_combos(plan), _values(plan)
+    errors = _error_codes(plan)
+    combos, values = _asks_for_combos(plan, errors), _values(plan)
     if not combos and not values:
         return []
     keys = sorted({key for one in values for key in one.keys})
@@ -72,7 +74,7 @@ def chunks_without(plan: Plan) -> list[int]:
         block = _Block(number, bits, np.array(chunks, dtype=np.int64), np.ones(len(chunks), dtype=bool))
         if combos:
             block.maybe, met, without_who = combos_hold(
-                packed, len(chunks), who=plan.who, what=plan.what, stops=plan.stops, costs=plan.costs
+                packed, len(chunks), who=plan.who, what=plan.what, stops=plan.stops, costs=plan.costs, errors=errors
             )
             if plan.who is not None and who_fence is not None and without_who and block.maybe.any():
                 runs += [_WhoRun(len(blocks), met, *run) for run in who_runs(who_fence, plan.who) or [(0, 0)]]
@@ -89,11 +91,19 @@ def chunks_without(plan: Plan) -> list[int]:
     return [int(number) for block in blocks for number in block.chunks[~block.maybe] if number]
 
 
-def _asks_for_combos(plan: Plan) -> bool:
+def _error_codes(plan: Plan) -> list[int] | None:
+    for field, words in plan.details:
+        if field == "error_type":
+            return [error_code(word) for word in words]
+    return None
+
+
+def _asks_for_combos(plan: Plan, errors: list[int] | None) -> bool:
     """Whether combinations know more than the lists that each chunk has of its own."""
     lists = [values for values in (plan.who, plan.what) if values is not None]
     long = any(len(values) > MAX_LISTED for values in lists)
-    return long or len(lists) == 2 or plan.stops is not None or plan.costs is not None
+    fields = len(lists) + (errors is not None)
+    return long or fields >= 2 or plan.stops is not None or plan.costs is not None
 
 
 def _values(plan: Plan) -> list[_Values]:

@@ -17,15 +17,15 @@ import numpy.typing as npt
 import orjson
 
 from apps.core.database import one_snapshot
-from apps.usage.chunks import Chunk, at_micros, fetch, micros_of, request_hash, scan_slice
+from apps.usage.chunks import Chunk, Texts, at_micros, fetch, micros_of, request_hash, scan_slice
 from apps.usage.hints import cost_source
 from apps.usage.ingest.what import DETAIL, STOP_REASONS
 from apps.usage.selectors.event_json import Found, bodies
 from apps.usage.selectors.hints import chunks_without
-from apps.usage.selectors.pick import Moved, pick_events
+from apps.usage.selectors.pick import Moved, pick_events, texts_of
 from apps.usage.selectors.plan import EVENT_FIELDS, EVER, MAX_LISTED, Plan, plan_dimensions, plan_fields
 
-__all__ = ["EVENT_FIELDS", "EventRow", "Match", "event_search", "match", "needed_columns"]
+__all__ = ["EVENT_FIELDS", "EventRow", "Match", "event_search", "matches_of", "needed_columns"]
 
 # Chunks looked at in one query: few at first, since mostly the newest ones have enough.
 _FIRST_LOOK, _LONGEST_LOOK = 4, 256
@@ -53,6 +53,17 @@ class Match:
     drop_on: Any
     places: npt.NDArray[np.int64]
     ts: npt.NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class _Looked:
+    """A chunk that was looked at, and the places of what matches so far."""
+
+    chunk_id: int
+    drop_on: Any
+    events: int
+    columns: "_Columns"
+    places: npt.NDArray[np.int64]
 
 
 def event_search(
@@ -162,16 +173,14 @@ def _next_look(last: int, looked: int, found: int, limit: int) -> int:
 def _found(plan: Plan, needed: Sequence[str], narrow: Sequence[str] | None, rows: list[tuple[Any, ...]]) -> list[Match]:
     """The matches among the chunks of a look; ``narrow`` are the columns that it read, None where all needed ones."""
     if narrow is None:
-        return [found for row in rows if (found := match(plan, needed, row)) is not None]
+        return matches_of(plan, needed, rows)
     maybe = {row[0]: row for row in rows if _tested(plan, _columns(narrow, row)).any()}
-    out = []
+    whole = []
     # Only what is missing is read of them.
     for number, drop_on, events, last_at, times, *ids in _read(plan, ["ts"], [row[:2] for row in maybe.values()]):
         columns = [times if name == "ts" else maybe[number][4 + narrow.index(name)] for name in needed]
-        found = match(plan, needed, (number, drop_on, events, last_at, *columns, *ids))
-        if found is not None:
-            out.append(found)
-    return out
+        whole.append((number, drop_on, events, last_at, *columns, *ids))
+    return matches_of(plan, needed, whole)
 
 
 def needed_columns(plan: Plan) -> list[str]:
@@ -245,23 +254,26 @@ def _columns(names: Sequence[str], row: Sequence[Any]) -> _Columns:
     return {name: np.frombuffer(row[4 + i], dtype=_KINDS[name]) for i, name in enumerate(names)}
 
 
-def match(plan: Plan, needed: Sequence[str], row: Sequence[Any]) -> Match | None:
-    """What of a chunk (id, day of dropping, events, last moment, the needed columns, ids where asked for) matches."""
-    number, drop_on, events, last_at, *data = row
-    columns, rest = _columns(needed, row), data[len(needed) :]
-    ts = columns["ts"]
-    mask = (ts >= plan.start) & (ts < plan.end) & _tested(plan, columns)
-    if plan.ids is not None or plan.after is not None:
-        mask &= _ids_match(plan, ts, np.frombuffer(rest.pop(0), dtype="V16"))
-    if (plan.details or plan.requests is not None) and mask.any():
-        texts = fetch(
-            "SELECT texts FROM usage_chunk WHERE drop_on = %s AND org = %s AND id = %s", (drop_on, plan.org, number)
-        )
-        if not texts:
-            raise Moved
-        _check_texts(plan, Chunk(number, plan.org, drop_on, last_at, last_at, events, columns, texts[0][0]), mask)
-    places = np.flatnonzero(mask)
-    return Match(number, drop_on, places, ts[places]) if len(places) else None
+def matches_of(plan: Plan, needed: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Match]:
+    """What of chunks (id, day of dropping, events, last moment, needed columns, ids where asked for) matches.
+
+    Only those that have something, in their order.
+    """
+    looked: list[_Looked] = []
+    for row in rows:
+        number, drop_on, events = row[:3]
+        columns = _columns(needed, row)
+        ts = columns["ts"]
+        mask = (ts >= plan.start) & (ts < plan.end) & _tested(plan, columns)
+        if plan.ids is not None or plan.after is not None:
+            mask &= _ids_match(plan, ts, np.frombuffer(row[4 + len(needed)], dtype="V16"))
+        if mask.any():
+            looked.append(_Looked(number, drop_on, events, columns, np.flatnonzero(mask)))
+    if plan.details or plan.requests is not None:
+        _check_texts(plan, looked)
+    return [
+        Match(one.chunk_id, one.drop_on, one.places, one.columns["ts"][one.places]) for one in looked if len(one.places)
+    ]
 
 
 def _tested(plan: Plan, columns: _Columns) -> Mask:
@@ -309,23 +321,30 @@ def _halves(ids: npt.NDArray[np.void]) -> npt.NDArray[np.uint64]:
     return np.ascontiguousarray(ids).view("<u8").reshape(-1, 2)[:, 1]
 
 
-def _check_texts(plan: Plan, chunk: Chunk, mask: Mask) -> None:
-    """Leave in ``mask`` what the texts agree with."""
-    places = np.flatnonzero(mask).tolist()
-    has_detail = (chunk.columns["flags"] & DETAIL) != 0 if plan.details else None
-    texts = chunk.texts_at(
-        places if has_detail is None or plan.requests is not None else [one for one in places if has_detail[one]]
-    )
-    for place in places:
-        if plan.requests is not None and texts[place][0] not in plan.requests:
-            mask[place] = False
-            continue
-        for name, values in plan.details:
-            known = ""
-            if has_detail is not None and has_detail[place]:
-                known = orjson.loads(texts[place][1]).get(name) or ""
-            if name == "stop_reason" and not known:
-                known = STOP_REASONS[int(chunk.columns["stop"][place])]
-            if known not in values:
-                mask[place] = False
-                break
+def _check_texts(plan: Plan, looked: list[_Looked]) -> None:
+    """Leave of the places what the texts agree with; they are read of all chunks together."""
+    wanted: dict[int, tuple[Any, int, list[int]]] = {}
+    for one in looked:
+        places = one.places
+        if plan.requests is None:
+            places = places[(one.columns["flags"][places] & DETAIL) != 0]
+        if len(places):
+            wanted[one.chunk_id] = (one.drop_on, one.events, places.tolist())
+    texts = texts_of(plan.org, wanted)
+    for one in looked:
+        agreed = [place for place in one.places.tolist() if _texts_match(plan, one, place, texts)]
+        one.places = np.array(agreed, dtype=np.int64)
+
+
+def _texts_match(plan: Plan, one: _Looked, place: int, texts: Mapping[tuple[int, int], Texts]) -> bool:
+    request, detail, _ = texts.get((one.chunk_id, place), (b"", b"", b""))
+    if plan.requests is not None and request not in plan.requests:
+        return False
+    read = orjson.loads(detail) if plan.details and detail else {}
+    for name, values in plan.details:
+        known = read.get(name) or ""
+        if name == "stop_reason" and not known:
+            known = STOP_REASONS[int(one.columns["stop"][place])]
+        if known not in values:
+            return False
+    return True
