@@ -114,10 +114,12 @@ FROM unnest(%b::bigint[], %b::integer[], %b::integer[]) WITH ORDINALITY AS a (id
 JOIN usage_chunk c ON c.id = a.id WHERE c.org = %s AND c.drop_on = ANY(%s)
 """
 
-_HEADS: Final = f"""
-SELECT id, substring(texts FROM 1 FOR {texts_head("events")}) FROM usage_chunk
-WHERE org = %s AND id = ANY(%b) AND drop_on = ANY(%s)
-"""  # noqa: S608
+
+def _heads_sql() -> str:
+    return (
+        f"SELECT id, substring(texts FROM 1 FOR {texts_head('events')}) FROM usage_chunk"  # noqa: S608
+        " WHERE org = %s AND id = ANY(%b) AND drop_on = ANY(%s)"
+    )
 
 
 def _parts(org: int, wanted: Mapping[int, tuple[Any, Places]]) -> list[_Part]:
@@ -154,7 +156,7 @@ def texts_of(org: int, wanted: Mapping[int, tuple[Any, int, list[int]]]) -> dict
     if not wanted:
         return {}
     days = sorted({drop_on for drop_on, _, _ in wanted.values()})
-    heads = dict(fetch(_HEADS, (org, list(wanted), days)))
+    heads = dict(fetch(_heads_sql(), (org, list(wanted), days)))
     if len(heads) != len(wanted):
         raise Moved
     return _texts(org, days, [(number, events, heads[number], own) for number, (_, events, own) in wanted.items()])

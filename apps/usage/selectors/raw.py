@@ -21,7 +21,7 @@ from apps.usage.chunks import Chunk, Texts, at_micros, fetch, micros_of, request
 from apps.usage.hints import cost_source
 from apps.usage.ingest.what import DETAIL, STOP_REASONS
 from apps.usage.selectors.event_json import Found, bodies
-from apps.usage.selectors.hints import chunks_without
+from apps.usage.selectors.hints import Hints
 from apps.usage.selectors.pick import Moved, pick_events, texts_of
 from apps.usage.selectors.plan import EVENT_FIELDS, EVER, MAX_LISTED, Plan, plan_dimensions, plan_fields
 
@@ -137,12 +137,12 @@ def _matches(plan: Plan, limit: int) -> list[Match]:
     look, looked = _FIRST_LOOK, 0
     needed = needed_columns(plan)
     tested = [name for name in needed if name != "ts"]
-    without: list[int] = []
+    hints = Hints(plan)
     while True:
         # Times and ids are five sixths of what a look reads: where most chunks have nothing, they are read of those
         # alone that have something.
         narrow = tested if tested and looked and 2 * len(matches) < looked else None
-        rows = _look(plan, narrow or needed, beyond, look, without)
+        rows = _look(plan, narrow or needed, beyond, look, hints)
         for found in _found(plan, needed, narrow, rows):
             matches.append(found)
             times += found.ts.tolist()
@@ -153,10 +153,9 @@ def _matches(plan: Plan, limit: int) -> list[Match]:
             times = sorted(times, reverse=True)[:limit]
             if times[-1] > micros_of(beyond[0]):
                 return matches
-        if not looked:
-            without = chunks_without(plan)
         looked += len(rows)
         look = _next_look(look, looked, len(times), limit)
+        hints.know(looked + look)
 
 
 def _next_look(last: int, looked: int, found: int, limit: int) -> int:
@@ -201,7 +200,7 @@ def _read_columns(plan: Plan, names: Sequence[str], source: str = "usage_chunk")
 
 
 def _look(
-    plan: Plan, names: Sequence[str], beyond: tuple[datetime, int] | None, limit: int, without: list[int]
+    plan: Plan, names: Sequence[str], beyond: tuple[datetime, int] | None, limit: int, hints: Hints
 ) -> list[tuple[Any, ...]]:
     """The next chunks that may have something, and these columns of each."""
     conditions, params = ["org = %(org)s"], dict[str, Any](org=plan.org, limit=limit)
@@ -211,14 +210,22 @@ def _look(
     if plan.end < EVER:
         conditions.append("first_at < %(end)s")
         params["end"] = at_micros(plan.end)
+    lists = []
     for name, values in (("whos", plan.who), ("whats", plan.what)):
         if values is not None and len(values) <= MAX_LISTED:
-            conditions.append(f"{name} && %({name})s::integer[]")
+            lists.append(f"{name} && %({name})s::integer[]")
             params[name] = values.tolist()
-    if without:
-        # As a list of constants it would take longer to plan than to go through.
-        conditions.append("id NOT IN (SELECT unnest(%(without)s::bigint[]))")
-        params["without"] = without
+    listed = " AND ".join(lists) or "true"
+    if hints.perhaps and lists:
+        # Comparing the lists takes longer than what is looked at for nothing.
+        listed = f"(id IN (SELECT unnest(%(perhaps)s::bigint[])) OR {listed})"
+        params["perhaps"] = hints.perhaps
+    if hints.without:
+        # As a list of constants it would take longer to plan than to go through. In a CASE, since in a conjunction the
+        # database may well compare the lists first.
+        listed = f"CASE WHEN id IN (SELECT unnest(%(without)s::bigint[])) THEN false ELSE {listed} END"
+        params["without"] = hints.without
+    conditions.append(listed)
     if beyond is not None:
         conditions.append("last_at <= %(last)s AND (last_at, id) < (%(last)s, %(id)s)")
         params |= {"last": beyond[0], "id": beyond[1]}

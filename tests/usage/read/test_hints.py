@@ -18,7 +18,8 @@ from apps.usage import chunks, hinting, hints
 from apps.usage.drain import merge
 from apps.usage.drain.shard import drain_now
 from apps.usage.repricing import reprice, reprice_start
-from apps.usage.selectors.hints import chunks_without
+from apps.usage.selectors import hints as hints_asked
+from apps.usage.selectors.hints import Hints
 from apps.usage.selectors.plan import EVER, Plan, plan_dimensions, plan_fields
 from apps.usage.selectors.raw import event_search
 from apps.usage.services import ingest, register_tag_key
@@ -128,7 +129,9 @@ def without(world: World, **filters: str) -> set[int]:
     plan, asked = Plan(org, -EVER, EVER), {name: [one] for name, one in filters.items()}
     plan_dimensions(plan, asked)
     plan_fields(plan, asked, world.org_id, bytes(salt))
-    return set(chunks_without(plan))
+    said = Hints(plan)
+    said.know(ALL)
+    return set(said.without)
 
 
 def chunks_of(world: World) -> set[int]:
@@ -145,6 +148,7 @@ def test_searches_find_the_same_with_hints_whatever_happened_to_the_chunks(
     monkeypatch.setattr(merge, "TOGETHER", 4)
     # Crowds: who is left out of the combinations, and has entries of its own; or what is, too.
     monkeypatch.setattr(hints, "MAX_COMBOS", {1: hints.MAX_COMBOS, 2: 5, 3: 40}[seed])
+    monkeypatch.setattr(hints_asked, "_FIRST_BLOCKS", 1)
     # As where chunks are large: texts in parts, events read alone.
     monkeypatch.setattr(chunks, "_PARTED", 10)
     monkeypatch.setattr(chunks, "TEXTS_TOGETHER", 5)
