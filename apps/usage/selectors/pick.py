@@ -47,8 +47,12 @@ class _Part(Chunk):
         return {place: self.picked[place] for place in places}
 
 
-def pick_events(org: int, wanted: Mapping[int, tuple[Any, Places]]) -> list[tuple[Chunk, Places]]:
+def pick_events(
+    org: int, wanted: Mapping[int, tuple[Any, Places]], known: Mapping[tuple[int, int], Texts] | None = None
+) -> list[tuple[Chunk, Places]]:
     """What is wanted of chunks: of each, by id, the day of dropping and the places, in their order.
+
+    ``known`` are texts by chunk and place that need not be read again.
 
     Returns chunks, each with the places in it; where few are wanted, these events are all that it has. Raises
     :class:`Moved` where a chunk is gone.
@@ -56,7 +60,7 @@ def pick_events(org: int, wanted: Mapping[int, tuple[Any, Places]]) -> list[tupl
     few = {number: found for number, found in wanted.items() if len(found[1]) <= _FEW}
     many = {number: found for number, found in wanted.items() if number not in few}
     found: list[tuple[Chunk, Places]] = [(chunk, many[chunk.id][1]) for chunk in _whole(org, many)]
-    return found + [(part, np.arange(part.events)) for part in _parts(org, few)]
+    return found + [(part, np.arange(part.events)) for part in _parts(org, few, known or {})]
 
 
 def _whole(org: int, wanted: Mapping[int, tuple[Any, Places]]) -> list[Chunk]:
@@ -122,7 +126,7 @@ def _heads_sql() -> str:
     )
 
 
-def _parts(org: int, wanted: Mapping[int, tuple[Any, Places]]) -> list[_Part]:
+def _parts(org: int, wanted: Mapping[int, tuple[Any, Places]], known: Mapping[tuple[int, int], Texts]) -> list[_Part]:
     if not wanted:
         return []
     asked = [(number, place) for number, (_, own) in wanted.items() for place in own.tolist()]
@@ -130,8 +134,12 @@ def _parts(org: int, wanted: Mapping[int, tuple[Any, Places]]) -> list[_Part]:
     rows = fetch(_pick_sql(), (list(numbers), list(places), org, _days(wanted)))
     if len(rows) != len(asked):
         raise Moved
-    chunks = ((own[0][0], own[0][4], own[0][7], [row[5] for row in own]) for own in _by_chunk(rows))
-    texts = _texts(org, _days(wanted), chunks)
+    chunks = [
+        (held[0][0], held[0][4], held[0][7], missing)
+        for held in _by_chunk(rows)
+        if (missing := [row[5] for row in held if (row[0], row[5]) not in known])
+    ]
+    texts = {**known, **_texts(org, _days(wanted), chunks)} if chunks else known
     return [_part(org, own, texts) for own in _by_chunk(rows)]
 
 

@@ -9,31 +9,24 @@ events are read (:mod:`apps.usage.selectors.pick`).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import numpy as np
-import numpy.typing as npt
-import orjson
 
 from apps.core.database import one_snapshot
-from apps.usage.chunks import Chunk, Texts, at_micros, fetch, micros_of, request_hash, scan_slice
-from apps.usage.hints import cost_source
-from apps.usage.ingest.what import DETAIL, STOP_REASONS
+from apps.usage.chunks import Chunk, at_micros, fetch, micros_of
 from apps.usage.selectors.event_json import Found, bodies
 from apps.usage.selectors.hints import Hints
-from apps.usage.selectors.pick import Moved, pick_events, texts_of
+from apps.usage.selectors.match import FEW_EACH, Match, matches_in, matches_of, needed_columns, read_columns
+from apps.usage.selectors.pick import Moved, pick_events
 from apps.usage.selectors.plan import EVENT_FIELDS, EVER, MAX_LISTED, Plan, plan_dimensions, plan_fields
 
-__all__ = ["EVENT_FIELDS", "EventRow", "Match", "event_search", "matches_of", "needed_columns"]
+__all__ = ["EVENT_FIELDS", "EventRow", "event_search"]
 
 # Chunks looked at in one query: few at first, since mostly the newest ones have enough.
 _FIRST_LOOK, _LONGEST_LOOK = 4, 256
 _TRIES = 5
-# So many values are compared one by one.
-_FEW = 12
-
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +36,6 @@ class EventRow:
     at: datetime
     event_id: UUID
     body: dict[str, Any]
-
-
-@dataclass(slots=True)
-class Match:
-    """Events of one chunk that were found: their places and times."""
-
-    chunk_id: int
-    drop_on: Any
-    places: npt.NDArray[np.int64]
-    ts: npt.NDArray[np.int64]
-
-
-@dataclass(slots=True)
-class _Looked:
-    """A chunk that was looked at, and the places of what matches so far."""
-
-    chunk_id: int
-    drop_on: Any
-    events: int
-    columns: "_Columns"
-    places: npt.NDArray[np.int64]
 
 
 def event_search(
@@ -119,8 +91,9 @@ def _rows(plan: Plan, org_id: UUID, limit: int) -> list[EventRow]:
     least = int(np.partition(every, len(every) - limit)[len(every) - limit]) if len(every) > limit else -EVER
     wanted = {match.chunk_id: (match.drop_on, match.places[match.ts >= least]) for match in matches}
     wanted = {number: found for number, found in wanted.items() if len(found[1])}
+    texts = {(match.chunk_id, place): own for match in matches for place, own in match.texts.items()}
     events: list[tuple[int, bytes, Chunk, int]] = []
-    for chunk, places in pick_events(plan.org, wanted):
+    for chunk, places in pick_events(plan.org, wanted, texts):
         ids, ts = chunk.columns["id"], chunk.columns["ts"]
         events += [(int(ts[i]), ids[i].tobytes(), chunk, i) for i in places.tolist()]
     events.sort(key=lambda event: event[:2], reverse=True)
@@ -139,9 +112,9 @@ def _matches(plan: Plan, limit: int) -> list[Match]:
     tested = [name for name in needed if name != "ts"]
     hints = Hints(plan)
     while True:
-        # Times and ids are five sixths of what a look reads: where most chunks have nothing, they are read of those
-        # alone that have something.
-        narrow = tested if tested and looked and 2 * len(matches) < looked else None
+        # Times and ids are five sixths of what a look reads: where chunks have hardly anything, they are read of that
+        # alone.
+        narrow = tested if tested and looked and len(times) < FEW_EACH * looked else None
         rows = _look(plan, narrow or needed, beyond, look, hints)
         for found in _found(plan, needed, narrow, rows):
             matches.append(found)
@@ -173,30 +146,7 @@ def _found(plan: Plan, needed: Sequence[str], narrow: Sequence[str] | None, rows
     """The matches among the chunks of a look; ``narrow`` are the columns that it read, None where all needed ones."""
     if narrow is None:
         return matches_of(plan, needed, rows)
-    maybe = {row[0]: row for row in rows if _tested(plan, _columns(narrow, row)).any()}
-    whole = []
-    # Only what is missing is read of them.
-    for number, drop_on, events, last_at, times, *ids in _read(plan, ["ts"], [row[:2] for row in maybe.values()]):
-        columns = [times if name == "ts" else maybe[number][4 + narrow.index(name)] for name in needed]
-        whole.append((number, drop_on, events, last_at, *columns, *ids))
-    return matches_of(plan, needed, whole)
-
-
-def needed_columns(plan: Plan) -> list[str]:
-    """The columns that have to be looked at."""
-    tests = {
-        "who": plan.who, "what": plan.what, "session": plan.sessions, "request": plan.requests,
-        "stop": plan.stops if plan.stops is not None else (plan.details or None),
-        "flags": plan.costs if plan.costs is not None else (plan.details or None),
-    }  # fmt: skip
-    return ["ts", *(name for name, test in tests.items() if test is not None)]
-
-
-def _read_columns(plan: Plan, names: Sequence[str], source: str = "usage_chunk") -> str:
-    columns = [scan_slice(name) for name in names]
-    if "ts" in names and (plan.ids is not None or plan.after is not None):
-        columns.append("substring(facts FROM 3 FOR 16 * events)")
-    return f"SELECT id, drop_on, events, last_at, {', '.join(columns)} FROM {source}"  # noqa: S608
+    return matches_in(plan, narrow, rows)
 
 
 def _look(
@@ -234,124 +184,4 @@ def _look(
         f"(SELECT id, drop_on, events, last_at, scan, facts FROM usage_chunk WHERE {' AND '.join(conditions)}"  # noqa: S608
         " ORDER BY last_at DESC, id DESC LIMIT %(limit)s OFFSET 0) AS chosen"
     )
-    return fetch(f"{_read_columns(plan, names, chosen)} ORDER BY last_at DESC, id DESC", params)
-
-
-def _read(plan: Plan, names: Sequence[str], chunks: list[tuple[int, Any]]) -> list[tuple[Any, ...]]:
-    """These columns of these chunks (id and day of dropping)."""
-    if not chunks:
-        return []
-    rows = fetch(
-        f"{_read_columns(plan, names)} WHERE org = %s AND id = ANY(%s) AND drop_on = ANY(%s)",
-        (plan.org, [number for number, _ in chunks], sorted({drop_on for _, drop_on in chunks})),
-    )
-    if len(rows) != len(chunks):
-        raise Moved
-    return rows
-
-
-# ---------------------------------------------------------------------------------------------- matching
-_KINDS: Final = {
-    "ts": "<i8", "session": "<i8", "who": "<i4", "what": "<i4", "request": "<u4", "flags": "u1", "stop": "u1",
-}  # fmt: skip
-_Columns = dict[str, npt.NDArray[Any]]
-
-
-def _columns(names: Sequence[str], row: Sequence[Any]) -> _Columns:
-    return {name: np.frombuffer(row[4 + i], dtype=_KINDS[name]) for i, name in enumerate(names)}
-
-
-def matches_of(plan: Plan, needed: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Match]:
-    """What of chunks (id, day of dropping, events, last moment, needed columns, ids where asked for) matches.
-
-    Only those that have something, in their order.
-    """
-    looked: list[_Looked] = []
-    for row in rows:
-        number, drop_on, events = row[:3]
-        columns = _columns(needed, row)
-        ts = columns["ts"]
-        mask = (ts >= plan.start) & (ts < plan.end) & _tested(plan, columns)
-        if plan.ids is not None or plan.after is not None:
-            mask &= _ids_match(plan, ts, np.frombuffer(row[4 + len(needed)], dtype="V16"))
-        if mask.any():
-            looked.append(_Looked(number, drop_on, events, columns, np.flatnonzero(mask)))
-    if plan.details or plan.requests is not None:
-        _check_texts(plan, looked)
-    return [
-        Match(one.chunk_id, one.drop_on, one.places, one.columns["ts"][one.places]) for one in looked if len(one.places)
-    ]
-
-
-def _tested(plan: Plan, columns: _Columns) -> Mask:
-    """What the columns other than time leave; texts may still say no."""
-    mask: Mask = np.ones(len(next(iter(columns.values()))), dtype=bool)
-    for name, values in (("who", plan.who), ("what", plan.what), ("session", plan.sessions), ("stop", plan.stops)):
-        if values is not None:
-            mask &= _among(columns[name], values)
-    if plan.requests is not None:
-        mask &= _among(columns["request"], [request_hash(value) if value else 0 for value in plan.requests])
-    if plan.costs is not None:
-        mask &= _among(cost_source(columns["flags"]), plan.costs)
-    for name, words in plan.details:
-        if name == "error_type" and "" not in words:
-            mask &= (columns["flags"] & DETAIL) != 0
-    return mask
-
-
-def _among(column: npt.NDArray[Any], values: Sequence[int] | npt.NDArray[np.int64]) -> Mask:
-    """Which of a column are one of these; a few comparisons take less than sorting does."""
-    if not 0 < len(values) <= _FEW:
-        return np.isin(column, values)
-    mask: Mask = column == values[0]
-    for value in values[1:]:
-        mask |= column == value
-    return mask
-
-
-def _ids_match(plan: Plan, ts: npt.NDArray[np.int64], ids: npt.NDArray[np.void]) -> Mask:
-    mask = np.ones(len(ts), dtype=bool)
-    if plan.ids is not None:
-        mask = np.isin(_halves(ids), _halves(np.frombuffer(b"".join(plan.ids), dtype="V16")))
-        exact = set(plan.ids)
-        for place in np.flatnonzero(mask).tolist():
-            mask[place] = ids[place].tobytes() in exact
-    if plan.after is not None:
-        at, last = plan.after
-        for place in np.flatnonzero(ts == at).tolist():
-            mask[place] &= ids[place].tobytes() < last
-    return mask
-
-
-def _halves(ids: npt.NDArray[np.void]) -> npt.NDArray[np.uint64]:
-    """The second halves of ids, the random ones of those that begin with a time."""
-    return np.ascontiguousarray(ids).view("<u8").reshape(-1, 2)[:, 1]
-
-
-def _check_texts(plan: Plan, looked: list[_Looked]) -> None:
-    """Leave of the places what the texts agree with; they are read of all chunks together."""
-    wanted: dict[int, tuple[Any, int, list[int]]] = {}
-    for one in looked:
-        places = one.places
-        if plan.requests is None:
-            places = places[(one.columns["flags"][places] & DETAIL) != 0]
-        if len(places):
-            wanted[one.chunk_id] = (one.drop_on, one.events, places.tolist())
-    texts = texts_of(plan.org, wanted)
-    for one in looked:
-        agreed = [place for place in one.places.tolist() if _texts_match(plan, one, place, texts)]
-        one.places = np.array(agreed, dtype=np.int64)
-
-
-def _texts_match(plan: Plan, one: _Looked, place: int, texts: Mapping[tuple[int, int], Texts]) -> bool:
-    request, detail, _ = texts.get((one.chunk_id, place), (b"", b"", b""))
-    if plan.requests is not None and request not in plan.requests:
-        return False
-    read = orjson.loads(detail) if plan.details and detail else {}
-    for name, values in plan.details:
-        known = read.get(name) or ""
-        if name == "stop_reason" and not known:
-            known = STOP_REASONS[int(one.columns["stop"][place])]
-        if known not in values:
-            return False
-    return True
+    return fetch(f"{read_columns(plan, names, chosen)} ORDER BY last_at DESC, id DESC", params)

@@ -14,9 +14,9 @@ import numpy as np
 
 from apps.usage.chunks import fetch, scan_slice
 from apps.usage.selectors.event_json import Found, bodies
+from apps.usage.selectors.match import matches_of, needed_columns
 from apps.usage.selectors.pick import Moved, pick_events
 from apps.usage.selectors.plan import EVER, Plan, plan_dimensions, plan_fields
-from apps.usage.selectors.raw import matches_of, needed_columns
 
 __all__ = ["MAX_CHUNKS", "Tail", "tail_end", "tail_read"]
 
