@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
+import zstandard
 from django.db import connection
 
 from apps.accounts.services import update_organization
@@ -190,6 +191,41 @@ def test_searches_find_the_same_with_hints_whatever_happened_to_the_chunks(
     hinting.hint_some(every=True)
     assert without(world, cost_source="unpriced") == chunks_of(world)
     check(rng, world, 40)
+
+
+def test_an_error_type_is_known_together_with_whose_it_was(db: None) -> None:
+    world = make_world()
+    alice, bob = str(world.alice), str(world.bob)
+    events = [
+        typed(user_id=alice, status="error", error_type="first"),
+        typed(user_id=bob, status="error", error_type="second"),
+        typed(user_id=bob),
+    ]
+    assert not ingest(key=world.key, events=events).rejected
+    drain_now()
+    hinting.hint_some(every=True)
+    assert without(world, user=alice, error_type="second") == chunks_of(world)
+    assert without(world, user=alice, error_type="") == chunks_of(world)
+    assert not without(world, user=alice, error_type="first")
+    assert not without(world, user=bob, error_type="")
+    # A block of before knows nothing of it, and hides nothing.
+    forget_errors()
+    assert not without(world, user=alice, error_type="second")
+    assert without(world, user=alice, error_type="third") == chunks_of(world)
+    for user, error, found in ((alice, "first", 1), (alice, "second", 0), (bob, "second", 1), (bob, "", 1)):
+        asked = {"user": [user], "error_type": [error]}
+        assert len(event_search(org_id=world.org_id, filters=asked, limit=5)) == found
+
+
+def forget_errors() -> None:
+    """Make a block's combinations what they were before these had the error type."""
+    (packed,) = rows("SELECT combos FROM usage_hint")[0]
+    data = zstandard.ZstdDecompressor().decompress(bytes(packed))
+    count = int.from_bytes(data[:4], "little") & 0x7FFFFFFF
+    combos = b"".join(data[4 + 12 * n : 14 + 12 * n] for n in range(count))
+    older = zstandard.compress(count.to_bytes(4, "little") + combos + data[4 + 12 * count :])
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE usage_hint SET combos = %s", [older])
 
 
 def test_an_id_that_is_no_longer_remembered_is_hinted_at_where_events_are_kept_longer(db: None) -> None:
