@@ -136,10 +136,12 @@ def _empty_caches(monkeypatch: pytest.MonkeyPatch) -> None:
 
     Sign-ins are asked for by every request here, so that the number of queries does not depend on the time it takes.
     """
+    from apps.core.meanwhile import settled
     from apps.identity import book
     from tests.forgetting import forget_caches
 
     monkeypatch.setattr(book, "_CACHE_SECONDS", 0.0)
+    settled()
     forget_caches()
 
 
@@ -167,6 +169,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
     from django.test import TransactionTestCase
 
     from apps.audit.keys import close_connection
+    from apps.core.meanwhile import settled
     from tests.emptying import empty_all, prepare_emptying
 
     with django_db_blocker.unblock():
@@ -174,8 +177,9 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _: empty_all())
         yield
-    # It would keep the database of the tests from being removed.
+    # They would keep the database of the tests from being removed.
     close_connection()
+    settled()
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,7 @@ from apps.core.context import bind
 from apps.core.contracts import ANONYMOUS
 from apps.core.crypto import token_digests
 from apps.core.errors import NotFound, PermissionDenied
+from apps.core.meanwhile import meanwhile
 from apps.core.tenancy import org_scope, system_scope
 from apps.projects.contracts import ApiKeyInfo, KeyContext, ProjectInfo
 from apps.projects.lookup import find_key, keep_under_current_pepper, note_use
@@ -57,8 +58,9 @@ __all__ = [
 
 KEY_PURPOSE = "api-key"
 
-# What keys depend on has a version, which triggers count up in the transaction that changes it. Each process looks at
-# it so often: a key that is revoked is dead everywhere once this has passed, without any message to the processes.
+# What keys depend on has a version, which triggers count up in the transaction that changes it. Each process has looked
+# at it so lately: a key that is revoked is dead everywhere once this has passed, without any message to the processes.
+# After half of that it is looked at meanwhile, so that a busy process has no request that waits for it.
 _VERSION_SECONDS = 0.4
 # A token that means nothing is looked up again after this; one that works, as long as the version stays.
 _REFUSED_SECONDS = 0.8
@@ -123,13 +125,25 @@ def _holds(found: _Cached, version: int) -> bool:
 
 def _current_version(moment: float) -> int:
     """The version of what keys depend on, as of 0.4 seconds ago at most."""
-    global _version
     checked_at, version = _version
-    if moment - checked_at >= _VERSION_SECONDS:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT version FROM projects_key_version")
-            version = cursor.fetchone()[0]
-        _version = (moment, version)
+    age = moment - checked_at
+    if age >= _VERSION_SECONDS:
+        return _look_at_version()
+    if age >= _VERSION_SECONDS / 2:
+        meanwhile("keys", _look_at_version)
+    return version
+
+
+def _look_at_version() -> int:
+    global _version
+    # Of the moment before the look: what it finds is at least that young.
+    moment = time.monotonic()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT version FROM projects_key_version")
+        version: int = cursor.fetchone()[0]
+    with _lock:
+        if moment > _version[0]:
+            _version = (moment, version)
     return version
 
 

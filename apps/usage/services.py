@@ -107,7 +107,7 @@ def _commit(org_id: UUID, received: datetime, built: Built, *, reserved: bool) -
     gauge.admit(built.accepted, reserved=reserved)
     row = InboxRow(org_id, received, built.accepted, built.frame)
     if connection.in_atomic_block or built.accepted > GROUP_COMMIT_EVENTS:
-        insert_again([row])
+        insert_again([row], meanwhile=built.waste.clear)
     else:
         committer.commit(row)
 
@@ -150,7 +150,7 @@ def remove_tag_key(*, org_id: UUID, key: str) -> None:
 
 def claim_person(*, org_id: UUID, person_id: UUID, user_id: UUID) -> None:
     """Show an unclaimed person's usage as a member's, past and future; the events themselves stay as they were."""
-    if user_id not in directory_of(org_id).members:
+    if str(user_id) not in directory_of(org_id).members:
         raise ValidationFailed("Only a member can claim", errors=[{"pointer": "/user_id", "detail": "not a member"}])
     with org_scope(org_id), transaction.atomic():
         person = Person.objects.filter(id=person_id).first()

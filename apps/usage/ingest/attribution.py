@@ -14,20 +14,23 @@ from uuid import UUID, uuid5
 from django.db import connection
 
 from apps.accounts import selectors as accounts
+from apps.core.meanwhile import meanwhile
 from apps.core.tenancy import org_scope, system_scope
 from apps.projects.contracts import KeyContext
 from apps.teams import selectors as teams
 from apps.usage.contracts import PersonRef
+from apps.usage.ingest.parse import parse_uuid
 from apps.usage.models import DirectoryChange
 
 __all__ = ["Directory", "directory_changed", "directory_of", "forget_directories", "forget_directory_changes"]
 
 # An organisation's people, teams and tags are kept here as a copy, which the bus refreshes: what changes them is told
-# there, a row of `usage_directory_change` says so to every process, and each looks for such rows this often.
+# there, a row of `usage_directory_change` says so to every process, and each has looked for such rows so lately. After
+# half of that it does so meanwhile, so that a busy process has no request that waits for it.
 LOOK_SECONDS = 0.4
 # How old the copy may grow where nothing is told. Attribution is fixed at ingest, so this bounds how long after a
 # change events may still be counted under the former state. With many organisations it grows, so that no process reads
-# more than some 10 of them a second.
+# more than some 10 of them a second. At that age it is read anew meanwhile, at twice that before it is used.
 MIN_AGE_SECONDS = 5.0
 MAX_AGE_SECONDS = 600.0
 LOADS_A_SECOND = 10
@@ -40,15 +43,23 @@ class Directory:
     """What attribution needs to know of one organisation."""
 
     org_id: UUID
-    members: frozenset[UUID]
+    # By the spelling in which nearly all events name them.
+    members: dict[str, UUID]
     by_email: dict[str, UUID]
     primary_team: dict[UUID, UUID]
     tag_keys: tuple[str, ...]
     loaded_at: float = field(default_factory=time.monotonic)
 
-    def person_of_user(self, user_id: UUID | None, key: KeyContext) -> UUID | None:
-        """The person behind a ``user_id`` as sent."""
-        return user_id if user_id in self.members else key.owner_id
+    def person_of_user(self, user_id: str | None, key: KeyContext) -> UUID | None:
+        """The person behind a ``user_id`` as sent, which is a UUID in any spelling."""
+        return key.owner_id if user_id is None else self.member(user_id) or key.owner_id
+
+    def member(self, user_id: str) -> UUID | None:
+        """The member with this id, a UUID in any spelling."""
+        found = self.members.get(user_id)
+        if found is None and (parsed := parse_uuid(user_id)) is not None:
+            found = self.members.get(str(parsed))
+        return found
 
     def person_of_telemetry(
         self, email: str | None, name: str | None, key: KeyContext
@@ -80,28 +91,42 @@ _directories: dict[UUID, Directory] = {}
 
 
 def directory_of(org_id: UUID) -> Directory:
-    """The organisation's directory: a second old at most, or 5 where the bus is behind and organisations are few."""
-    _hear(time.monotonic())
+    """The organisation's directory: a second old at most, or 10 where the bus is behind and organisations are few."""
+    moment = time.monotonic()
+    since = moment - _looked_at
+    if since >= LOOK_SECONDS:
+        _hear()
+    elif since >= LOOK_SECONDS / 2:
+        meanwhile("directories", _hear)
     found = _directories.get(org_id)
-    if found is not None:
-        age = min(MAX_AGE_SECONDS, max(MIN_AGE_SECONDS, len(_directories) / LOADS_A_SECOND))
-        if time.monotonic() - found.loaded_at < age:
-            return found
+    if found is None:
+        return _keep(org_id, None)
+    age = min(MAX_AGE_SECONDS, max(MIN_AGE_SECONDS, len(_directories) / LOADS_A_SECOND))
+    if moment - found.loaded_at >= 2 * age:
+        return _keep(org_id, found)
+    if moment - found.loaded_at >= age:
+        meanwhile(org_id, lambda: _keep(org_id, found))
+    return found
+
+
+def _keep(org_id: UUID, known: Directory | None) -> Directory:
+    """Read it anew and keep it; not where a change was heard of meanwhile, which this may not have seen."""
     fresh = _load(org_id)
     with _lock:
-        if len(_directories) >= MAX_ORGS:
-            _directories.clear()
-        _directories[org_id] = fresh
+        if _directories.get(org_id) is known:
+            if known is None and len(_directories) >= MAX_ORGS:
+                _directories.clear()
+            _directories[org_id] = fresh
     return fresh
 
 
-def _hear(moment: float) -> None:
+def _hear() -> None:
     """Drop the copies of organisations that changed since the last look; one look at a time."""
     global _looked_at, _heard
-    if moment - _looked_at < LOOK_SECONDS or not _looking.acquire(blocking=False):
+    if not _looking.acquire(blocking=False):
         return
     try:
-        _looked_at = moment
+        moment = time.monotonic()
         with connection.cursor() as cursor:
             if _heard is None:
                 cursor.execute("SELECT coalesce(max(id), 0), NULL FROM usage_directory_change")
@@ -109,7 +134,9 @@ def _hear(moment: float) -> None:
                 cursor.execute("SELECT id, org_id FROM usage_directory_change WHERE id > %s ORDER BY id", [_heard])
             for number, org_id in cursor.fetchall():
                 _heard = number
-                _directories.pop(org_id, None)
+                with _lock:
+                    _directories.pop(org_id, None)
+        _looked_at = moment
     finally:
         _looking.release()
 
@@ -140,7 +167,7 @@ def _load(org_id: UUID) -> Directory:
         tag_keys = tuple(key for (key,) in cursor.fetchall())
     return Directory(
         org_id=org_id,
-        members=frozenset(user_id for user_id, _ in addresses),
+        members={str(user_id): user_id for user_id, _ in addresses},
         by_email={email: user_id for user_id, email in addresses if email},
         primary_team=teams.primary_team_map(org_id),
         tag_keys=tag_keys,

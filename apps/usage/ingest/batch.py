@@ -11,9 +11,9 @@ from msgspec.structs import astuple
 
 from apps.projects.contracts import KeyContext
 from apps.usage.contracts import EventCore, TelemetryEvent
-from apps.usage.texts import TextColumn, joined
+from apps.usage.texts import joined
 
-__all__ = ["Columns", "Ints", "Window", "ints"]
+__all__ = ["Columns", "Ints", "Places", "Window", "ints"]
 
 Ints = npt.NDArray[np.int64]
 DAY_US = 86_400_000_000
@@ -39,36 +39,60 @@ class Window:
         return cls(int(received_at.timestamp() * 1_000_000), days * DAY_US)
 
 
+class Places(dict[Any, int]):
+    """Numbers keys in the order in which they are first asked for."""
+
+    def __missing__(self, key: Any) -> int:
+        place = self[key] = len(self)
+        return place
+
+
 class Columns:
     """The fields of a batch, each as one sequence; read by name. A field that the events' type lacks is all None."""
 
-    __slots__ = ("_absent", "_by_name", "_metadata", "count", "metadata", "objects_only", "telemetry")
+    __slots__ = ("_absent", "_by_name", "_coded", "_metadata", "count", "metadata", "objects_only", "telemetry")
 
     def __init__(self, events: Sequence[EventCore]) -> None:
         self.count = len(events)
         # One tuple an event and one transposition: cheaper than a loop for each of the fields.
         self._by_name = dict(zip(events[0].__struct_fields__, zip(*map(astuple, events), strict=True), strict=True))
         self._absent = (None,) * self.count
+        self._coded: dict[str, tuple[Places, Ints]] = {}
         self.telemetry = isinstance(events[0], TelemetryEvent)
         self._metadata: list[bytes] | None = None
         self._read_metadata(self._by_name["metadata"])
 
     def _read_metadata(self, values: Sequence[Any]) -> None:
-        """The lengths and first bytes of all values at once: JSON holds no NUL byte, so one separates them."""
-        data = b"\0".join((b"", *values, b""))
-        run = np.frombuffer(data, dtype=np.uint8)
-        borders = np.flatnonzero(run == 0)
-        lengths = borders[1:] - borders[:-1] - 1
-        first = run[borders[:-1] + 1]
-        self.objects_only = bool(((first == 123) | (lengths == 0)).all())
-        if self.objects_only:
-            self.metadata = TextColumn(lengths.astype(np.uint32), data.replace(b"\0", b""))
+        """What is no object is ``null`` or refused; ``123`` is an opening brace."""
+        self.metadata = joined(values)
+        lengths = self.metadata.lengths
+        if not self.metadata.data:
+            self.objects_only = True
             return
-        self._metadata = [b"" if (text := bytes(value)) == b"null" else text for value in values]
-        self.metadata = joined(self._metadata)
+        starts = self.metadata.borders()[:-1]
+        if not lengths.all():
+            starts = starts[lengths != 0]
+        self.objects_only = bool((np.frombuffer(self.metadata.data, dtype=np.uint8)[starts] == 123).all())
+        if not self.objects_only:
+            self._metadata = [b"" if (text := bytes(value)) == b"null" else text for value in values]
+            self.metadata = joined(self._metadata)
 
     def __getitem__(self, name: str) -> tuple[Any, ...]:
         return self._by_name.get(name, self._absent)
+
+    def coded(self, name: str) -> tuple[Places, Ints]:
+        """The distinct values of a column with a number each, and each event's number; remembered."""
+        found = self._coded.get(name)
+        if found is None:
+            places = Places()
+            index = np.fromiter(map(places.__getitem__, self[name]), dtype=np.int64, count=self.count)
+            found = self._coded[name] = places, index
+        return found
+
+    def is_constant(self, name: str) -> bool:
+        """Whether all events have the same value."""
+        column = self._by_name.get(name)
+        return column is None or column.count(column[0]) == self.count
 
     @property
     def metadata_texts(self) -> list[bytes]:
@@ -84,14 +108,12 @@ class Columns:
     def all_none(self, name: str) -> bool:
         """Whether no event has the field."""
         column = self._by_name.get(name)
-        return column is None or column.count(None) == self.count
+        return column is None or (column[0] is None and column.count(None) == self.count)
 
 
-def ints(column: Sequence[int | None]) -> Ints:
-    """A column of counts; None counts as 0."""
-    if not any(column):
-        return np.zeros(len(column), dtype=np.int64)
+def ints(column: Sequence[int | None], absent: int = 0) -> Ints:
+    """A column of counts; ``absent`` for None."""
     try:
         return np.fromiter(column, dtype=np.int64, count=len(column))
     except TypeError:
-        return np.array([value or 0 for value in column], dtype=np.int64)
+        return np.array([absent if value is None else value for value in column], dtype=np.int64)

@@ -12,7 +12,7 @@ from apps.usage.contracts import EventCore, Rejection
 from apps.usage.ingest.batch import DAY_US, Columns, Ints, Window
 from apps.usage.ingest.decode import MAX_METADATA_BYTES
 from apps.usage.ingest.nesting import MAX_DEPTH, too_deep
-from apps.usage.ingest.parse import parse_uuid
+from apps.usage.ingest.parse import is_uuid, parse_uuid
 
 __all__ = ["Problems", "find_problems", "nano_of", "rejections"]
 
@@ -26,7 +26,8 @@ def find_problems(columns: Columns, key: KeyContext, window: Window, micros: Int
         _check_window(micros, window, problems)
     _check_owner(columns["org_id"], key.org_id, "org", problems)
     _check_owner(columns["project_id"], key.project_id, "project", problems)
-    _check_users(columns["user_id"], problems)
+    if not columns.all_none("user_id"):
+        _check_users(columns, problems)
     if not columns.all_none("cost_usd"):
         _check_costs(columns["cost_usd"], problems)
     _check_metadata(columns, problems)
@@ -52,7 +53,8 @@ def _check_window(micros: Ints, window: Window, problems: Problems) -> None:
 
 def _check_owner(values: tuple[str | None, ...], owner: UUID, name: str, problems: Problems) -> None:
     """``org_id`` and ``project_id``, where given, must be the key's."""
-    if values.count(str(owner)) + values.count(None) == len(values):
+    same = values.count(str(owner)) if values[0] is not None else 0
+    if same == len(values) or same + values.count(None) == len(values):
         return
     given = set(values)
     verdicts: dict[str | None, tuple[str, str, str] | None] = {None: None}
@@ -69,10 +71,11 @@ def _check_owner(values: tuple[str | None, ...], owner: UUID, name: str, problem
             problems[position] = verdict
 
 
-def _check_users(values: tuple[str | None, ...], problems: Problems) -> None:
-    bad = {value for value in set(values) if value is not None and parse_uuid(value) is None}
+def _check_users(columns: Columns, problems: Problems) -> None:
+    distinct, _ = columns.coded("user_id")
+    bad = {value for value in distinct if value is not None and not is_uuid(value)}
     if bad:
-        for position, value in enumerate(values):
+        for position, value in enumerate(columns["user_id"]):
             if value in bad:
                 problems[position] = ("invalid_id", "must be a UUID or null", "/user_id")
 

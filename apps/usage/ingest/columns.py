@@ -4,7 +4,7 @@ A batch of a thousand events is some twenty lists and arrays; work per event hap
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -32,7 +32,10 @@ __all__ = ["STOP_REASONS", "Built", "Window", "build"]
 
 @dataclass(slots=True)
 class Built:
-    """A frame ready for the inbox; ``frame`` is empty where nothing was accepted."""
+    """A frame ready for the inbox; ``frame`` is empty where nothing was accepted.
+
+    ``waste`` is what it was made of: thousands of objects, to be freed when nobody waits for it.
+    """
 
     frame: bytes
     accepted: int
@@ -40,6 +43,7 @@ class Built:
     rejected: list[Rejection]
     unpriced: int = 0
     outside: Outside | None = None
+    waste: list[object] = field(default_factory=list)
 
 
 def build(
@@ -86,11 +90,12 @@ def build(
     records["ts"] = micros
     whos, people = attribute(columns, key, directory, records)
     whats = describe(columns, key, records)
-    sessions = _sessions(columns["session_id"], records)
+    sessions = _sessions(columns, records)
     texts = _texts(columns, records)
     header = Header(columns.count, whos, whats, sessions, people, VERSION)
-    unpriced = int(((records["flags"] & UNPRICED) != 0).sum())
-    return Built(pack(header, records, texts), columns.count, duplicates, refused, unpriced, outside)
+    unpriced = int(np.count_nonzero(records["flags"] & UNPRICED))
+    frame = pack(header, records, texts)
+    return Built(frame, columns.count, duplicates, refused, unpriced, outside, [events, columns])
 
 
 def _firsts(ids: bytes, kept: list[int] | None) -> list[int] | None:
@@ -107,15 +112,18 @@ def _firsts(ids: bytes, kept: list[int] | None) -> list[int] | None:
     return None if len(positions) * 16 == len(ids) else positions
 
 
-def _sessions(column: tuple[str | None, ...], records: npt.NDArray[np.void]) -> list[str]:
+def _sessions(columns: Columns, records: npt.NDArray[np.void]) -> list[str]:
     """Fill ``session``; the batch's distinct session names."""
-    names = [name for name in dict.fromkeys(column) if name]
-    if not names:
+    if columns.all_none("session_id"):
         records["session"] = NO_SESSION
         return []
-    places: dict[str | None, int] = {name: place for place, name in enumerate(names)}
-    places[None] = places[""] = NO_SESSION
-    records["session"] = np.fromiter(map(places.__getitem__, column), dtype=np.uint16, count=len(column))
+    places, index = columns.coded("session_id")
+    if None not in places and "" not in places:
+        records["session"] = index
+        return list(places)
+    names = [name for name in places if name]
+    number = {name: place for place, name in enumerate(names)}
+    records["session"] = np.array([number.get(name, NO_SESSION) for name in places])[index]
     return names
 
 
@@ -135,8 +143,8 @@ def _texts(columns: Columns, records: npt.NDArray[np.void]) -> TextColumns:
 def _details(columns: Columns) -> list[bytes] | None:
     """What few events have, as JSON: error type, unusual stop reason, web fetches, a name of the model that the
     price book spells otherwise; None where no event has any."""
-    models = {m for m in set(columns["model"]) if m and canonical_model(m) != m}
-    stops = set(columns["stop_reason"]) - STOP_CODES.keys()
+    models = {m for m in columns.coded("model")[0] if m and canonical_model(m) != m}
+    stops = set() if columns.all_none("stop_reason") else set(columns["stop_reason"]) - STOP_CODES.keys()
     if columns.all_none("error_type") and columns.all_none("server_tool_use") and not models and not stops:
         return None
     out: list[bytes] = []

@@ -3,6 +3,7 @@
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -11,6 +12,7 @@ import psycopg
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
+from apps.core.meanwhile import meanwhile
 from apps.usage.errors import InboxFull
 from apps.usage.ingest.statement import INSERT_ROWS, insert_rows
 
@@ -36,13 +38,16 @@ class InboxRow:
     frames: bytes
 
 
-def insert(rows: list[InboxRow]) -> None:
-    """Commit ``rows`` together. When it returns outside a transaction, they survive a crash of the server."""
+def insert(rows: list[InboxRow], *, meanwhile: Callable[[], object] | None = None) -> None:
+    """Commit ``rows`` together. When it returns outside a transaction, they survive a crash of the server.
+
+    ``meanwhile`` may be called while the server works.
+    """
     connection.ensure_connection()
     sent = [(slot_of(row.org_id), row.org_id, row.received_at, row.events, row.frames) for row in rows]
     if not connection.in_atomic_block:
         with connection.wrap_database_errors:
-            insert_rows(connection.connection, sent)
+            insert_rows(connection.connection, sent, meanwhile=meanwhile)
         return
     # Django's cursors write parameters into the SQL text; frames go as they are.
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
@@ -51,13 +56,13 @@ def insert(rows: list[InboxRow]) -> None:
             raise RuntimeError("the inbox took fewer rows than it was given")
 
 
-def insert_again(rows: list[InboxRow]) -> None:
+def insert_again(rows: list[InboxRow], *, meanwhile: Callable[[], object] | None = None) -> None:
     """:func:`insert`, once more where the connection turns out to be dead.
 
     Whether the first try was committed is not known then; it does not matter, since an id counts once.
     """
     try:
-        insert(rows)
+        insert(rows, meanwhile=meanwhile)
     except (OperationalError, InterfaceError):
         if connection.in_atomic_block:
             raise
@@ -66,9 +71,10 @@ def insert_again(rows: list[InboxRow]) -> None:
 
 
 class Gauge:
-    """How full the inbox is, looked at most every 100 ms by whichever request comes then."""
+    """How full the inbox is: as of 0.1 seconds ago where many ask, of :attr:`OLDEST` at most."""
 
     INTERVAL = 0.1
+    OLDEST = 0.5
     DISK_INTERVAL = 1.0
 
     def __init__(self) -> None:
@@ -103,14 +109,22 @@ class Gauge:
         self._events, self._disk_low = 0, False
 
     def _look(self) -> None:
-        now = time.monotonic()
-        if now - self._looked_at < self.INTERVAL or not self._lock.acquire(blocking=False):
+        age = time.monotonic() - self._looked_at
+        if age >= self.OLDEST:
+            self._read()
+        elif age >= self.INTERVAL:
+            meanwhile("inbox", self._read)
+
+    def _read(self) -> None:
+        """Look, one at a time; whoever comes while somebody looks goes by what was seen before."""
+        if not self._lock.acquire(blocking=False):
             return
         try:
+            now = time.monotonic()
             with connection.cursor() as cursor:
                 cursor.execute("SELECT coalesce(sum(events), 0), min(received_at) FROM usage_inbox")
                 self._events, self.oldest = cursor.fetchone()
-            self._looked_at = time.monotonic()
+            self._looked_at = now
             if now - self._disk_at >= self.DISK_INTERVAL:
                 self._disk_at = now
                 self._disk_low = _disk_is_low()

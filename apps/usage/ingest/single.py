@@ -15,7 +15,7 @@ from apps.usage.ingest.checks import nano_of
 from apps.usage.ingest.decode import MAX_METADATA_BYTES
 from apps.usage.ingest.frame import NO_SESSION, VERSION, Header, WhatKey, WhoKey, pack
 from apps.usage.ingest.nesting import is_too_deep
-from apps.usage.ingest.parse import parse_time, parse_uuid
+from apps.usage.ingest.parse import is_uuid, parse_time, parse_uuid
 from apps.usage.ingest.what import COST_IS_REPORTED, PRICED, REPORTED, UNPRICED
 from apps.usage.ingest.who import tags_of
 from apps.usage.pricing.book import TOKEN_KINDS, PriceClass, get_book
@@ -40,7 +40,7 @@ def frame_of_one(
         return None
     if event.org_id not in (None, str(key.org_id)) or event.project_id not in (None, str(key.project_id)):
         return None
-    if event.user_id is not None and parse_uuid(event.user_id) is None:
+    if event.user_id is not None and event.user_id not in directory.members and not is_uuid(event.user_id):
         return None
     metadata = bytes(event.metadata)
     if metadata and (metadata[0] != 123 or len(metadata) > MAX_METADATA_BYTES or is_too_deep(metadata)):
@@ -55,7 +55,7 @@ def frame_of_one(
     reported = None if event.cost_usd is None else nano_of(event.cost_usd)
     if event.cost_usd is not None and reported is None:
         return None
-    person = directory.person_of_user(parse_uuid(event.user_id), key)
+    person = directory.person_of_user(event.user_id, key)
     team = directory.team_of(person, key)
     defaults = key.rules.default_tags if key.rules is not None else ()
     tags = tags_of([metadata], directory.tag_keys, defaults)[0] if directory.tag_keys else None

@@ -4,9 +4,10 @@ A driver's cursor costs 0.3 ms of the interpreter for it, as much as decoding a 
 of transactions only: inside one, the driver has to know.
 """
 
+import select
 import struct
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -44,16 +45,21 @@ _prepared: dict[bytes, "weakref.WeakSet[psycopg.Connection[object]]"] = {
 Row = tuple[int, UUID, datetime, int, bytes]
 
 
-def insert_rows(connection: "psycopg.Connection[object]", rows: Sequence[Row]) -> None:
-    """Commit inbox rows together on a connection in autocommit mode; raises what psycopg raises."""
+def insert_rows(
+    connection: "psycopg.Connection[object]", rows: Sequence[Row], *, meanwhile: Callable[[], object] | None = None
+) -> None:
+    """Commit inbox rows together on a connection in autocommit mode; raises what psycopg raises.
+
+    ``meanwhile`` is called while the server works.
+    """
     if connection.closed:
         raise psycopg.OperationalError("the connection is closed")
     if len(rows) == 1:
-        result = _execute(connection, _ONE, _ONE_SQL, _TYPES, _values(*rows[0]))
+        result = _execute(connection, _ONE, _ONE_SQL, _TYPES, _values(*rows[0]), meanwhile)
     else:
         columns = zip(*(_values(*row) for row in rows), strict=True)
         arrays = tuple(_as_array(oid, column) for oid, column in zip(_TYPES, columns, strict=True))
-        result = _execute(connection, _MANY, _ROWS_SQL, _ARRAYS, arrays)
+        result = _execute(connection, _MANY, _ROWS_SQL, _ARRAYS, arrays, meanwhile)
     if result.command_tuples != len(rows):
         raise RuntimeError("the inbox took fewer rows than it was given")
 
@@ -73,14 +79,44 @@ def _as_array(oid: int, values: Sequence[bytes]) -> bytes:
 
 
 def _execute(
-    connection: "psycopg.Connection[object]", name: bytes, sql: bytes, types: Iterable[int], values: Sequence[bytes]
+    connection: "psycopg.Connection[object]",
+    name: bytes,
+    sql: bytes,
+    types: Iterable[int],
+    values: Sequence[bytes],
+    meanwhile: Callable[[], object] | None,
 ) -> "pq.abc.PGresult":
     server, prepared = connection.pgconn, _prepared[name]
     if connection not in prepared:
         _check(server.prepare(name, sql, list(types)), connection)
         prepared.add(connection)
-    result = server.exec_prepared(name, list(values), _BINARY)
+    if meanwhile is None:
+        result = server.exec_prepared(name, list(values), _BINARY)
+    else:
+        server.send_query_prepared(name, list(values), _BINARY)
+        result = _result(connection, meanwhile)
     _check(result, connection)
+    return result
+
+
+def _result(connection: "psycopg.Connection[object]", meanwhile: Callable[[], object]) -> "pq.abc.PGresult":
+    """Send what waits, and wait for the one result of a statement; other threads run meanwhile."""
+    server = connection.pgconn
+    ready = select.poll()
+    ready.register(server.socket, select.POLLIN | select.POLLOUT)
+    while server.flush():
+        ready.poll()
+        server.consume_input()
+    meanwhile()
+    ready.modify(server.socket, select.POLLIN)
+    while server.is_busy():
+        ready.poll()
+        server.consume_input()
+    result = server.get_result()
+    if result is None:
+        raise psycopg.OperationalError("the server ended before it answered")
+    while server.get_result() is not None:
+        pass
     return result
 
 

@@ -1,5 +1,6 @@
 """The columns of what it was and what it costs: dimensions, tokens, price."""
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from apps.usage.ingest.checks import nano_of
 from apps.usage.ingest.frame import WhatKey
 from apps.usage.pricing.book import PriceClass, get_book
 from apps.usage.pricing.models_names import canonical_model
+from apps.usage.pricing.tables import distinct
 
 __all__ = ["COST_IS_REPORTED", "DETAIL", "PRICED", "REPORTED", "STOP_CODES", "STOP_REASONS", "UNPRICED", "describe"]
 
@@ -29,70 +31,80 @@ _WHAT_FIELDS = (
 )  # fmt: skip
 
 
-class _Places(dict[Any, int]):
-    """Numbers keys in the order in which they are first asked for."""
+def _combinations(columns: Columns) -> tuple[list[tuple[Any, ...]], Ints | None]:
+    """The distinct rows of what an event is and each event's place among them; None where there is one for all.
 
-    def __missing__(self, key: Any) -> int:
-        place = self[key] = len(self)
-        return place
-
-
-def _codes(columns: list[tuple[Any, ...]]) -> tuple[list[tuple[Any, ...]], Ints]:
-    """The distinct rows of ``columns`` and each row's place among them; constant columns cost next to nothing."""
-    count = len(columns[0])
-    varying = [i for i, column in enumerate(columns) if column.count(column[0]) != count]
-    constant = [column[0] for column in columns]
+    Columns that do not vary cost next to nothing.
+    """
+    # Models are numbered in any case; what else there is of them says whether they vary.
+    varying = [
+        name
+        for name in _WHAT_FIELDS
+        if (len(columns.coded(name)[0]) > 1 if name == "model" else not columns.is_constant(name))
+    ]
     if not varying:
-        return [tuple(constant)], np.zeros(count, dtype=np.int64)
-    places = _Places()
-    rows = zip(*(columns[i] for i in varying), strict=True)
-    index = np.fromiter(map(places.__getitem__, rows), dtype=np.int64, count=count)
-    distinct = []
-    for row in places:
-        values = list(constant)
-        for i, value in zip(varying, row, strict=True):
-            values[i] = value
-        distinct.append(tuple(values))
-    return distinct, index
+        return [tuple(columns[name][0] for name in _WHAT_FIELDS)], None
+    places, index = columns.coded(varying[0])
+    limit = len(places)
+    for name in varying[1:]:
+        places, more = columns.coded(name)
+        used, index = distinct(index * len(places) + more, limit * len(places))
+        limit = len(used)
+    # Any event of each: it has the values of all of them.
+    one = np.empty(limit, dtype=np.int64)
+    one[index] = np.arange(columns.count)
+    fields = [columns[name] for name in _WHAT_FIELDS]
+    return [tuple(field[position] for field in fields) for position in one.tolist()], index
+
+
+@lru_cache(maxsize=4096)
+def _what_of(row: tuple[Any, ...], band: str) -> WhatKey:
+    event_type, model, tier, geo, speed, server, tool, source, status = row
+    price_class = PriceClass.of(tier, geo, speed, band)
+    name = canonical_model(model) if model else ""
+    return (event_type, name, *price_class, server or "", tool or "", source or "", status or "ok")
 
 
 def describe(columns: Columns, key: KeyContext, records: npt.NDArray[np.void]) -> list[WhatKey]:
     """Fill tokens, cost and ``what``; the batch's distinct :data:`WhatKey` rows."""
     tokens = _tokens(columns)
-    combos, combo = _codes([columns[name] for name in _WHAT_FIELDS])
-    models = [canonical_model(row[1]) if row[1] else "" for row in combos]
+    rows, index = _combinations(columns)
     bands, band = _bands(tokens)
-    pairs = [(i, 0) for i in range(len(combos))]
-    code = combo
-    if len(bands) > 1:
-        used, code = np.unique(combo * len(bands) + band, return_inverse=True)
-        pairs = [divmod(int(u), len(bands)) for u in used]
-    whats: list[WhatKey] = []
-    for row_index, band_index in pairs:
-        event_type, _, tier, geo, speed, server, tool, source, status = combos[row_index]
-        price_class = PriceClass.of(tier, geo, speed, bands[band_index])
-        whats.append(
-            (event_type, models[row_index], *price_class, server or "", tool or "", source or "", status or "ok")
-        )
-    records["what"] = code
+    if band is None:
+        whats = [_what_of(row, "") for row in rows]
+        code = np.zeros(columns.count, dtype=np.int64) if index is None else index
+    else:
+        used, code = np.unique(band if index is None else index * len(bands) + band, return_inverse=True)
+        whats = [_what_of(rows[value // len(bands)], bands[value % len(bands)]) for value in used.tolist()]
+    if len(whats) > 1:
+        records["what"] = code
     _price(columns, key, records, tokens, whats, code)
     for field, column in zip(
         ("input", "output", "cache_read", "write_5m", "write_1h", "web"), tokens.values(), strict=True
     ):
-        records[field] = column
-    latencies = columns["latency_ms"]
-    if None in latencies:
-        latencies = tuple(-1 if value is None else value for value in latencies)
-    records["latency"] = np.fromiter(latencies, dtype=np.int32, count=columns.count)
+        if column is not tokens.nothing:
+            records[field] = column
+    records["latency"] = -1 if columns.all_none("latency_ms") else ints(columns["latency_ms"], absent=-1)
     if not columns.all_none("stop_reason"):
         records["stop"] = [STOP_CODES.get(value, 0) for value in columns["stop_reason"]]
     return whats
 
 
-def _tokens(columns: Columns) -> dict[str, Ints]:
+class _Tokens(dict[str, Ints]):
+    """Columns by kind; kinds of which no event has any share the column ``nothing``."""
+
+    def __init__(self, count: int) -> None:
+        self.nothing = np.zeros(count, dtype=np.int64)
+
+    def of(self, column: tuple[Any, ...]) -> Ints:
+        return ints(column) if any(column) else self.nothing
+
+
+def _tokens(columns: Columns) -> _Tokens:
     """Token columns by kind. Cache writes beyond the 5-minute/1-hour split count as 5-minute ones."""
-    write_5m = ints(columns["cache_creation_input_tokens"])
-    write_1h = web = np.zeros(columns.count, dtype=np.int64)
+    tokens = _Tokens(columns.count)
+    write_5m = tokens.of(columns["cache_creation_input_tokens"])
+    write_1h = web = tokens.nothing
     if not columns.all_none("cache_creation"):
         splits = columns["cache_creation"]
         short = ints([s.ephemeral_5m_input_tokens if s else 0 for s in splits])
@@ -100,31 +112,35 @@ def _tokens(columns: Columns) -> dict[str, Ints]:
         write_5m = short + np.maximum(write_5m - short - write_1h, 0)
     if not columns.all_none("server_tool_use"):
         web = ints([tool.web_search_requests if tool else 0 for tool in columns["server_tool_use"]])
-    return {
-        "input": ints(columns["input_tokens"]),
-        "output": ints(columns["output_tokens"]),
-        "cache_read": ints(columns["cache_read_input_tokens"]),
-        "cache_write_5m": write_5m,
-        "cache_write_1h": write_1h,
-        "web_search": web,
-    }
+    tokens.update(
+        input=tokens.of(columns["input_tokens"]),
+        output=tokens.of(columns["output_tokens"]),
+        cache_read=tokens.of(columns["cache_read_input_tokens"]),
+        cache_write_5m=write_5m,
+        cache_write_1h=write_1h,
+        web_search=web,
+    )
+    return tokens
 
 
-def _bands(tokens: dict[str, Ints]) -> tuple[list[str], Ints]:
-    """The context bands that a price may depend on and each event's place among them."""
-    total = tokens["input"] + tokens["cache_read"] + tokens["cache_write_5m"] + tokens["cache_write_1h"]
+def _bands(tokens: _Tokens) -> tuple[list[str], Ints | None]:
+    """The context bands that a price may depend on and each event's place among them; None where all are in the
+    lowest."""
+    total = tokens["input"]
+    for kind in ("cache_read", "cache_write_5m", "cache_write_1h"):
+        if tokens[kind] is not tokens.nothing:
+            total = total + tokens[kind]
     if total.max() <= CONTEXT_BANDS[0][0]:
-        return [""], total
-    return ["", *(name for _, name in CONTEXT_BANDS)], sum(
-        (total > limit).astype(np.int64) for limit, _ in CONTEXT_BANDS
-    )  # type: ignore[return-value]
+        return [""], None
+    band = np.searchsorted([limit for limit, _ in CONTEXT_BANDS], total, side="left")
+    return ["", *(name for _, name in CONTEXT_BANDS)], band
 
 
 def _price(
     columns: Columns,
     key: KeyContext,
     records: npt.NDArray[np.void],
-    tokens: dict[str, Ints],
+    tokens: _Tokens,
     whats: list[WhatKey],
     code: Ints,
 ) -> None:
@@ -136,6 +152,11 @@ def _price(
     pairs = tuple((row[1], PriceClass(*row[2:7])) for row in whats)
     nano, priced = get_book().price_pairs(key.org_id, pairs, code, records["ts"], tokens)
     wanted = _wants_price(whats, code, tokens)
+    if columns.all_none("cost_usd") and wanted is None and priced.all():
+        records["cost"], records["flags"] = nano, PRICED
+        return
+    if wanted is None:
+        wanted = np.ones(columns.count, dtype=bool)
     reported, has_reported = _reported(columns["cost_usd"])
     priced = priced & wanted
     if columns.telemetry:
@@ -151,15 +172,16 @@ def _price(
     )
 
 
-def _wants_price(whats: list[WhatKey], code: Ints, tokens: dict[str, Ints]) -> npt.NDArray[np.bool_]:
-    """Calls, and what names a model and tokens."""
+def _wants_price(whats: list[WhatKey], code: Ints, tokens: _Tokens) -> npt.NDArray[np.bool_] | None:
+    """Calls, and what names a model and tokens; None where that is all."""
     calls = [row[0] == "api_call" for row in whats]
     if all(calls):
-        return np.ones(len(code), dtype=bool)
+        return None
     has_model = np.array([row[1] != "" for row in whats])[code]
     spent = np.zeros(len(code), dtype=bool)
     for column in tokens.values():
-        spent |= column != 0
+        if column is not tokens.nothing:
+            spent |= column != 0
     wanted: npt.NDArray[np.bool_] = np.array(calls)[code] | (has_model & spent)
     return wanted
 

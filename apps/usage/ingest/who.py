@@ -1,7 +1,5 @@
 """The columns of who did it: person, team and tags of each event."""
 
-from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -11,9 +9,8 @@ import numpy.typing as npt
 from apps.projects.contracts import KeyContext
 from apps.usage.contracts import PersonRef
 from apps.usage.ingest.attribution import Directory
-from apps.usage.ingest.batch import Columns
+from apps.usage.ingest.batch import Columns, Places
 from apps.usage.ingest.frame import WhoKey
-from apps.usage.ingest.parse import parse_uuid
 from apps.usage.ingest.rules import json_text
 
 __all__ = ["attribute", "tags_of"]
@@ -28,21 +25,25 @@ def attribute(
 ) -> tuple[list[WhoKey], list[tuple[bytes, str, str]]]:
     """Fill ``who``; the batch's distinct (project, team, person, key, tags) and the unclaimed people among them."""
     people: dict[UUID, PersonRef] = {}
-    named: Sequence[Any] = columns["user_id"]
     rules = key.rules
     if columns.telemetry and (rules is None or rules.email_attribution):
-        named = list(zip(named, columns["user_email"], columns["user_name"], strict=True))
-    persons = {name: _person(name, key, directory, people) for name in set(named)}
-    defaults = rules.default_tags if rules is not None else ()
-    tags = tags_of(columns.metadata_texts, directory.tag_keys, defaults) if directory.tag_keys else None
-    whos: dict[tuple[UUID | None, Tags], int] = {}
-    if tags is None:
-        position = {name: whos.setdefault((person, None), len(whos)) for name, person in persons.items()}
-        if len(whos) > 1:
-            records["who"] = np.fromiter(map(position.__getitem__, named), dtype=np.uint16, count=len(named))
+        names = list(zip(columns["user_id"], columns["user_email"], columns["user_name"], strict=True))
+        places = Places()
+        index = np.fromiter(map(places.__getitem__, names), dtype=np.int64, count=columns.count)
+        persons = [_person_of_telemetry(*triple, key=key, directory=directory, people=people) for triple in places]
     else:
+        places, index = columns.coded("user_id")
+        persons = [directory.person_of_user(name, key) for name in places]
+    defaults = rules.default_tags if rules is not None else ()
+    whos: dict[tuple[UUID | None, Tags], int] = {}
+    if not directory.tag_keys:
+        where = [whos.setdefault((person, None), len(whos)) for person in persons]
+        if len(whos) > 1:
+            records["who"] = index if len(whos) == len(persons) else np.array(where)[index]
+    else:
+        tags = tags_of(columns.metadata_texts, directory.tag_keys, defaults)
         records["who"] = [
-            whos.setdefault((persons[name], tag), len(whos)) for name, tag in zip(named, tags, strict=True)
+            whos.setdefault((persons[place], tag), len(whos)) for place, tag in zip(index.tolist(), tags, strict=True)
         ]
     project, key_id = key.project_id.bytes, key.key_id.bytes
     rows: list[WhoKey] = []
@@ -52,11 +53,16 @@ def attribute(
     return rows, [(ref.id.bytes, ref.email, ref.name) for ref in people.values()]
 
 
-def _person(name: Any, key: KeyContext, directory: Directory, people: dict[UUID, PersonRef]) -> UUID | None:
-    if not isinstance(name, tuple):
-        return directory.person_of_user(parse_uuid(name), key)
-    user_id, email, label = name
-    if user_id is not None and (member := parse_uuid(user_id)) in directory.members:
+def _person_of_telemetry(
+    user_id: str | None,
+    email: str | None,
+    label: str | None,
+    *,
+    key: KeyContext,
+    directory: Directory,
+    people: dict[UUID, PersonRef],
+) -> UUID | None:
+    if user_id is not None and (member := directory.member(user_id)) is not None:
         return member
     person, ref = directory.person_of_telemetry(email, label, key)
     if ref is not None:

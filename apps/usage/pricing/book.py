@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from django.db import DatabaseError
 
+from apps.core.meanwhile import meanwhile
 from apps.usage.pricing.models_names import canonical_model
 from apps.usage.pricing.tables import (
     INT64_MAX,
@@ -402,21 +403,31 @@ _lock = threading.Lock()
 
 
 def get_book() -> PriceBook:
-    """The present book; its version is looked at once a second, and the old one serves while the database is away."""
+    """The present book, a second old at most; the old one serves while the database is away.
+
+    Where it is asked for often its version is looked at meanwhile, twice a second.
+    """
+    book, age = _book, time.monotonic() - _checked
+    if book is None or age >= _CHECK_EVERY:
+        return _look()
+    if age >= _CHECK_EVERY / 2:
+        meanwhile("price book", _look)
+    return book
+
+
+def _look() -> PriceBook:
     global _book, _checked
-    book = _book
-    if book is not None and time.monotonic() - _checked < _CHECK_EVERY:
-        return book
     with _lock:
-        if _book is not None and time.monotonic() - _checked < _CHECK_EVERY:
+        if _book is not None and time.monotonic() - _checked < _CHECK_EVERY / 2:
             return _book
+        moment = time.monotonic()
         try:
             _book = _read(_book)
         except DatabaseError:
             if _book is None:
                 raise
             logger.warning("the price book could not be read; version %d goes on serving", _book.version)
-        _checked = time.monotonic()
+        _checked = moment
         return _book
 
 

@@ -59,7 +59,7 @@ def test_the_frame_is_the_same_to_the_byte(tag_keys: tuple[str, ...], shape: dic
         key_id=UUID(int=4), org_id=org, project_id=project, name="k", prefix="mw", scopes=frozenset({"ingest"}),
         owner_id=None, team_id=None, project_team_id=None, rate_limit_per_minute=0, unlimited=True,
     )  # fmt: skip
-    directory = Directory(org, frozenset({ALICE}), {}, {ALICE: team}, tag_keys)
+    directory = Directory(org, {str(ALICE): ALICE}, {}, {ALICE: team}, tag_keys)
     window = Window.of(key, clock.now())
     one = EventCore(**{**shape, "metadata": msgspec.Raw(shape["metadata"])})
     with pytest.MonkeyPatch.context() as patch:
