@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from django.db import connection, transaction
 
-from apps.usage.drain.filter import Filter, Marks
+from apps.usage.drain.filter import STRIPES, Filter, Marks
 from apps.usage.drain.keys import KEY, U64
 from apps.usage.drain.runs import PAGE, Held, Run, insert_segment, read_parts
 
-__all__ = ["PIECE", "Compaction", "delete_segments"]
+__all__ = ["PIECE", "Compaction", "delete_segments", "drop_segments"]
 
 # Keys a piece, about: 1.3 MB, which take some 20 ms of the drain and PostgreSQL to sort and write.
 PIECE = 1 << 16
@@ -32,9 +32,11 @@ class Compaction:
         self.inputs = sorted(inputs, key=lambda run: int(run.segments[0]))
         self.stripe = inputs[0].stripe
         self.level = max(run.level for run in inputs) + 1
+        self.slots = inputs[0].slots
         self.filter = filter
         self.result: Run | None = None
-        self._mask = mask
+        # What several have stays what several have.
+        self._mask = self.slots or mask
         self._hold = hold
         self._number: int | None = None
         self._from = 0
@@ -128,7 +130,7 @@ class Compaction:
         self._kept = []
         self.result = Run(
             self.stripe, self.level, self._ids, np.array(self._segments, dtype=np.int64),
-            np.concatenate(self._fences), first_pages, held,
+            np.concatenate(self._fences), first_pages, held, self.slots,
         )  # fmt: skip
 
 
@@ -149,4 +151,11 @@ def delete_segments(segments: list[int]) -> int:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL synchronous_commit = off")
         cursor.execute("DELETE FROM usage_id_segment WHERE id = ANY(%s)", [segments])
+        return int(cursor.rowcount)
+
+
+def drop_segments(stripe: int) -> int:
+    """Forget the segments whose time is over when ``stripe`` is the current one; returns how many."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM usage_id_segment WHERE stripe <= %s", [stripe - STRIPES])
         return int(cursor.rowcount)

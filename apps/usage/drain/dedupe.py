@@ -16,23 +16,19 @@ from functools import partial
 
 import numpy as np
 import numpy.typing as npt
-from django.db import connection
 
 from apps.core import clock
-from apps.usage.drain.compacting import Compaction, delete_segments
+from apps.usage.drain.choosing import TOGETHER, first_of, left_by_others, merges, of_one_level, smaller
+from apps.usage.drain.compacting import Compaction, delete_segments, drop_segments
 from apps.usage.drain.filter import STRIPES, Marks, stripe_at
 from apps.usage.drain.keys import KEY, U64
 from apps.usage.drain.layers import BITS, Layer, Layers, filter_bound
-from apps.usage.drain.loading import load_layers
+from apps.usage.drain.loading import TRIES, load_layers, shared_runs
 from apps.usage.drain.runs import PAGE, Asked, Held, MissingSegmentError, Run, found_in, insert_segment, read_parts
 from apps.usage.drain.upkeep import Upkeep
 
 __all__ = ["DedupeIndex", "NewKeys", "drop_segments", "insert_segment"]
 
-# So many runs of one level become one of the next.
-TOGETHER = 32
-# In a layer that is over a run is left as it is where the smaller ones together have less than such a part of it.
-_WORTH = 4
 # Pages read at once: some 5 MB. Rows taken away at once: some 5 MB of keys.
 _PAGES, _DOOMED_IDS = 2_000, 1 << 18
 # Merging goes on in the open layer, where flushes come, and beside that elsewhere, where it may take long.
@@ -150,7 +146,8 @@ class DedupeIndex:
     # ------------------------------------------------------------------ looking up
     def _seen(self, hi: U64, lo: U64, marks: Marks) -> npt.NDArray[np.int64]:
         """Positions of the keys (ascending) that were counted before."""
-        for _ in range(5):
+        tries = TRIES
+        while tries:
             with self.layers.lock:
                 layers = [(layer.filter, layer.runs) for layer in self.layers.all]
             suspected = []
@@ -164,11 +161,34 @@ class DedupeIndex:
             try:
                 self._look_up(hi, lo, suspected, seen)
             except MissingSegmentError:
-                # The merging thread replaced a run meanwhile: look into the new one.
+                # The merging thread replaced a run meanwhile, or another shard one that both have; that one may go on
+                # as long as there is something to merge.
+                if not self._look_at_shared():
+                    tries -= 1
                 continue
             self.false_positives += len(np.unique(np.concatenate([p for p, _ in suspected]))) - int(seen.sum())
             return np.flatnonzero(seen)
         raise MissingSegmentError("segments of counted ids are missing: another process works on this shard's slots")
+
+    def _look_at_shared(self) -> bool:
+        """Take the runs that another shard merges as they are now; returns whether they have changed."""
+        with self.layers.lock:
+            known = [run for run in self.layers.runs() if run.shared and not merges(run, self.mask)]
+        if not known:
+            return False
+        try:
+            there = shared_runs(self.mask, self._stripe or 0, known)
+        except MissingSegmentError:
+            # That of which they were to be read is merged away, too.
+            return True
+        fresh = [run for run in there if run.shared and not merges(run, self.mask)]
+        gone = {id(run) for run in known}
+        with self.layers.lock:
+            for layer in self.layers.all:
+                if any(id(run) in gone for run in layer.runs):
+                    own = [run for run in layer.runs if id(run) not in gone]
+                    layer.runs = (*own, *(run for run in fresh if run.stripe == layer.stripe))
+        return {id(run) for run in fresh} != gone
 
     def _look_up(
         self,
@@ -276,7 +296,7 @@ class DedupeIndex:
             stripe = self._stripe
         if name == "open":
             for layer in layers:
-                if layer.open and (group := _group(layer, busy)):
+                if layer.open and (group := of_one_level(layer, busy)):
                     return self._job(group, [layer])
             return None
         for number in sorted({layer.stripe for layer in layers}, reverse=True):
@@ -291,7 +311,9 @@ class DedupeIndex:
                     self.layers.fit(layer)
                 continue
             for layer in own:
-                if not layer.open and (group := _smaller(layer)):
+                if not layer.open and (group := smaller(run for run in layer.runs if not run.shared)):
+                    return self._job(group, [layer])
+                if group := left_by_others(layer, self.mask):
                     return self._job(group, [layer])
         return None
 
@@ -317,7 +339,7 @@ class DedupeIndex:
             else:
                 for layer in job.layers:
                     kept = [run for run in layer.runs if id(run) not in gone]
-                    newer = sum(1 for run in layer.runs[: _first(layer.runs, gone)] if id(run) not in gone)
+                    newer = sum(1 for run in layer.runs[: first_of(layer.runs, gone)] if id(run) not in gone)
                     layer.runs = (*kept[:newer], made, *kept[newer:])
         self._doomed += [(run, int(row)) for run in job.work.inputs for row in run.segments]
         self._trim()
@@ -370,34 +392,3 @@ class DedupeIndex:
             "filter_full": int(self.layers.full),
             "false_positives": self.false_positives,
         }
-
-
-def _group(layer: Layer, busy: set[int]) -> list[Run]:
-    """Committed runs of one level, if there are enough of them to become one of the next."""
-    levels: dict[int, list[Run]] = {}
-    for run in layer.runs:
-        if len(run.segments) and not run.shared and id(run) not in busy:
-            levels.setdefault(run.level, []).append(run)
-    return next((runs for _, runs in sorted(levels.items()) if len(runs) >= TOGETHER), [])
-
-
-def _smaller(layer: Layer) -> list[Run]:
-    """Of a layer that is over: the small runs, and the next larger one as long as they are a good part of it."""
-    runs = sorted((run for run in layer.runs if not run.shared), key=lambda run: run.ids)
-    taken, total = 0, 0
-    for place, run in enumerate(runs):
-        if place and run.ids <= _WORTH * total:
-            taken = place + 1
-        total += run.ids
-    return runs[:taken]
-
-
-def _first(runs: Sequence[Run], gone: set[int]) -> int:
-    return next((place for place, run in enumerate(runs) if id(run) in gone), len(runs))
-
-
-def drop_segments(stripe: int) -> int:
-    """Forget the segments whose time is over when ``stripe`` is the current one; returns how many."""
-    with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM usage_id_segment WHERE stripe <= %s", [stripe - STRIPES])
-        return int(cursor.rowcount)

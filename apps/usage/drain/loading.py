@@ -10,10 +10,12 @@ from django.db import connection
 from apps.usage.drain.filter import STRIPES, Filter, Marks
 from apps.usage.drain.keys import KEY, U64
 from apps.usage.drain.layers import BITS, Layer
-from apps.usage.drain.runs import PAGE, Held, Run, read_parts
+from apps.usage.drain.runs import PAGE, Held, MissingSegmentError, Run, read_parts
 
-__all__ = ["load_layers"]
+__all__ = ["TRIES", "load_layers", "shared_runs"]
 
+# How often runs are read or looked into anew where some were merged away meanwhile.
+TRIES = 5
 _SLICE = 512 * PAGE  # keys read at once: 1.3 MB
 _SPARE = 0.75
 
@@ -24,7 +26,7 @@ class _Read:
 
     stripe: int
     level: int
-    shared: bool
+    slots: int
     pieces: list[tuple[int, int]] = field(default_factory=list)
     hold: bool = False
     fences: list[list[U64]] = field(default_factory=list)
@@ -44,7 +46,7 @@ class _Read:
         return Run(
             self.stripe, self.level, self.ids, np.array([row for row, _ in self.pieces], dtype=np.int64),
             np.concatenate([fence for fences in self.fences for fence in fences]),
-            np.cumsum([0, *pages[:-1]]).astype(np.int64), held, self.shared,
+            np.cumsum([0, *pages[:-1]]).astype(np.int64), held, self.slots,
         )  # fmt: skip
 
 
@@ -54,6 +56,16 @@ def load_layers(mask: int, stripe: int, *, bound: int, cache_ids: int) -> list[L
     Its filter has as many bits a key as it should, or fewer where all of them together would take more than three
     quarters of ``bound`` bytes: what is to come needs room as well. Of the newest ids ``cache_ids`` are held.
     """
+    for _ in range(TRIES - 1):
+        try:
+            return _layers_now(mask, stripe, bound, cache_ids)
+        except MissingSegmentError:
+            # What several shards have one of them merges, meanwhile too.
+            continue
+    return _layers_now(mask, stripe, bound, cache_ids)
+
+
+def _layers_now(mask: int, stripe: int, bound: int, cache_ids: int) -> list[Layer]:
     runs = _listed(mask, stripe)
     held = 0
     for run in reversed(runs):
@@ -71,17 +83,31 @@ def load_layers(mask: int, stripe: int, *, bound: int, cache_ids: int) -> list[L
     return layers
 
 
+def shared_runs(mask: int, stripe: int, known: Iterable[Run]) -> list[Run]:
+    """The runs that others have too, newest first, as they are now; those that are ``known`` are not read again."""
+    there = {tuple(run.segments.tolist()): run for run in known}
+    found = []
+    for run in reversed([run for run in _listed(mask, stripe) if run.slots]):
+        same = there.get(tuple(row for row, _ in run.pieces))
+        if same is None:
+            for pieces in _batches([run]):
+                _read(pieces, None)
+        found.append(same or run.made())
+    return found
+
+
 def _listed(mask: int, stripe: int) -> list[_Read]:
     """The runs there are, oldest first, without their keys."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT coalesce(run, id), id, stripe, level, ids, slots & ~%s <> 0 FROM usage_id_segment"
+            "SELECT coalesce(run, id), id, stripe, level, ids, CASE WHEN slots & ~%s <> 0 THEN slots ELSE 0 END"
+            " FROM usage_id_segment"
             " WHERE stripe > %s AND slots & %s <> 0 ORDER BY coalesce(run, id), first_key, id",
             [mask, stripe - STRIPES, mask],
         )
         found: dict[int, _Read] = {}
-        for number, row, own_stripe, level, ids, shared in cursor.fetchall():
-            found.setdefault(number, _Read(own_stripe, level, shared)).pieces.append((row, ids))
+        for number, row, own_stripe, level, ids, slots in cursor.fetchall():
+            found.setdefault(number, _Read(own_stripe, level, slots)).pieces.append((row, ids))
     return list(found.values())
 
 
@@ -103,7 +129,7 @@ def _batches(runs: Iterable[_Read]) -> Iterator[list[tuple[_Read, int, int, int,
         yield batch
 
 
-def _read(batch: list[tuple[_Read, int, int, int, int]], filter: Filter) -> None:
+def _read(batch: list[tuple[_Read, int, int, int, int]], filter: Filter | None) -> None:
     size = KEY.itemsize
     parts = read_parts([(row, at * size + 1, keys * size) for _, _, row, at, keys in batch])
     for (run, place, _, _, _), data in zip(batch, parts, strict=True):
@@ -111,5 +137,7 @@ def _read(batch: list[tuple[_Read, int, int, int, int]], filter: Filter) -> None
         run.fences[place].append(keys["hi"][::PAGE].copy())
         if run.hold:
             run.kept.append(keys)
+    if filter is None:
+        return
     keys = np.frombuffer(b"".join(parts), dtype=KEY)
     filter.add(Marks.of(keys["hi"].copy(), keys["lo"].copy()))

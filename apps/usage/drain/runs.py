@@ -47,8 +47,12 @@ class Run:
     fences: U64
     first_pages: Ints
     held: Held | None = None
-    # Another division of the slots wrote it: others have it too, so it stays as it is until its time is over.
-    shared: bool = False
+    # Where another division of the slots wrote it, so that others have it too: the slots it is of, a bit mask.
+    slots: int = 0
+
+    @property
+    def shared(self) -> bool:
+        return self.slots != 0
 
     @classmethod
     def of_flush(cls, stripe: int, held: Held) -> "Run":

@@ -25,7 +25,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("apps.usage.drain.layers.FIRST", 2_000)
     monkeypatch.setattr("apps.usage.drain.layers.STEEP", 4_000)
     monkeypatch.setattr("apps.usage.drain.compacting.PIECE", 4 * PAGE)
-    monkeypatch.setattr("apps.usage.drain.dedupe.TOGETHER", 3)
+    monkeypatch.setattr("apps.usage.drain.choosing.TOGETHER", 3)
     monkeypatch.setattr("apps.usage.drain.dedupe._DOOMED_IDS", 500)
     monkeypatch.setattr("apps.usage.drain.loading._SLICE", 2 * PAGE)
 
@@ -241,8 +241,15 @@ def test_rows_of_the_time_before_pieces_are_read() -> None:
     assert {run for _, _, _, run in segments()} != {None}
 
 
+def run_sizes(slots: int) -> list[int]:
+    """The ids of each run that was written for these slots."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT sum(ids) FROM usage_id_segment WHERE slots = %s GROUP BY coalesce(run, id)", [slots])
+        return [int(ids) for (ids,) in cursor.fetchall()]
+
+
 @pytest.mark.usefixtures("db", "small")
-def test_after_another_division_of_the_slots_what_others_hold_too_stays_as_it_is() -> None:
+def test_after_another_division_of_the_slots_one_shard_merges_what_both_hold() -> None:
     rng = np.random.default_rng(8)
     whole = index_of(100)
     flushed = [keys(rng, 300) for _ in range(6)]
@@ -259,7 +266,10 @@ def test_after_another_division_of_the_slots_what_others_hold_too_stays_as_it_is
         take(half, *keys(rng, 1), 102)
         merge_all(half)
         assert not any(take(half, *flush, 102).any() for flush in (*flushed, *own))
-    assert segments()[: len(before)] == before
+    # The first, which has the lowest slot, has made one run of it; it stays with the slots of both.
+    assert not {row[0] for row in before} & {row[0] for row in segments()}
+    assert run_sizes(255) == [6 * 300]
+    assert not any(take(halves[0], *flush, 102).any() for flush in (*flushed, *own))
     # Whose slots all are this one's may merge what each of the others had.
     again = index_of(102)
     assert not any(take(again, *flush, 102).any() for flush in (*flushed, *own))

@@ -45,7 +45,7 @@ class Model:
 def test_each_key_counts_once_for_eight_stripes_whatever_happens(
     db: None, cache_ids: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("apps.usage.drain.dedupe.TOGETHER", 2)
+    monkeypatch.setattr("apps.usage.drain.choosing.TOGETHER", 2)
     monkeypatch.setattr("apps.usage.drain.dedupe._DOOMED_IDS", 5)
     monkeypatch.setattr("apps.usage.drain.layers.FIRST", 10)
     # Pages and pieces of so few keys that keys with one upper half lie on both sides of their borders.

@@ -280,7 +280,7 @@ def test_a_drain_that_a_batch_ends_and_that_is_killed_goes_on_with_the_others(wo
     for world in worlds:
         send(world)
     frames = poison(worlds[0].org_id)
-    with draining(shards=1) as drain:
+    with draining(1) as drain:
         for world in worlds:
             send(world)
         kills = 0

@@ -289,7 +289,7 @@ def test_a_summary_that_cannot_be_told_waits_and_the_others_are_told(worlds: lis
 # ---------------------------------------------------------------------------------------------- counted ids
 @pytest.fixture
 def index(db: None, monkeypatch: pytest.MonkeyPatch) -> DedupeIndex:
-    monkeypatch.setattr("apps.usage.drain.dedupe.TOGETHER", 2)
+    monkeypatch.setattr("apps.usage.drain.choosing.TOGETHER", 2)
     monkeypatch.setattr("apps.usage.drain.compacting.PIECE", 500)
     return index_of(1000)
 
@@ -410,7 +410,7 @@ def poisoned(committed: None) -> World:
 
 @pytest.mark.processes
 def test_the_drain_goes_on_counting_in_the_same_process(poisoned: World) -> None:
-    with draining(shards=1) as drain:
+    with draining(1) as drain:
         first = drain().pid
         wait_for(lambda: len(rows(FAILING)) >= 2, what="what fails", seconds=60)
         assert ingest(key=poisoned.key, events=[typed() for _ in range(5)]).accepted == 5
