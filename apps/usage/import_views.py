@@ -95,7 +95,9 @@ def import_upload(request: HttpRequest) -> HttpResponse:
     Who asks for JSON (the page's script does) gets the address of the import, or the problem; others are sent on.
     """
     request.upload_handlers = [FormFileHandler(request)]
-    refuse_announced(request)
+    org_id = request.org.id  # type: ignore[attr-defined]
+    # The script asks again by itself: what has no place yet is not read for it each time.
+    refuse_announced(request, (lambda: services.refuse_too_many(org_id)) if _is_by_script(request) else None)
     answer: HttpResponse = _upload(request)
     return answer
 
@@ -103,18 +105,21 @@ def import_upload(request: HttpRequest) -> HttpResponse:
 @csrf_protect
 def _upload(request: HttpRequest) -> HttpResponse:
     org = request.org  # type: ignore[attr-defined]
-    by_script = "application/json" in request.headers.get("Accept", "")
     try:
         row = _taken(request, org.id)
     except MindWeaveError as error:
-        if by_script:
+        if _is_by_script(request):
             raise
         messages.error(request, f"{sentence(error)}.")
         return redirect("imports", org.slug)
-    if by_script:
+    if _is_by_script(request):
         return JsonResponse({"id": str(row.pk), "url": reverse("import", args=[org.slug, row.pk])}, status=202)
     messages.success(request, f"{row.name} is here and is being counted. You may leave this page.")
     return redirect("import", org.slug, row.pk)
+
+
+def _is_by_script(request: HttpRequest) -> bool:
+    return "application/json" in request.headers.get("Accept", "")
 
 
 def _taken(request: HttpRequest, org_id: UUID) -> Import:

@@ -29,9 +29,10 @@ def _import(envelope: Envelope) -> Iterable[Draft]:
         for name, what in (("duplicates", "counted before"), ("rejected", "refused"))
         if data[name]
     ]
-    body = ", ".join([counts, *told]) + "."
+    why = [data["failure"].rstrip(".")] if data["failure"] else []
+    body = ". ".join([*why, ", ".join([counts, *told])]) + "."
     yield Draft(
-        title=f"{data['name']} {words}", body=f"{data['failure']} {body}".strip(), tone=tone,
+        title=f"{data['name']} {words}", body=body, tone=tone,
         link=f"imports/{data['import_id']}", capability="usage.import",
     )  # fmt: skip
 

@@ -6,7 +6,9 @@
   const drop = form.querySelector("[data-drop]");
   const input = form.querySelector("input[type=file]");
   const list = form.querySelector("[data-sent]");
+  const said = form.querySelector("[data-said]");
   const item = form.querySelector("[data-sent-item]").content.firstElementChild;
+  const AGAIN_AFTER = 5000; // milliseconds, where the server has no place for one more now
   const waiting = [];
   let busy = false;
 
@@ -20,81 +22,136 @@
     });
   }
   for (const name of ["dragenter", "dragover"]) drop.addEventListener(name, (event) => drop.classList.toggle("mw-over", holdsFiles(event)));
-  for (const name of ["dragleave", "drop"]) drop.addEventListener(name, () => drop.classList.remove("mw-over"));
-  drop.addEventListener("drop", (event) => add(event.dataTransfer.files));
+  drop.addEventListener("dragleave", (event) => {
+    if (!drop.contains(event.relatedTarget)) drop.classList.remove("mw-over");
+  });
+  drop.addEventListener("drop", (event) => {
+    drop.classList.remove("mw-over");
+    // A folder looks like a file that cannot be read.
+    const folders = [...event.dataTransfer.items].map((one) => one.webkitGetAsEntry?.()?.isDirectory);
+    if (form.elements.project.reportValidity()) add([...event.dataTransfer.files], folders);
+  });
 
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    add(input.files);
+    add([...input.files]);
     input.value = "";
   });
 
-  function add(files) {
-    for (const file of files) {
+  addEventListener("beforeunload", (event) => {
+    if (busy || waiting.length) event.preventDefault();
+  });
+
+  function add(files, folders = []) {
+    const project = form.elements.project.value;
+    files.forEach((file, place) => {
       const row = item.cloneNode(true);
       row.querySelector("[data-name]").textContent = file.name;
       row.querySelector("progress").setAttribute("aria-label", `${file.name}, sent`);
       list.append(row);
-      waiting.push([file, row]);
-    }
+      const one = { file, row, project };
+      const stop = row.querySelector("[data-stop]");
+      stop.setAttribute("aria-label", `Do not send ${file.name}`);
+      stop.addEventListener("click", () => halt(one));
+      if (folders[place]) refuse(one, "A folder cannot be sent; drop the files in it.");
+      else if (file.size > Number(form.dataset.most)) refuse(one, `A file may have at most ${form.dataset.mostWords}; compress or split it.`);
+      else waiting.push(one);
+    });
     next();
   }
 
   function next() {
     if (busy || !waiting.length) return;
-    const [file, row] = waiting.shift();
-    if (file.size > Number(form.dataset.most)) return refuse(row, `A file may have at most ${form.dataset.mostWords}; compress or split it.`);
+    const one = waiting.shift();
     busy = true;
     const data = new FormData();
-    for (const name of ["csrfmiddlewaretoken", "project"]) data.append(name, form.elements[name].value);
-    data.append("file", file);
-    const call = new XMLHttpRequest();
+    data.append("csrfmiddlewaretoken", form.elements.csrfmiddlewaretoken.value);
+    data.append("project", one.project);
+    data.append("file", one.file);
+    const call = (one.call = new XMLHttpRequest());
     call.open("POST", form.action);
     call.setRequestHeader("Accept", "application/json");
-    call.upload.addEventListener("progress", (event) => tell(row, (100 * event.loaded) / event.total));
-    call.addEventListener("load", () => {
+    call.upload.addEventListener("progress", (event) => tell(one.row, (100 * event.loaded) / event.total));
+    call.addEventListener("load", () => answered(one, call));
+    call.addEventListener("error", () => refuse(one, "The connection broke off, or the file changed. Send it again; nothing of it was counted."));
+    call.addEventListener("loadend", () => {
+      if (one.later) return;
       busy = false;
-      if (call.status === 202) done(row, file.name, JSON.parse(call.responseText).url);
-      else refuse(row, reason(call));
-    });
-    call.addEventListener("error", () => {
-      busy = false;
-      refuse(row, "The connection broke off. Send the file again; nothing of it was counted.");
+      next();
     });
     call.send(data);
   }
 
-  function tell(row, percent) {
-    row.querySelector("progress").value = percent;
-    row.querySelector("[data-words]").textContent = `${Math.floor(percent)} %`;
+  function answered(one, call) {
+    if (call.status === 202) return done(one, JSON.parse(call.responseText).url);
+    if (new URL(call.responseURL).pathname !== new URL(form.action).pathname) return refuse(one, "You are signed out. Load the page anew, sign in, and send it again.");
+    const problem = problemOf(call);
+    if (!["too_many_imports", "too_many_uploads"].includes(problem.code)) {
+      return refuse(one, problem.detail || problem.title || `It was refused with ${call.status}. Try again, or load the page anew.`);
+    }
+    // It keeps its turn: those behind it would meet the same.
+    tell(one.row, 0, "waits for its turn");
+    waiting.unshift(one);
+    one.later = setTimeout(() => {
+      one.later = null;
+      busy = false;
+      next();
+    }, AGAIN_AFTER);
   }
 
-  function done(row, name, url) {
-    tell(row, 100);
-    row.querySelector("[data-words]").textContent = "sent";
+  function problemOf(call) {
+    try {
+      return JSON.parse(call.responseText);
+    } catch {
+      return {};
+    }
+  }
+
+  function tell(row, percent, words) {
+    row.querySelector("progress").value = percent;
+    row.querySelector("[data-words]").textContent = words ?? `${Math.floor(percent)} %`;
+  }
+
+  function done(one, url) {
+    tell(one.row, 100, "sent");
     const link = document.createElement("a");
     link.href = url;
-    link.textContent = name;
-    row.querySelector("[data-name]").replaceChildren(link);
-    globalThis.htmx?.ajax("GET", location.pathname, { target: "#imports", swap: "outerHTML" });
-    next();
+    link.textContent = one.file.name;
+    one.row.querySelector("[data-name]").replaceChildren(link);
+    end(one.row, link);
+    said.textContent = `${one.file.name} is sent.`;
+    globalThis.htmx?.ajax("GET", location.pathname, { source: list, target: "#imports", swap: "outerHTML" });
   }
 
-  function refuse(row, words) {
-    row.querySelector("[data-words]").textContent = "refused";
-    row.querySelector(".mw-progress").classList.add("mw-danger");
-    const problem = row.querySelector("[data-problem]");
+  function refuse(one, words) {
+    tell(one.row, 0, "refused");
+    one.row.querySelector(".mw-progress").classList.add("mw-danger");
+    const problem = one.row.querySelector("[data-problem]");
     problem.querySelector("span").textContent = words;
     problem.hidden = false;
-    next();
+    end(one.row, problem);
+    said.textContent = `${one.file.name} was refused. ${words}`;
   }
 
-  function reason(call) {
-    try {
-      const problem = JSON.parse(call.responseText);
-      return problem.detail || problem.title;
-    } catch {
-      return `It was refused with ${call.status}. Try again, or load the page anew.`;
-    }
+  function halt(one) {
+    const place = waiting.indexOf(one);
+    if (place >= 0) waiting.splice(place, 1);
+    tell(one.row, 0, "stopped");
+    end(one.row, input);
+    said.textContent = `${one.file.name} is not sent.`;
+    if (one.later) {
+      clearTimeout(one.later);
+      one.later = null;
+      busy = false;
+      next();
+    } else one.call?.abort();
+  }
+
+  // The button goes; who stood on it stands on what came of it.
+  function end(row, heir) {
+    const stop = row.querySelector("[data-stop]");
+    const stood = stop === document.activeElement;
+    stop.remove();
+    if (stood) heir.focus();
   }
 })();

@@ -121,6 +121,36 @@ def test_a_body_beyond_all_limits_is_refused_before_it_fills_the_disk(front: Fro
     assert front.fetch("/v1/imports", method="POST", body=b"x" * (24 * 2**20))["size"] == 24 * 2**20
 
 
+@pytest.mark.parametrize("path", ["/v1/imports", "/o/acme/imports/upload"])
+def test_files_pass_as_they_come_and_are_bounded(front: Front, path: str) -> None:
+    assert front.fetch(path, method="POST", body=b"x" * (24 * 2**20))["size"] == 24 * 2**20
+    connection = front.connection()
+    connection.putrequest("POST", path)
+    connection.putheader("Content-Length", str(3 * 2**30))
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert (answer.status, answer.headers["Content-Type"]) == (413, "application/problem+json")
+    assert "at most 2147483648 bytes" in json.loads(answer.read())["detail"]
+
+
+def test_uploads_leave_threads_to_all_others(front: Front) -> None:
+    held = []
+    for _ in range(7):
+        connection = front.connection()
+        connection.putrequest("POST", "/o/acme/imports/upload")
+        connection.putheader("Content-Length", "2")
+        connection.endheaders(b"x")
+        held.append(connection)
+    answer = held[-1].getresponse()
+    assert (answer.status, answer.headers["Retry-After"]) == (429, "5")
+    assert json.loads(answer.read())["code"] == "too_many_uploads"
+    assert front.fetch("/v1/imports")["by"] == "web"
+    for connection in held[:-1]:
+        connection.send(b"x")
+        assert json.loads(connection.getresponse().read())["size"] == 2
+    assert front.fetch("/v1/imports", method="POST", body=b"x")["size"] == 1
+
+
 def test_events_are_flushed_at_once_and_a_client_that_goes_is_noticed(front: Front) -> None:
     connection = front.connection()
     connection.request("GET", "/gateway/stream")

@@ -22,7 +22,7 @@ HELP = {
     "settings/members/invite": "members#invitations", "settings/teams": "members#teams",
     "settings/tags": "settings#tags", "settings/prices": "settings#prices", "settings/roles": "roles",
     "settings/access": "roles#access-review", "settings/keys": "projects-and-keys#all-keys",
-    "settings/sso": "single-sign-on", "settings/audit": "audit#read-it", "views": "views",
+    "settings/sso": "single-sign-on", "settings/audit": "audit#read-it", "views": "views", "imports": "imports",
     "notifications": "notifications", "keyboard": "keyboard",
 }  # fmt: skip
 

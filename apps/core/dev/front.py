@@ -24,6 +24,10 @@ _BUFFERED = "1m"
 REALTIME_PATHS = ["/ws/", "/gateway/"]
 # Uploads of files: they may be larger than the disk would like to hold twice, so they pass as they come.
 _UNBUFFERED_PATHS = ["/v1/imports", "~ ^/o/[^/]+/imports/upload$"]
+# Each holds one of web's threads for as long as its client takes; more at once would leave too few to all others.
+_UPLOADS = 6
+# What a form adds to its file, in bytes.
+_FORM = 2**20
 
 # Pauses in seconds before an upstream that could not be reached is tried again: a process that restarts shows as a
 # pause of five seconds at most. Each takes two of the ten internal redirects that nginx allows.
@@ -60,6 +64,10 @@ http {{
     # Nothing was sent to an upstream that no connection was made to, so the request may be tried again.
     map $upstream_connect_time $unreached {{ "~^[-,: ]+$" 1; default 0; }}
 
+    map $request_method $upload {{ POST uploads; default ""; }}
+    limit_conn_zone $upload zone=uploads:64k;
+    limit_conn_status 429;
+
     upstream web {{ server {web}; keepalive 128; keepalive_requests 1000000; }}
     upstream realtime {{ server {realtime}; keepalive 128; keepalive_requests 1000000; }}
 
@@ -82,6 +90,7 @@ http {{
     server {{
         listen {listen};
         error_page 413 = @large;
+        error_page 429 = @many;
         error_page 502 504 =503 @away;
 {locations}
         location @large {{
@@ -89,6 +98,19 @@ http {{
             default_type application/problem+json;
             add_header Cache-Control no-store always;
             return 413 '{large}';
+        }}
+        location @large_file {{
+            internal;
+            default_type application/problem+json;
+            add_header Cache-Control no-store always;
+            return 413 '{large_file}';
+        }}
+        location @many {{
+            internal;
+            default_type application/problem+json;
+            add_header Retry-After 5 always;
+            add_header Cache-Control no-store always;
+            return 429 '{many}';
         }}
         location @away {{
             internal;
@@ -104,6 +126,14 @@ _LARGE = (
     '{"type": "about:blank", "title": "Payload too large", "status": 413, "code": "payload_too_large", '
     '"detail": "The body is larger than any that is taken; send smaller batches"}'
 )
+_LARGE_FILE = (
+    '{"type": "about:blank", "title": "Payload too large", "status": 413, "code": "payload_too_large", '
+    '"detail": "A file may have at most %d bytes; compress it, split it, or use manage.py import_events"}'
+)
+_MANY = (
+    '{"type": "about:blank", "title": "Too many uploads", "status": 429, "code": "too_many_uploads", '
+    '"detail": "Other files are being sent here just now; send this one in a moment"}'
+)
 _AWAY = (
     '{"type": "about:blank", "title": "Service unavailable", "status": 503, "code": "unavailable", '
     '"detail": "MindWeave is starting or has stopped; try again in a moment"}'
@@ -116,6 +146,14 @@ def _most() -> int:
     Without it an endless body would fill the disk before web sees its beginning.
     """
     return 2 * int(os.environ.get("MAX_BODY_BYTES") or 10 * 2**20)
+
+
+def _most_of_file() -> int:
+    """The largest file that web takes in, in bytes.
+
+    Refused here already: web can answer only once it has read on, and who sends on meanwhile sees a broken connection.
+    """
+    return int(os.environ.get("USAGE_IMPORT_MAX_BYTES") or 2 * 2**30)
 
 
 def nginx_binary() -> str:
@@ -175,7 +213,9 @@ def front_config(host: str, port: int, *, web: Path | str, realtime: Path | str,
     locations = [
         *_locations("web", "/"),
         *(
-            f"location {path} {{ proxy_pass http://web; proxy_request_buffering off; client_max_body_size 0; }}"
+            f"location {path} {{ proxy_pass http://web; proxy_request_buffering off; limit_conn uploads {_UPLOADS}; "
+            f"client_max_body_size {_most_of_file() + _FORM}; "
+            "error_page 413 = @large_file; error_page 429 = @many; error_page 502 504 =503 @away; }"
             for path in _UNBUFFERED_PATHS
         ),
         # Expressions: of a plain prefix nginx would take "/ws" for a slip and send the caller elsewhere.
@@ -187,7 +227,7 @@ def front_config(host: str, port: int, *, web: Path | str, realtime: Path | str,
     ]
     return _HTTP.format(
         run=run, buffered=_BUFFERED, web=server(web), realtime=server(realtime), away=_AWAY,
-        large=_LARGE, most=_most(),
+        large=_LARGE, large_file=_LARGE_FILE % _most_of_file(), many=_MANY, most=_most(),
         listen=f"{f'[{host}]' if ':' in host else host}:{port}",
         locations="\n".join(f"        {line}" for line in locations),
     )  # fmt: skip

@@ -30,6 +30,7 @@ __all__ = [
     "cancel_import",
     "check_new_upload",
     "import_file",
+    "refuse_too_many",
     "resume_import",
     "start_upload",
 ]
@@ -58,11 +59,17 @@ def check_new_upload(*, org_id: UUID, project_id: UUID, idempotency_key: str | N
             ).first()
             if before is not None:
                 return before
+    refuse_too_many(org_id)
+    return None
+
+
+def refuse_too_many(org_id: UUID) -> None:
+    """:class:`Conflict` with 20 unfinished uploads."""
+    with org_scope(org_id):
         if Import.objects.filter(state__in=UNFINISHED, origin=Import.Origin.UPLOAD).count() >= MAX_UNFINISHED:
             raise Conflict(
                 f"{MAX_UNFINISHED} imports wait already; send this file when some have ended", code="too_many_imports"
             )
-    return None
 
 
 def start_upload(

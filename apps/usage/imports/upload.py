@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
@@ -48,9 +48,11 @@ class _FormFile(TemporaryUploadedFile):
         super(TemporaryUploadedFile, self).__init__(file, name, content_type, size, charset, extra)
 
 
-def refuse_announced(request: HttpRequest) -> None:
-    """Refuse a body by what it says of its size, before any of it is kept."""
+def refuse_announced(request: HttpRequest, check: Callable[[], None] | None = None) -> None:
+    """Refuse a body by what it says of its size, or where ``check`` raises, before any of it is kept."""
     try:
+        if check is not None:
+            check()
         _refuse(_announced(request))
     except Exception:
         with contextlib.suppress(Exception):

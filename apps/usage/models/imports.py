@@ -66,6 +66,11 @@ class Import(OrgScopedModel, TimestampedModel):
         return self.name
 
     @property
+    def why(self) -> str:
+        """Why it failed, with the stop that some reasons come without; empty of one that did not."""
+        return f"{self.failure.rstrip('.')}." if self.failure else ""
+
+    @property
     def percent(self) -> float:
         """How much of the content is counted, 0 to 100."""
         if self.state == self.State.COMPLETED:
