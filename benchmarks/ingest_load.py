@@ -249,8 +249,11 @@ class Load:
         tasks: set[asyncio.Task[None]] = set()
         for number in range(requests):
             due = start + number * every
-            # A caller has its events before they are due; what was due before is on its way before these are made.
-            if every > _SHORT or number % 16 == 0:
+            # A caller has its events before they are due. It makes them half-way between two requests: right after one,
+            # the making would take the processor from what that one has to pass, time and again.
+            if every > _SHORT:
+                await asyncio.sleep(max(0.0, due - every / 2 - time.monotonic()))
+            elif number % 16 == 0:
                 await asyncio.sleep(0)
             piece = self._next(number)
             pause = due - time.monotonic()

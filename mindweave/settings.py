@@ -291,7 +291,7 @@ USAGE_MIN_FREE_BYTES = env_int("USAGE_MIN_FREE_BYTES", 512 * 1024 * 1024)
 # For each shard of the drain: the most that its filters of event ids may take (0: its part of a sixteenth of the memory
 # there is, at least 128 MiB), and the ids kept in memory beside them.
 USAGE_DEDUPE_FILTER_BYTES = env_int("USAGE_DEDUPE_FILTER_BYTES", 0)
-USAGE_DEDUPE_CACHE_IDS = env_int("USAGE_DEDUPE_CACHE_IDS", 3_000_000)
+USAGE_DEDUPE_CACHE_IDS = env_int("USAGE_DEDUPE_CACHE_IDS", 1_000_000)
 # A session that nothing came for in so long has ended.
 USAGE_SESSION_IDLE_SECONDS = env_int("USAGE_SESSION_IDLE_SECONDS", 30 * 60)
 # A shard whose slots wait so long while it writes nothing is stuck.

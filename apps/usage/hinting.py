@@ -16,13 +16,14 @@ from datetime import date, timedelta
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 from django.db import connection, transaction
 
 from apps.core import clock
 from apps.core.memory import give_back
 from apps.usage.chunks import CHUNK_FIELDS, Chunk, chunk_of, fetch, lock_costs, newest_chunk
-from apps.usage.hints import MAX_CHUNKS, BlockMaker
+from apps.usage.hints import MAX_CHUNKS, BlockMaker, error_code
 from apps.usage.ingest.what import DETAIL
 from apps.usage.selectors.find_ids import COVERED
 from apps.usage.store import inbox_state
@@ -248,7 +249,7 @@ def _write_block(part: _Part, chosen: list[int]) -> int:
             (part.drop_on, part.org, chosen[at : at + _AT_ONCE]),
         )
         for chunk in map(chunk_of, rows):
-            maker.add(chunk.columns, _words(chunk), ids=ids)
+            maker.add(chunk.columns, *_words(chunk), ids=ids)
             places.append(chunk.id)
     if not places:
         return 0
@@ -263,18 +264,22 @@ def _write_block(part: _Part, chosen: list[int]) -> int:
     return len(places)
 
 
-def _words(chunk: Chunk) -> set[tuple[str, str]]:
-    """The words of its details that are searched by, with their fields."""
-    having = (chunk.columns["flags"] & DETAIL) != 0
-    if not having.any():
-        return set()
-    column = chunk.text_columns()[1]
+def _words(chunk: Chunk) -> tuple[set[tuple[str, str]], npt.NDArray[np.uint16]]:
+    """The words of its details that are searched by, with their fields, and each event's code of its error type."""
     found: set[tuple[str, str]] = set()
+    errors = np.zeros(chunk.events, dtype=np.uint16)
+    having = np.flatnonzero((chunk.columns["flags"] & DETAIL) != 0)
+    column = chunk.text_columns()[1] if len(having) else None
     if column is None:
-        return found
+        return found, errors
     borders, data = column.borders(), bytes(column.data)
-    for detail in {data[borders[place] : borders[place + 1]] for place in np.flatnonzero(having).tolist()}:
-        if b'"error_type"' in detail or b'"stop_reason"' in detail:
-            read = orjson.loads(detail)
+    codes: dict[bytes, int] = {}
+    for place in having.tolist():
+        detail = data[borders[place] : borders[place + 1]]
+        code = codes.get(detail)
+        if code is None:
+            read = orjson.loads(detail) if b'"error_type"' in detail or b'"stop_reason"' in detail else {}
             found |= {(field, str(read[field])) for field in _DETAIL_WORDS if read.get(field)}
-    return found
+            code = codes[detail] = error_code(str(read.get("error_type") or ""))
+        errors[place] = code
+    return found, errors

@@ -2,7 +2,8 @@
 
 A block is up to :data:`MAX_CHUNKS` chunks of one organisation and day of dropping, each known by its place. It has
 
-- ``combos``: each (who, what, stop reason, source of the cost) that occurs, and in which chunks; zstd;
+- ``combos``: each (who, what, stop reason, source of the cost, error type) that occurs, and in which chunks; zstd; of
+  an error type 16 bits of its hash;
 - ``who_entries``, where who had to be left out of these: of each who, by the places that ``who_fence`` tells, which of
   them (16 bits: the place in ``combos``) and in which chunk;
 - ``entries``: of each value of the fields that hardly any two events share (session, request id, event id) and of the
@@ -25,6 +26,7 @@ from apps.usage.ingest.what import COST_IS_REPORTED, PRICED, UNPRICED
 
 __all__ = [
     "ANY",
+    "ANY_ERROR",
     "ENTRY",
     "ID",
     "MAX_CHUNKS",
@@ -35,6 +37,7 @@ __all__ = [
     "combos_hold",
     "cost_source",
     "entries_hold",
+    "error_code",
     "id_keys",
     "value_keys",
     "who_entries_hold",
@@ -47,13 +50,18 @@ MAX_CHUNKS: Final = 128
 MAX_COMBOS: Final = 8192
 # In a combination, in the place of who or what: whoever, whatever.
 ANY: Final = -1
+# In a combination, in the place of the error type: whichever, or none.
+ANY_ERROR: Final = 0xFFFF
 SESSION, REQUEST, ID, _WORD = 1, 2, 3, 4
 ENTRY: Final = np.dtype([("rest", "<u2"), ("place", "u1")])
 _FENCE = np.dtype("<u4")
 _WHO_FENCE = np.dtype([("who", "<i4"), ("start", "<u4")])
 _WHO_ENTRY = np.dtype([("combo", "<u2"), ("place", "u1")])
 _RUN, _MOST_BITS = 64, 16
-_COMBO = np.dtype([("who", "<i4"), ("what", "<i4"), ("stop", "u1"), ("cost", "u1")])
+_COMBO = np.dtype([("who", "<i4"), ("what", "<i4"), ("stop", "u1"), ("cost", "u1"), ("error", "<u2")])
+# As they were in blocks without this bit in their count.
+_COMBO_WITHOUT_ERROR = np.dtype([(name, _COMBO[name]) for name in ("who", "what", "stop", "cost")])
+_WITH_ERROR: Final = 1 << 31
 _ODD, _OTHER_ODD = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 
 U64 = npt.NDArray[np.uint64]
@@ -89,6 +97,11 @@ def word_key(field: str, word: str) -> int:
     return int(value_keys(_WORD, [int.from_bytes(digest, "little")])[0])
 
 
+def error_code(word: str) -> int:
+    """What combinations have of an error type: 0 is none."""
+    return min(max(word_key("error_type", word) & 0xFFFF, 1), ANY_ERROR - 1) if word else 0
+
+
 # ---------------------------------------------------------------------------------------------- making
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -110,9 +123,19 @@ class BlockMaker:
         self._combos: list[npt.NDArray[np.void]] = []
         self._keys: list[U64] = []
 
-    def add(self, columns: dict[str, npt.NDArray[Any]], words: Iterable[tuple[str, str]], *, ids: bool) -> None:
-        """The next chunk: its columns, the words of its details, by field, and whether its event ids are known too."""
-        self._combos.append(_distinct_combos(columns))
+    def add(
+        self,
+        columns: dict[str, npt.NDArray[Any]],
+        words: Iterable[tuple[str, str]],
+        errors: npt.NDArray[np.uint16],
+        *,
+        ids: bool,
+    ) -> None:
+        """The next chunk: its columns, the words of its details, by field, each event's :func:`error_code`.
+
+        ``ids`` says whether its event ids are known too.
+        """
+        self._combos.append(_distinct_combos(columns, errors))
         keys = [
             value_keys(SESSION, columns["session"][columns["session"] != 0]),
             value_keys(REQUEST, columns["request"][columns["request"] != 0]),
@@ -136,17 +159,17 @@ class BlockMaker:
         return Block(packed, bits, fence.astype(_FENCE).tobytes(), entries.tobytes(), *whos)
 
 
-def _distinct_combos(columns: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.void]:
+def _distinct_combos(columns: dict[str, npt.NDArray[Any]], errors: npt.NDArray[np.uint16]) -> npt.NDArray[np.void]:
     rows = np.empty(len(columns["who"]), dtype=_COMBO)
     rows["who"], rows["what"], rows["stop"] = columns["who"], columns["what"], columns["stop"]
-    rows["cost"] = cost_source(columns["flags"])
+    rows["cost"], rows["error"] = cost_source(columns["flags"]), errors
     return _unique(rows)[0]
 
 
 def _unique(rows: npt.NDArray[np.void]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.int64]]:
     """The distinct rows, and each one's place among them. By numbers: numpy is slow at comparing rows of fields."""
-    whats, what = np.unique(rows["what"], return_inverse=True)
-    code = (rows["who"].astype(np.int64) * len(whats) + what) * 1024 + rows["stop"] * np.int64(4) + rows["cost"]
+    kinds, kind = np.unique(rows["what"].astype(np.int64) << 16 | rows["error"], return_inverse=True)
+    code = (rows["who"].astype(np.int64) * len(kinds) + kind) * 1024 + rows["stop"] * np.int64(4) + rows["cost"]
     _, first, place = np.unique(code, return_index=True, return_inverse=True)
     return rows[first], place.reshape(-1)
 
@@ -162,13 +185,17 @@ def _packed(chunks: list[npt.NDArray[np.void]]) -> tuple[bytes, tuple[bytes | No
         rows["who"] = ANY
         distinct, place = _unique(rows)
         if len(distinct) > MAX_COMBOS:
+            rows["error"] = ANY_ERROR
+            distinct, place = _unique(rows)
+        if len(distinct) > MAX_COMBOS:
             rows["what"] = ANY
             distinct, place = _unique(rows)
         else:
             whos = _who_entries(who, place, where)
     held = np.zeros((len(distinct), len(chunks)), dtype=bool)
     held[place, where] = True
-    return len(distinct).to_bytes(4, "little") + distinct.tobytes() + np.packbits(held, axis=1).tobytes(), whos
+    count = (len(distinct) | _WITH_ERROR).to_bytes(4, "little")
+    return count + distinct.tobytes() + np.packbits(held, axis=1).tobytes(), whos
 
 
 def _who_entries(who: npt.NDArray[Any], combo: npt.NDArray[Any], where: npt.NDArray[Any]) -> tuple[bytes, bytes]:
@@ -191,18 +218,22 @@ def combos_hold(
     what: npt.NDArray[Any] | None,
     stops: Sequence[int] | None,
     costs: Sequence[int] | None,
+    errors: Sequence[int] | None,
 ) -> tuple[Mask, Mask, bool]:
-    """Which of the chunks of a block may hold an event with one of each (None: whichever).
+    """Which of the chunks of a block may hold an event with one of each (None: whichever); errors by their codes.
 
     Also which of the combinations are such, and whether who was left out of them.
     """
     data = zstandard.ZstdDecompressor().decompress(packed)
     count = int.from_bytes(data[:4], "little")
-    rows = np.frombuffer(data, dtype=_COMBO, count=count, offset=4)
+    knows_errors, count = count >= _WITH_ERROR, count & ~_WITH_ERROR
+    rows = np.frombuffer(data, dtype=_COMBO if knows_errors else _COMBO_WITHOUT_ERROR, count=count, offset=4)
     mask = np.ones(count, dtype=bool)
     for name, values in (("stop", stops), ("cost", costs)):
         if values is not None:
             mask &= np.isin(rows[name], values)
+    if errors is not None and knows_errors:
+        mask &= np.isin(rows["error"], [*errors, ANY_ERROR])
     for name, numbers in (("what", what), ("who", who)):
         if numbers is not None:
             mask &= np.isin(rows[name], numbers) | (rows[name] == ANY)

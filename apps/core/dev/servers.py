@@ -33,6 +33,8 @@ DEVELOPMENT_OPTIONS = {
     "max_wal_size": "8GB",
     "autovacuum_naptime": "5s",
     "wal_writer_delay": "10ms",
+    # So much of the log's files is used again and again: writing into new ones makes acks wait for the file system.
+    "min_wal_size": "1GB",
     # New files of the log are not filled with zeroes first: under load that held up all acks for 10 ms twice a second.
     "wal_init_zero": "off",
     "checkpoint_timeout": "15min",

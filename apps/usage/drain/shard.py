@@ -19,6 +19,7 @@ from django.db import connection
 
 from apps.core import clock
 from apps.core.memory import give_back
+from apps.core.priority import Aside
 from apps.usage.drain import fold
 from apps.usage.drain.announce import INTERVAL, announce
 from apps.usage.drain.dedupe import DedupeIndex
@@ -26,6 +27,7 @@ from apps.usage.drain.dims import Dimensions
 from apps.usage.drain.filter import stripe_at
 from apps.usage.drain.flush import Flush, InboxItem, prepare
 from apps.usage.drain.keeper import Keeper
+from apps.usage.drain.pace import Pace
 from apps.usage.drain.set_aside import FAILED_STARTS, find_failing, forget_marks, starts_in_vain
 from apps.usage.drain.upkeep import LeftOut, Upkeep
 from apps.usage.drain.write import write
@@ -156,9 +158,11 @@ class Shard:
         self._upkeep = Upkeep(number, shards)
         self._flushes: Queue[Flush | BaseException] = Queue(maxsize=1)
         self._busy = False
+        self._pace = Pace(Aside())
 
     def run(self) -> None:
         """Work until told to stop; raises at any error."""
+        self._pace.watch_connections()
         if not self._lock_slots():
             return
         groups = self.drainer.try_first()
@@ -170,6 +174,7 @@ class Shard:
         tasks = [("prepare", self._prepare), ("keep", self._keep)]
         if self.number == 0:
             tasks.append(("announce", self._announce))
+        threading.Thread(target=self._pace.watch, args=(self._stop,), name="drain-pace", daemon=True).start()
         for name, target in tasks:
             threading.Thread(target=self._guarded, args=(target,), name=f"drain-{name}", daemon=True).start()
         while True:
@@ -182,6 +187,7 @@ class Shard:
             if isinstance(flush, BaseException):
                 raise flush
             self._count(flush)
+            self._pace.counted()
             if self._stop.is_set():
                 return
 
@@ -230,6 +236,7 @@ class Shard:
                 return
             started = time.monotonic()
             items = self.drainer.take()
+            self._pace.took(min((item.received_at for item in items), default=None))
             events = sum(item.events for item in items)
             self._busy = events >= MAX_FLUSH_EVENTS // 2
             full = events > MAX_FLUSH_EVENTS * 0.8

@@ -1,7 +1,8 @@
-"""What hints say of a search: the chunks that surely hold nothing it looks for."""
+"""What hints say of a search: the chunks that surely hold nothing it looks for, and those that may."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +14,7 @@ from apps.usage.hints import (
     SESSION,
     combos_hold,
     entries_hold,
+    error_code,
     id_keys,
     value_keys,
     who_entries_hold,
@@ -22,22 +24,28 @@ from apps.usage.hints import (
 from apps.usage.ingest.what import STOP_REASONS
 from apps.usage.selectors.plan import EVER, MAX_LISTED, Plan
 
-__all__ = ["chunks_without"]
+__all__ = ["Hints"]
 
 # Who asks for more values than this looks into the chunks.
 _MAX_VALUES: Final = 50
 # Bytes of entries of whos that are read at most: whoever asks for so many people finds something soon.
 _MAX_WHO_BYTES: Final = 4 << 20
+# So many blocks are asked first, so many times as many each time after: often the newest ones have enough.
+_FIRST_BLOCKS, _MORE_BLOCKS = 4, 8
 
 
 @dataclass(slots=True)
 class _Block:
-    """A block of the search's time; ``maybe`` are the places that nothing was said against yet."""
+    """A block of the search's time; ``maybe`` are the places that nothing was said against yet.
+
+    ``is_telling`` where it knows of who and what at least what the lists of its chunks say.
+    """
 
     id: int
     bits: int
     chunks: Any
     maybe: Any
+    is_telling: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,42 +66,86 @@ class _WhoRun:
     end: int
 
 
-def chunks_without(plan: Plan) -> list[int]:
-    """Ids of chunks that hold no event of the search. Ask before reading the chunks."""
-    combos, values = _asks_for_combos(plan), _values(plan)
-    if not combos and not values:
-        return []
-    keys = sorted({key for one in values for key in one.keys})
-    rows = _blocks(plan, keys, combos=combos)
-    blocks: list[_Block] = []
-    asked: list[tuple[int, int, int, int, int]] = []
-    runs: list[_WhoRun] = []
-    for number, bits, chunks, has_ids, packed, who_fence, fences in rows:
-        block = _Block(number, bits, np.array(chunks, dtype=np.int64), np.ones(len(chunks), dtype=bool))
-        if combos:
-            block.maybe, met, without_who = combos_hold(
-                packed, len(chunks), who=plan.who, what=plan.what, stops=plan.stops, costs=plan.costs
-            )
-            if plan.who is not None and who_fence is not None and without_who and block.maybe.any():
-                runs += [_WhoRun(len(blocks), met, *run) for run in who_runs(who_fence, plan.who) or [(0, 0)]]
-        blocks.append(block)
-        if block.maybe.any():
-            borders = {key: np.frombuffer(fence, dtype="<u4") for key, fence in zip(keys, fences, strict=True)}
-            for which, one in enumerate(values):
-                if has_ids or not one.of_ids:
-                    for key in one.keys:
-                        low, high = borders[key].tolist()
-                        asked.append((len(blocks) - 1, which, key, low, high))
-    _ask_who_entries(blocks, runs)
-    _ask_entries(blocks, asked)
-    return [int(number) for block in blocks for number in block.chunks[~block.maybe] if number]
+class Hints:
+    """What hints say of the chunks of a search, from the newest block on, as far as it is asked for.
+
+    Ids of chunks: those ``without`` any event of the search; ``perhaps`` are those whose who and what may meet.
+    Ask before reading the chunks.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.without: list[int] = []
+        self.perhaps: list[int] = []
+        self._plan = plan
+        self._errors = _error_codes(plan)
+        self._combos, self._values = _asks_for_combos(plan, self._errors), _values(plan)
+        # Of the blocks that were asked, how many chunks may have something.
+        self._maybe = 0
+        self._step = _FIRST_BLOCKS
+        self._beyond: tuple[datetime, int] | None = None
+        self._is_whole = not self._combos and not self._values
+
+    def know(self, chunks: int) -> None:
+        """Ask on until so many chunks are known that may have something, or all are."""
+        while self._maybe < chunks and not self._is_whole:
+            self._ask()
+
+    def _ask(self) -> None:
+        keys = sorted({key for one in self._values for key in one.keys})
+        rows = _blocks(self._plan, keys, self._beyond, self._step, combos=self._combos)
+        self._is_whole = len(rows) < self._step
+        self._step *= _MORE_BLOCKS
+        if rows:
+            self._beyond = (rows[-1][7], rows[-1][0])
+        blocks: list[_Block] = []
+        asked: list[tuple[int, int, int, int, int]] = []
+        runs: list[_WhoRun] = []
+        for number, bits, chunks, has_ids, packed, who_fence, fences, _ in rows:
+            block = _Block(number, bits, np.array(chunks, dtype=np.int64), np.ones(len(chunks), dtype=bool))
+            if self._combos:
+                runs += self._met(block, len(blocks), packed, who_fence)
+            blocks.append(block)
+            if block.maybe.any():
+                borders = {key: np.frombuffer(fence, dtype="<u4") for key, fence in zip(keys, fences, strict=True)}
+                for which, one in enumerate(self._values):
+                    if has_ids or not one.of_ids:
+                        for key in one.keys:
+                            low, high = borders[key].tolist()
+                            asked.append((len(blocks) - 1, which, key, low, high))
+        _ask_who_entries(blocks, runs)
+        _ask_entries(blocks, asked)
+        for block in blocks:
+            self.without += [int(number) for number in block.chunks[~block.maybe] if number]
+            self._maybe += int(block.maybe.sum())
+            if block.is_telling:
+                self.perhaps += [int(number) for number in block.chunks[block.maybe] if number]
+
+    def _met(self, block: _Block, place: int, packed: bytes, who_fence: bytes | None) -> list[_WhoRun]:
+        """Leave in a block what its combinations agree with; the runs of entries of whos that know more."""
+        plan = self._plan
+        block.maybe, met, without_who = combos_hold(
+            packed, len(block.chunks), who=plan.who, what=plan.what, stops=plan.stops, costs=plan.costs,
+            errors=self._errors,
+        )  # fmt: skip
+        block.is_telling = plan.who is None or not without_who or who_fence is not None
+        if plan.who is None or who_fence is None or not without_who or not block.maybe.any():
+            return []
+        return [_WhoRun(place, met, *run) for run in who_runs(who_fence, plan.who) or [(0, 0)]]
 
 
-def _asks_for_combos(plan: Plan) -> bool:
+def _error_codes(plan: Plan) -> list[int] | None:
+    for name, words in plan.details:
+        if name == "error_type":
+            return [error_code(word) for word in words]
+    return None
+
+
+def _asks_for_combos(plan: Plan, errors: list[int] | None) -> bool:
     """Whether combinations know more than the lists that each chunk has of its own."""
     lists = [values for values in (plan.who, plan.what) if values is not None]
     long = any(len(values) > MAX_LISTED for values in lists)
-    return long or len(lists) == 2 or plan.stops is not None or plan.costs is not None
+    fields = len(lists) + (errors is not None)
+    return long or fields >= 2 or plan.stops is not None or plan.costs is not None
 
 
 def _values(plan: Plan) -> list[_Values]:
@@ -105,14 +157,20 @@ def _values(plan: Plan) -> list[_Values]:
         found.append(_Values(value_keys(REQUEST, [request_hash(value) for value in plan.requests]).tolist()))
     if plan.ids is not None:
         found.append(_Values(id_keys(np.frombuffer(b"".join(plan.ids), dtype="V16")).tolist(), of_ids=True))
-    for field, words in plan.details:
-        if "" not in words and not (field == "stop_reason" and set(words) & set(STOP_REASONS)):
-            found.append(_Values([word_key(field, word) for word in words]))
+    for name, words in plan.details:
+        if "" not in words and not (name == "stop_reason" and set(words) & set(STOP_REASONS)):
+            found.append(_Values([word_key(name, word) for word in words]))
     return [one for one in found if len(one.keys) <= _MAX_VALUES]
 
 
-def _blocks(plan: Plan, keys: Sequence[int], *, combos: bool) -> list[tuple[Any, ...]]:
-    conditions, params = ["org = %(org)s"], dict[str, Any](org=plan.org, keys=list(keys))
+def _blocks(
+    plan: Plan, keys: Sequence[int], beyond: tuple[datetime, int] | None, limit: int, *, combos: bool
+) -> list[tuple[Any, ...]]:
+    """The next blocks of the search's time, the newest first."""
+    conditions, params = ["org = %(org)s"], dict[str, Any](org=plan.org, keys=list(keys), limit=limit)
+    if beyond is not None:
+        conditions.append("(last_at, id) < (%(last)s, %(id)s)")
+        params |= {"last": beyond[0], "id": beyond[1]}
     if plan.start > -EVER:
         conditions.append("last_at >= %(start)s")
         params["start"] = at_micros(plan.start)
@@ -123,8 +181,8 @@ def _blocks(plan: Plan, keys: Sequence[int], *, combos: bool) -> list[tuple[Any,
         f"SELECT id, bits, chunks, has_ids, {'combos' if combos else 'NULL'},"  # noqa: S608
         f" {'who_fence' if combos and plan.who is not None else 'NULL'},"
         " ARRAY(SELECT substring(fence FROM 1 + 4 * (key >> (32 - bits))::integer FOR 8)"
-        " FROM unnest(%(keys)s::bigint[]) WITH ORDINALITY AS asked (key, n) ORDER BY n)"
-        f" FROM usage_hint WHERE {' AND '.join(conditions)}",
+        " FROM unnest(%(keys)s::bigint[]) WITH ORDINALITY AS asked (key, n) ORDER BY n), last_at"
+        f" FROM usage_hint WHERE {' AND '.join(conditions)} ORDER BY last_at DESC, id DESC LIMIT %(limit)s",
         params,
     )
 

@@ -1,6 +1,6 @@
 """Single events out of chunks: of a chunk that has hardly any of those that are wanted, these are read alone."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
@@ -22,7 +22,7 @@ from apps.usage.chunks import (
     texts_ranges,
 )
 
-__all__ = ["Moved", "Places", "pick_events"]
+__all__ = ["Moved", "Places", "pick_events", "texts_of"]
 
 Places = npt.NDArray[np.int64]
 # A chunk is read whole where more of its events are wanted than this: each column of each event is a read of its own.
@@ -47,8 +47,12 @@ class _Part(Chunk):
         return {place: self.picked[place] for place in places}
 
 
-def pick_events(org: int, wanted: Mapping[int, tuple[Any, Places]]) -> list[tuple[Chunk, Places]]:
+def pick_events(
+    org: int, wanted: Mapping[int, tuple[Any, Places]], known: Mapping[tuple[int, int], Texts] | None = None
+) -> list[tuple[Chunk, Places]]:
     """What is wanted of chunks: of each, by id, the day of dropping and the places, in their order.
+
+    ``known`` are texts by chunk and place that need not be read again.
 
     Returns chunks, each with the places in it; where few are wanted, these events are all that it has. Raises
     :class:`Moved` where a chunk is gone.
@@ -56,7 +60,7 @@ def pick_events(org: int, wanted: Mapping[int, tuple[Any, Places]]) -> list[tupl
     few = {number: found for number, found in wanted.items() if len(found[1]) <= _FEW}
     many = {number: found for number, found in wanted.items() if number not in few}
     found: list[tuple[Chunk, Places]] = [(chunk, many[chunk.id][1]) for chunk in _whole(org, many)]
-    return found + [(part, np.arange(part.events)) for part in _parts(org, few)]
+    return found + [(part, np.arange(part.events)) for part in _parts(org, few, known or {})]
 
 
 def _whole(org: int, wanted: Mapping[int, tuple[Any, Places]]) -> list[Chunk]:
@@ -115,7 +119,14 @@ JOIN usage_chunk c ON c.id = a.id WHERE c.org = %s AND c.drop_on = ANY(%s)
 """
 
 
-def _parts(org: int, wanted: Mapping[int, tuple[Any, Places]]) -> list[_Part]:
+def _heads_sql() -> str:
+    return (
+        f"SELECT id, substring(texts FROM 1 FOR {texts_head('events')}) FROM usage_chunk"  # noqa: S608
+        " WHERE org = %s AND id = ANY(%b) AND drop_on = ANY(%s)"
+    )
+
+
+def _parts(org: int, wanted: Mapping[int, tuple[Any, Places]], known: Mapping[tuple[int, int], Texts]) -> list[_Part]:
     if not wanted:
         return []
     asked = [(number, place) for number, (_, own) in wanted.items() for place in own.tolist()]
@@ -123,8 +134,18 @@ def _parts(org: int, wanted: Mapping[int, tuple[Any, Places]]) -> list[_Part]:
     rows = fetch(_pick_sql(), (list(numbers), list(places), org, _days(wanted)))
     if len(rows) != len(asked):
         raise Moved
-    texts = _texts(org, rows)
-    return [_part(org, list(own), texts) for _, own in groupby(rows, key=lambda row: row[0])]
+    chunks = [
+        (held[0][0], held[0][4], held[0][7], missing)
+        for held in _by_chunk(rows)
+        if (missing := [row[5] for row in held if (row[0], row[5]) not in known])
+    ]
+    texts = {**known, **_texts(org, _days(wanted), chunks)} if chunks else known
+    return [_part(org, own, texts) for own in _by_chunk(rows)]
+
+
+def _by_chunk(rows: list[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
+    for _, own in groupby(rows, key=lambda row: row[0]):
+        yield list(own)
 
 
 def _part(org: int, rows: list[tuple[Any, ...]], texts: Mapping[tuple[int, int], Texts]) -> _Part:
@@ -135,25 +156,62 @@ def _part(org: int, rows: list[tuple[Any, ...]], texts: Mapping[tuple[int, int],
     return _Part(number, org, drop_on, first_at, last_at, len(rows), columns, b"", picked)
 
 
-def _texts(org: int, rows: list[tuple[Any, ...]]) -> dict[tuple[int, int], Texts]:
-    """The texts of events, by chunk and place: of each chunk those parts that have one of them."""
-    asked: list[tuple[int, range, list[int]]] = []
-    starts, sizes = [], []
-    for number, own in groupby(rows, key=lambda row: row[0]):
-        held = list(own)
-        places = [row[5] for row in held]
-        for part, start, end in texts_ranges(held[0][4], held[0][7]):
-            mine = [place for place in places if place in part]
-            if mine:
-                asked.append((number, part, mine))
-                starts.append(start + 1)
-                sizes.append(_ALL if end is None else end - start)
-    found = fetch(_TEXTS, ([number for number, *_ in asked], starts, sizes, org, sorted({row[1] for row in rows})))
+def texts_of(org: int, wanted: Mapping[int, tuple[Any, int, list[int]]]) -> dict[tuple[int, int], Texts]:
+    """Texts of events by chunk and place: of each chunk the day of dropping, how many it has, the places in order.
+
+    Raises :class:`Moved` where a chunk is gone.
+    """
+    if not wanted:
+        return {}
+    days = sorted({drop_on for drop_on, _, _ in wanted.values()})
+    heads = dict(fetch(_heads_sql(), (org, list(wanted), days)))
+    if len(heads) != len(wanted):
+        raise Moved
+    return _texts(org, days, [(number, events, heads[number], own) for number, (_, events, own) in wanted.items()])
+
+
+def _texts(
+    org: int, days: list[Any], chunks: Iterable[tuple[int, int, bytes, list[int]]]
+) -> dict[tuple[int, int], Texts]:
+    """Texts by chunk and place, of chunks (id, events, head of the texts, places): those parts that have one of them.
+
+    Parts that lie side by side are one read.
+    """
+    asked: list[tuple[int, list[_Held]]] = []
+    for number, events, head, places in chunks:
+        for held in _held(events, head, places):
+            if asked and asked[-1][0] == number and asked[-1][1][-1].end == held.start:
+                asked[-1][1].append(held)
+            else:
+                asked.append((number, [held]))
+    starts = [run[0].start for _, run in asked]
+    sizes = [_ALL if run[-1].end is None else run[-1].end - run[0].start for _, run in asked]
+    found = fetch(_TEXTS, ([number for number, _ in asked], [1 + start for start in starts], sizes, org, days))
     if len(found) != len(asked):
         raise Moved
     texts: dict[tuple[int, int], Texts] = {}
     for n, data in found:
-        number, part, mine = asked[n - 1]
-        for place, one in zip(mine, inflated_texts(data, len(part), [p - part.start for p in mine]), strict=True):
-            texts[number, place] = one
+        number, run = asked[n - 1]
+        for held in run:
+            own = data[held.start - run[0].start : None if held.end is None else held.end - run[0].start]
+            places = [place - held.part.start for place in held.places]
+            for place, one in zip(held.places, inflated_texts(own, len(held.part), places), strict=True):
+                texts[number, place] = one
     return texts
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A part of the texts of a chunk, from where to where it lies (None: all), and what is wanted of it."""
+
+    part: range
+    start: int
+    end: int | None
+    places: list[int]
+
+
+def _held(events: int, head: bytes, places: list[int]) -> Iterator[_Held]:
+    for part, start, end in texts_ranges(events, head):
+        mine = [place for place in places if place in part]
+        if mine:
+            yield _Held(part, start, end, mine)

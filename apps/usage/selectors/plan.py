@@ -30,8 +30,8 @@ EVENT_FIELDS: Final = (
     "event_id", "request_id", "session_id", *_WHAT_FIELDS, "error_type", "stop_reason", "cost_source",
 )  # fmt: skip
 _COST_SOURCES: Final = ("", "price_book", "reported", "unpriced")
-# Longer lists of who take longer to compare than they save.
-MAX_LISTED: Final = 500
+# Longer lists of who take longer to compare with a chunk's than looking into it takes.
+MAX_LISTED: Final = 40
 # More than a timestamp may be ahead of its receipt.
 _AHEAD = timedelta(minutes=10)
 # Before and after all times.

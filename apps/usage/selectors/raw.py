@@ -9,31 +9,24 @@ events are read (:mod:`apps.usage.selectors.pick`).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import numpy as np
-import numpy.typing as npt
-import orjson
 
 from apps.core.database import one_snapshot
-from apps.usage.chunks import Chunk, at_micros, fetch, micros_of, request_hash, scan_slice
-from apps.usage.hints import cost_source
-from apps.usage.ingest.what import DETAIL, STOP_REASONS
+from apps.usage.chunks import Chunk, at_micros, fetch, micros_of
 from apps.usage.selectors.event_json import Found, bodies
-from apps.usage.selectors.hints import chunks_without
+from apps.usage.selectors.hints import Hints
+from apps.usage.selectors.match import FEW_EACH, Match, matches_in, matches_of, needed_columns, read_columns
 from apps.usage.selectors.pick import Moved, pick_events
 from apps.usage.selectors.plan import EVENT_FIELDS, EVER, MAX_LISTED, Plan, plan_dimensions, plan_fields
 
-__all__ = ["EVENT_FIELDS", "EventRow", "Match", "event_search", "match", "needed_columns"]
+__all__ = ["EVENT_FIELDS", "EventRow", "event_search"]
 
 # Chunks looked at in one query: few at first, since mostly the newest ones have enough.
 _FIRST_LOOK, _LONGEST_LOOK = 4, 256
 _TRIES = 5
-# So many values are compared one by one.
-_FEW = 12
-
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +36,6 @@ class EventRow:
     at: datetime
     event_id: UUID
     body: dict[str, Any]
-
-
-@dataclass(slots=True)
-class Match:
-    """Events of one chunk that were found: their places and times."""
-
-    chunk_id: int
-    drop_on: Any
-    places: npt.NDArray[np.int64]
-    ts: npt.NDArray[np.int64]
 
 
 def event_search(
@@ -108,8 +91,9 @@ def _rows(plan: Plan, org_id: UUID, limit: int) -> list[EventRow]:
     least = int(np.partition(every, len(every) - limit)[len(every) - limit]) if len(every) > limit else -EVER
     wanted = {match.chunk_id: (match.drop_on, match.places[match.ts >= least]) for match in matches}
     wanted = {number: found for number, found in wanted.items() if len(found[1])}
+    texts = {(match.chunk_id, place): own for match in matches for place, own in match.texts.items()}
     events: list[tuple[int, bytes, Chunk, int]] = []
-    for chunk, places in pick_events(plan.org, wanted):
+    for chunk, places in pick_events(plan.org, wanted, texts):
         ids, ts = chunk.columns["id"], chunk.columns["ts"]
         events += [(int(ts[i]), ids[i].tobytes(), chunk, i) for i in places.tolist()]
     events.sort(key=lambda event: event[:2], reverse=True)
@@ -126,12 +110,12 @@ def _matches(plan: Plan, limit: int) -> list[Match]:
     look, looked = _FIRST_LOOK, 0
     needed = needed_columns(plan)
     tested = [name for name in needed if name != "ts"]
-    without: list[int] = []
+    hints = Hints(plan)
     while True:
-        # Times and ids are five sixths of what a look reads: where most chunks have nothing, they are read of those
-        # alone that have something.
-        narrow = tested if tested and looked and 2 * len(matches) < looked else None
-        rows = _look(plan, narrow or needed, beyond, look, without)
+        # Times and ids are five sixths of what a look reads: where chunks have hardly anything, they are read of that
+        # alone.
+        narrow = tested if tested and looked and len(times) < FEW_EACH * looked else None
+        rows = _look(plan, narrow or needed, beyond, look, hints)
         for found in _found(plan, needed, narrow, rows):
             matches.append(found)
             times += found.ts.tolist()
@@ -142,10 +126,9 @@ def _matches(plan: Plan, limit: int) -> list[Match]:
             times = sorted(times, reverse=True)[:limit]
             if times[-1] > micros_of(beyond[0]):
                 return matches
-        if not looked:
-            without = chunks_without(plan)
         looked += len(rows)
         look = _next_look(look, looked, len(times), limit)
+        hints.know(looked + look)
 
 
 def _next_look(last: int, looked: int, found: int, limit: int) -> int:
@@ -162,37 +145,12 @@ def _next_look(last: int, looked: int, found: int, limit: int) -> int:
 def _found(plan: Plan, needed: Sequence[str], narrow: Sequence[str] | None, rows: list[tuple[Any, ...]]) -> list[Match]:
     """The matches among the chunks of a look; ``narrow`` are the columns that it read, None where all needed ones."""
     if narrow is None:
-        return [found for row in rows if (found := match(plan, needed, row)) is not None]
-    maybe = {row[0]: row for row in rows if _tested(plan, _columns(narrow, row)).any()}
-    out = []
-    # Only what is missing is read of them.
-    for number, drop_on, events, last_at, times, *ids in _read(plan, ["ts"], [row[:2] for row in maybe.values()]):
-        columns = [times if name == "ts" else maybe[number][4 + narrow.index(name)] for name in needed]
-        found = match(plan, needed, (number, drop_on, events, last_at, *columns, *ids))
-        if found is not None:
-            out.append(found)
-    return out
-
-
-def needed_columns(plan: Plan) -> list[str]:
-    """The columns that have to be looked at."""
-    tests = {
-        "who": plan.who, "what": plan.what, "session": plan.sessions, "request": plan.requests,
-        "stop": plan.stops if plan.stops is not None else (plan.details or None),
-        "flags": plan.costs if plan.costs is not None else (plan.details or None),
-    }  # fmt: skip
-    return ["ts", *(name for name, test in tests.items() if test is not None)]
-
-
-def _read_columns(plan: Plan, names: Sequence[str], source: str = "usage_chunk") -> str:
-    columns = [scan_slice(name) for name in names]
-    if "ts" in names and (plan.ids is not None or plan.after is not None):
-        columns.append("substring(facts FROM 3 FOR 16 * events)")
-    return f"SELECT id, drop_on, events, last_at, {', '.join(columns)} FROM {source}"  # noqa: S608
+        return matches_of(plan, needed, rows)
+    return matches_in(plan, narrow, rows)
 
 
 def _look(
-    plan: Plan, names: Sequence[str], beyond: tuple[datetime, int] | None, limit: int, without: list[int]
+    plan: Plan, names: Sequence[str], beyond: tuple[datetime, int] | None, limit: int, hints: Hints
 ) -> list[tuple[Any, ...]]:
     """The next chunks that may have something, and these columns of each."""
     conditions, params = ["org = %(org)s"], dict[str, Any](org=plan.org, limit=limit)
@@ -202,14 +160,22 @@ def _look(
     if plan.end < EVER:
         conditions.append("first_at < %(end)s")
         params["end"] = at_micros(plan.end)
+    lists = []
     for name, values in (("whos", plan.who), ("whats", plan.what)):
         if values is not None and len(values) <= MAX_LISTED:
-            conditions.append(f"{name} && %({name})s::integer[]")
+            lists.append(f"{name} && %({name})s::integer[]")
             params[name] = values.tolist()
-    if without:
-        # As a list of constants it would take longer to plan than to go through.
-        conditions.append("id NOT IN (SELECT unnest(%(without)s::bigint[]))")
-        params["without"] = without
+    listed = " AND ".join(lists) or "true"
+    if hints.perhaps and lists:
+        # Comparing the lists takes longer than what is looked at for nothing.
+        listed = f"(id IN (SELECT unnest(%(perhaps)s::bigint[])) OR {listed})"
+        params["perhaps"] = hints.perhaps
+    if hints.without:
+        # As a list of constants it would take longer to plan than to go through. In a CASE, since in a conjunction the
+        # database may well compare the lists first.
+        listed = f"CASE WHEN id IN (SELECT unnest(%(without)s::bigint[])) THEN false ELSE {listed} END"
+        params["without"] = hints.without
+    conditions.append(listed)
     if beyond is not None:
         conditions.append("last_at <= %(last)s AND (last_at, id) < (%(last)s, %(id)s)")
         params |= {"last": beyond[0], "id": beyond[1]}
@@ -218,114 +184,4 @@ def _look(
         f"(SELECT id, drop_on, events, last_at, scan, facts FROM usage_chunk WHERE {' AND '.join(conditions)}"  # noqa: S608
         " ORDER BY last_at DESC, id DESC LIMIT %(limit)s OFFSET 0) AS chosen"
     )
-    return fetch(f"{_read_columns(plan, names, chosen)} ORDER BY last_at DESC, id DESC", params)
-
-
-def _read(plan: Plan, names: Sequence[str], chunks: list[tuple[int, Any]]) -> list[tuple[Any, ...]]:
-    """These columns of these chunks (id and day of dropping)."""
-    if not chunks:
-        return []
-    rows = fetch(
-        f"{_read_columns(plan, names)} WHERE org = %s AND id = ANY(%s) AND drop_on = ANY(%s)",
-        (plan.org, [number for number, _ in chunks], sorted({drop_on for _, drop_on in chunks})),
-    )
-    if len(rows) != len(chunks):
-        raise Moved
-    return rows
-
-
-# ---------------------------------------------------------------------------------------------- matching
-_KINDS: Final = {
-    "ts": "<i8", "session": "<i8", "who": "<i4", "what": "<i4", "request": "<u4", "flags": "u1", "stop": "u1",
-}  # fmt: skip
-_Columns = dict[str, npt.NDArray[Any]]
-
-
-def _columns(names: Sequence[str], row: Sequence[Any]) -> _Columns:
-    return {name: np.frombuffer(row[4 + i], dtype=_KINDS[name]) for i, name in enumerate(names)}
-
-
-def match(plan: Plan, needed: Sequence[str], row: Sequence[Any]) -> Match | None:
-    """What of a chunk (id, day of dropping, events, last moment, the needed columns, ids where asked for) matches."""
-    number, drop_on, events, last_at, *data = row
-    columns, rest = _columns(needed, row), data[len(needed) :]
-    ts = columns["ts"]
-    mask = (ts >= plan.start) & (ts < plan.end) & _tested(plan, columns)
-    if plan.ids is not None or plan.after is not None:
-        mask &= _ids_match(plan, ts, np.frombuffer(rest.pop(0), dtype="V16"))
-    if (plan.details or plan.requests is not None) and mask.any():
-        texts = fetch(
-            "SELECT texts FROM usage_chunk WHERE drop_on = %s AND org = %s AND id = %s", (drop_on, plan.org, number)
-        )
-        if not texts:
-            raise Moved
-        _check_texts(plan, Chunk(number, plan.org, drop_on, last_at, last_at, events, columns, texts[0][0]), mask)
-    places = np.flatnonzero(mask)
-    return Match(number, drop_on, places, ts[places]) if len(places) else None
-
-
-def _tested(plan: Plan, columns: _Columns) -> Mask:
-    """What the columns other than time leave; texts may still say no."""
-    mask: Mask = np.ones(len(next(iter(columns.values()))), dtype=bool)
-    for name, values in (("who", plan.who), ("what", plan.what), ("session", plan.sessions), ("stop", plan.stops)):
-        if values is not None:
-            mask &= _among(columns[name], values)
-    if plan.requests is not None:
-        mask &= _among(columns["request"], [request_hash(value) if value else 0 for value in plan.requests])
-    if plan.costs is not None:
-        mask &= _among(cost_source(columns["flags"]), plan.costs)
-    for name, words in plan.details:
-        if name == "error_type" and "" not in words:
-            mask &= (columns["flags"] & DETAIL) != 0
-    return mask
-
-
-def _among(column: npt.NDArray[Any], values: Sequence[int] | npt.NDArray[np.int64]) -> Mask:
-    """Which of a column are one of these; a few comparisons take less than sorting does."""
-    if not 0 < len(values) <= _FEW:
-        return np.isin(column, values)
-    mask: Mask = column == values[0]
-    for value in values[1:]:
-        mask |= column == value
-    return mask
-
-
-def _ids_match(plan: Plan, ts: npt.NDArray[np.int64], ids: npt.NDArray[np.void]) -> Mask:
-    mask = np.ones(len(ts), dtype=bool)
-    if plan.ids is not None:
-        mask = np.isin(_halves(ids), _halves(np.frombuffer(b"".join(plan.ids), dtype="V16")))
-        exact = set(plan.ids)
-        for place in np.flatnonzero(mask).tolist():
-            mask[place] = ids[place].tobytes() in exact
-    if plan.after is not None:
-        at, last = plan.after
-        for place in np.flatnonzero(ts == at).tolist():
-            mask[place] &= ids[place].tobytes() < last
-    return mask
-
-
-def _halves(ids: npt.NDArray[np.void]) -> npt.NDArray[np.uint64]:
-    """The second halves of ids, the random ones of those that begin with a time."""
-    return np.ascontiguousarray(ids).view("<u8").reshape(-1, 2)[:, 1]
-
-
-def _check_texts(plan: Plan, chunk: Chunk, mask: Mask) -> None:
-    """Leave in ``mask`` what the texts agree with."""
-    places = np.flatnonzero(mask).tolist()
-    has_detail = (chunk.columns["flags"] & DETAIL) != 0 if plan.details else None
-    texts = chunk.texts_at(
-        places if has_detail is None or plan.requests is not None else [one for one in places if has_detail[one]]
-    )
-    for place in places:
-        if plan.requests is not None and texts[place][0] not in plan.requests:
-            mask[place] = False
-            continue
-        for name, values in plan.details:
-            known = ""
-            if has_detail is not None and has_detail[place]:
-                known = orjson.loads(texts[place][1]).get(name) or ""
-            if name == "stop_reason" and not known:
-                known = STOP_REASONS[int(chunk.columns["stop"][place])]
-            if known not in values:
-                mask[place] = False
-                break
+    return fetch(f"{read_columns(plan, names, chosen)} ORDER BY last_at DESC, id DESC", params)

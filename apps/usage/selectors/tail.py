@@ -14,9 +14,9 @@ import numpy as np
 
 from apps.usage.chunks import fetch, scan_slice
 from apps.usage.selectors.event_json import Found, bodies
+from apps.usage.selectors.match import matches_of, needed_columns
 from apps.usage.selectors.pick import Moved, pick_events
 from apps.usage.selectors.plan import EVER, Plan, plan_dimensions, plan_fields
-from apps.usage.selectors.raw import match, needed_columns
 
 __all__ = ["MAX_CHUNKS", "Tail", "tail_end", "tail_read"]
 
@@ -122,8 +122,6 @@ def _matches(
     columns = [scan_slice(name) for name in needed]
     if plan.ids is not None:
         columns.append("substring(facts FROM 3 FOR 16 * events)")
-    if plan.details or plan.requests is not None:
-        columns.append("texts")
     rows = fetch(
         f"SELECT id, drop_on, events, last_at, {', '.join(columns)} FROM usage_chunk"  # noqa: S608
         " WHERE org = %s AND id = ANY(%s) AND drop_on = ANY(%s) ORDER BY id",
@@ -131,12 +129,10 @@ def _matches(
     )
     if len(rows) != len(new):
         raise Moved
-    out = []
-    for row in rows:
-        found = match(plan, needed, row)
-        if found is not None:
-            out.append((row[0], row[1], row[2], found.places))
-    return out
+    held = {row[0]: row[2] for row in rows}
+    return [
+        (found.chunk_id, found.drop_on, held[found.chunk_id], found.places) for found in matches_of(plan, needed, rows)
+    ]
 
 
 def _shown(org: int, org_id: UUID, chosen: _Chosen) -> list[dict[str, Any]]:

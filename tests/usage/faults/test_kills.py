@@ -27,7 +27,12 @@ import json, os
 from apps.core.dev.environment import enter
 enter()
 from benchmarks.accounts import make_accounts
-print(json.dumps([[a.token, str(a.org_id)] for a in make_accounts(3, 2)]))
+accounts = make_accounts(3, 2)
+from apps.core.tenancy import system_scope
+from apps.projects.models import ApiKey
+with system_scope("a test imports"):
+    ApiKey.objects.update(scopes=["ingest", "read", "backfill"])
+print(json.dumps([[a.token, str(a.org_id)] for a in accounts]))
 """
 _SUMS = """
 import json, os, sys
@@ -37,6 +42,9 @@ enter()
 from benchmarks.ingest import _sums
 print(json.dumps(_sums(os.environ["DATABASE_URL"], [UUID(org) for org in sys.argv[1:]])))
 """
+
+
+_LINES = 100_000
 
 
 def _now() -> str:
@@ -111,6 +119,27 @@ def goes_on(load: list[Load]) -> None:
     )
 
 
+class Upload:
+    """A file of lines without ids, each with the figures of an event of :class:`Load`, sent as an import."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/octet-stream"}
+        line = {"timestamp": _now(), "event_type": "api_call", "model": "claude-opus-5", "input_tokens": 3,
+                "output_tokens": 2}  # fmt: skip
+        body = (json.dumps(line) + "\n").encode() * _LINES
+        request = urllib.request.Request(f"{url}/v1/imports", body, self.headers)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            self.url = f"{url}/v1/imports/{json.load(answer)['id']}"
+
+    def now(self) -> dict[str, Any]:
+        """The import as the API tells it; nothing of it while the API is away."""
+        try:
+            with urllib.request.urlopen(urllib.request.Request(self.url, headers=self.headers), timeout=10) as answer:
+                return dict(json.load(answer))
+        except OSError:
+            return {"state": "unknown", "accepted": 0}
+
+
 def is_drained(instance: Instance) -> bool:
     try:
         return json.loads(instance.get("/v1/health")[1])["inbox"]["events"] == 0
@@ -124,10 +153,16 @@ def test_kill_9_of_each_part_and_of_all_loses_and_doubles_nothing(instance: Inst
     for one in load:
         one.start()
     goes_on(load)
+    upload = Upload(instance.url, accounts[0][0])
+    wait_for(lambda: upload.now()["accepted"] > 0, seconds=60, what="a chunk of the import")
+    kill_named(instance, "mw-worker")
+    left = upload.now()
+    assert left["state"] == "running", left
+    assert 0 < left["accepted"] < _LINES
     for victims in (("mindweave.wsgi",), ("redis-server",), ("/postgres ", "postgres: ")):
         kill(instance, *victims)
         goes_on(load)
-    kill_drain(instance)
+    kill_named(instance, "mw-drain")
     goes_on(load)
     # Everything at once, the supervisor among them.
     for pid in instance.left():
@@ -144,25 +179,34 @@ def test_kill_9_of_each_part_and_of_all_loses_and_doubles_nothing(instance: Inst
         one.done.set()
     for one in load:
         one.join(60)
+    # Whoever finds it without a worker takes it up again, behind its last chunk.
+    wait_for(lambda: upload.now()["state"] not in ("unknown", "queued", "running"), seconds=90, what="the import's end")
+    done = upload.now()
+    assert [done[name] for name in ("state", "accepted", "duplicates", "rejected", "repeated")] == [
+        "completed", _LINES, 0, 0, 0,
+    ]  # fmt: skip
     wait_for(lambda: is_drained(instance), seconds=60, what="an empty inbox")
-    total = sum(one.acknowledged for one in load)
+    total = sum(one.acknowledged for one in load) + _LINES
     assert sum(one.lost for one in load) > 0
     sums = ask(instance, _SUMS, *(org for _, org in accounts))
     assert sums == {"raw": [total, 3 * total, 2 * total, total], "rollups": [total, 3 * total, 2 * total, total]}
 
 
-def kill_drain(instance: Instance) -> None:
-    """The drain names itself to the kernel; its command line is the supervisor's. It may be on its way back still."""
-    wait_for(lambda: bool(_drains(instance)), seconds=30, what="a drain")
-    for pid in _drains(instance):
-        os.kill(pid, signal.SIGKILL)
+def kill_named(instance: Instance, name: str) -> None:
+    """Some name themselves to the kernel alone. They may be on their way back still."""
+    wait_for(lambda: bool(_named(instance, name)), seconds=30, what=name)
+    for pid in _named(instance, name):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
 
 
-def _drains(instance: Instance) -> list[int]:
+def _named(instance: Instance, name: str) -> list[int]:
     found = []
     for pid in instance.left():
         try:
-            if Path(f"/proc/{pid}/comm").read_text().startswith("mw-drain"):
+            if Path(f"/proc/{pid}/comm").read_text().startswith(name):
                 found.append(pid)
         except OSError:
             continue

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
+import zstandard
 from django.db import connection
 
 from apps.accounts.services import update_organization
@@ -18,7 +19,8 @@ from apps.usage import chunks, hinting, hints
 from apps.usage.drain import merge
 from apps.usage.drain.shard import drain_now
 from apps.usage.repricing import reprice, reprice_start
-from apps.usage.selectors.hints import chunks_without
+from apps.usage.selectors import hints as hints_asked
+from apps.usage.selectors.hints import Hints
 from apps.usage.selectors.plan import EVER, Plan, plan_dimensions, plan_fields
 from apps.usage.selectors.raw import event_search
 from apps.usage.services import ingest, register_tag_key
@@ -128,7 +130,9 @@ def without(world: World, **filters: str) -> set[int]:
     plan, asked = Plan(org, -EVER, EVER), {name: [one] for name, one in filters.items()}
     plan_dimensions(plan, asked)
     plan_fields(plan, asked, world.org_id, bytes(salt))
-    return set(chunks_without(plan))
+    said = Hints(plan)
+    said.know(ALL)
+    return set(said.without)
 
 
 def chunks_of(world: World) -> set[int]:
@@ -145,6 +149,7 @@ def test_searches_find_the_same_with_hints_whatever_happened_to_the_chunks(
     monkeypatch.setattr(merge, "TOGETHER", 4)
     # Crowds: who is left out of the combinations, and has entries of its own; or what is, too.
     monkeypatch.setattr(hints, "MAX_COMBOS", {1: hints.MAX_COMBOS, 2: 5, 3: 40}[seed])
+    monkeypatch.setattr(hints_asked, "_FIRST_BLOCKS", 1)
     # As where chunks are large: texts in parts, events read alone.
     monkeypatch.setattr(chunks, "_PARTED", 10)
     monkeypatch.setattr(chunks, "TEXTS_TOGETHER", 5)
@@ -186,6 +191,41 @@ def test_searches_find_the_same_with_hints_whatever_happened_to_the_chunks(
     hinting.hint_some(every=True)
     assert without(world, cost_source="unpriced") == chunks_of(world)
     check(rng, world, 40)
+
+
+def test_an_error_type_is_known_together_with_whose_it_was(db: None) -> None:
+    world = make_world()
+    alice, bob = str(world.alice), str(world.bob)
+    events = [
+        typed(user_id=alice, status="error", error_type="first"),
+        typed(user_id=bob, status="error", error_type="second"),
+        typed(user_id=bob),
+    ]
+    assert not ingest(key=world.key, events=events).rejected
+    drain_now()
+    hinting.hint_some(every=True)
+    assert without(world, user=alice, error_type="second") == chunks_of(world)
+    assert without(world, user=alice, error_type="") == chunks_of(world)
+    assert not without(world, user=alice, error_type="first")
+    assert not without(world, user=bob, error_type="")
+    # A block of before knows nothing of it, and hides nothing.
+    forget_errors()
+    assert not without(world, user=alice, error_type="second")
+    assert without(world, user=alice, error_type="third") == chunks_of(world)
+    for user, error, found in ((alice, "first", 1), (alice, "second", 0), (bob, "second", 1), (bob, "", 1)):
+        asked = {"user": [user], "error_type": [error]}
+        assert len(event_search(org_id=world.org_id, filters=asked, limit=5)) == found
+
+
+def forget_errors() -> None:
+    """Make a block's combinations what they were before these had the error type."""
+    (packed,) = rows("SELECT combos FROM usage_hint")[0]
+    data = zstandard.ZstdDecompressor().decompress(bytes(packed))
+    count = int.from_bytes(data[:4], "little") & 0x7FFFFFFF
+    combos = b"".join(data[4 + 12 * n : 14 + 12 * n] for n in range(count))
+    older = zstandard.compress(count.to_bytes(4, "little") + combos + data[4 + 12 * count :])
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE usage_hint SET combos = %s", [older])
 
 
 def test_an_id_that_is_no_longer_remembered_is_hinted_at_where_events_are_kept_longer(db: None) -> None:

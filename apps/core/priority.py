@@ -1,0 +1,135 @@
+"""Letting others go first, as long as nothing waits too long for it.
+
+Where the processor is short, what runs behind others' backs is better done in what they leave over: Linux has the
+class ``SCHED_IDLE`` for that, which gives way at once to whatever wakes. What they leave over may be nothing, so
+whoever steps aside has to be able to come forward again; Linux lets a process do so that has ``CAP_SYS_NICE`` or a
+limit ``RLIMIT_NICE`` of 1 and more. Others stay in the usual class.
+
+Where the kernel shares the processor out by session (``kernel.sched_autogroup_enabled``), classes count inside a
+session only; there the session's share is made small.
+"""
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Set
+from pathlib import Path
+
+__all__ = ["Aside"]
+
+logger = logging.getLogger(__name__)
+
+# The share of a session that stepped aside, as a nice value.
+_LAST = 19
+
+
+class Aside:
+    """This process, with the processes that work for it, at the back of the queue or in its usual place."""
+
+    def __init__(self) -> None:
+        self.able = _can_return()
+        self.is_aside = False
+        self._moved = False
+        self._lock = threading.Lock()
+        # Process ids come again: each is known by the moment of its start, too.
+        self._helpers: dict[int, str] = {}
+        self._spared: set[int] = set()
+
+    def spare_this_thread(self) -> None:
+        """Leave the calling thread where it is: it is the one that brings the others forward."""
+        self._spared.add(threading.get_native_id())
+
+    def add_helper(self, pid: int, name: str) -> None:
+        """A process on this machine that works for this one and is called ``name``; nothing where it is not ours."""
+        if not self.able or _name(pid) != name or not _may_place(pid):
+            return
+        started = _started(pid)
+        if started is None:
+            return
+        with self._lock:
+            self._helpers = {known: when for known, when in self._helpers.items() if _started(known) == when}
+            self._helpers[pid] = started
+            if self.is_aside:
+                _place(pid, aside=True, share=_LAST)
+
+    def step_aside(self) -> None:
+        """Run in what others leave over."""
+        self._move(aside=True)
+
+    def come_forward(self) -> None:
+        """Run as others do, also where the process began with a nice value."""
+        self._move(aside=False)
+
+    def _move(self, *, aside: bool) -> None:
+        if not self.able:
+            return
+        with self._lock:
+            if self._moved and self.is_aside == aside:
+                return
+            self._moved, self.is_aside = True, aside
+            _place(os.getpid(), aside=aside, share=_LAST if aside else 0, spared=self._spared)
+            for pid, started in self._helpers.items():
+                if _started(pid) == started:
+                    _place(pid, aside=aside, share=_LAST if aside else 0)
+
+
+def _can_return() -> bool:
+    """Whether a thread that stepped aside may come forward; tried by one that ends then."""
+    found: list[bool] = []
+
+    def look() -> None:
+        try:
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+            found.append(True)
+        except (OSError, AttributeError):
+            found.append(False)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def _may_place(pid: int) -> bool:
+    try:
+        os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
+    except OSError:
+        return False
+    return True
+
+
+def _place(pid: int, *, aside: bool, share: int, spared: Set[int] = frozenset()) -> None:
+    """All threads of a process; those that it starts later do as the one that starts them."""
+    policy = os.SCHED_IDLE if aside else os.SCHED_OTHER
+    try:
+        for thread in map(int, os.listdir(f"/proc/{pid}/task")):
+            if thread in spared:
+                continue
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setscheduler(thread, policy, os.sched_param(0))
+                if not aside:
+                    with contextlib.suppress(PermissionError):
+                        os.setpriority(os.PRIO_PROCESS, thread, 0)
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{pid}/autogroup").write_text(str(share))
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        logger.warning("process %d keeps its place in the queue for the processor: %s", pid, error)
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> str | None:
+    """When a process began, in ticks since the machine did."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None

@@ -1,0 +1,243 @@
+"""Which events of chunks a search matches: by their columns, then by their times and ids, then by their texts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from apps.usage.chunks import Texts, fetch, request_hash, scan_slice
+from apps.usage.hints import cost_source
+from apps.usage.ingest.what import DETAIL, STOP_REASONS
+from apps.usage.selectors.pick import Moved, texts_of
+from apps.usage.selectors.plan import Plan
+
+__all__ = ["FEW_EACH", "Match", "matches_in", "matches_of", "needed_columns", "read_columns"]
+
+# Of so few events of a chunk the times are read alone.
+FEW_EACH: Final = 3
+# So many values are compared one by one.
+_FEW = 12
+
+Mask = npt.NDArray[np.bool_]
+_KINDS: Final = {
+    "ts": "<i8", "session": "<i8", "who": "<i4", "what": "<i4", "request": "<u4", "flags": "u1", "stop": "u1",
+}  # fmt: skip
+_Columns = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(slots=True)
+class Match:
+    """Events of one chunk that were found: places and times, and, by place, those of their texts that were read."""
+
+    chunk_id: int
+    drop_on: Any
+    places: npt.NDArray[np.int64]
+    ts: npt.NDArray[np.int64]
+    texts: dict[int, Texts]
+
+
+@dataclass(slots=True)
+class _Looked:
+    """A chunk that was looked at, and the places of what matches so far, and its times once they were read."""
+
+    chunk_id: int
+    drop_on: Any
+    events: int
+    columns: _Columns
+    places: npt.NDArray[np.int64]
+    ts: npt.NDArray[np.int64]
+    texts: dict[int, Texts] = field(default_factory=dict)
+
+
+def needed_columns(plan: Plan) -> list[str]:
+    """The columns that have to be looked at."""
+    tests = {
+        "who": plan.who, "what": plan.what, "session": plan.sessions, "request": plan.requests,
+        "stop": plan.stops if plan.stops is not None else (plan.details or None),
+        "flags": plan.costs if plan.costs is not None else (plan.details or None),
+    }  # fmt: skip
+    return ["ts", *(name for name, test in tests.items() if test is not None)]
+
+
+def read_columns(plan: Plan, names: Sequence[str], source: str = "usage_chunk") -> str:
+    columns = [scan_slice(name) for name in names]
+    if "ts" in names and _asks_for_ids(plan):
+        columns.append("substring(facts FROM 3 FOR 16 * events)")
+    return f"SELECT id, drop_on, events, last_at, {', '.join(columns)} FROM {source}"  # noqa: S608
+
+
+def _columns(names: Sequence[str], row: Sequence[Any]) -> _Columns:
+    return {name: np.frombuffer(row[4 + i], dtype=_KINDS[name]) for i, name in enumerate(names)}
+
+
+def matches_of(plan: Plan, needed: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Match]:
+    """What of chunks (id, day of dropping, events, last moment, needed columns, ids where asked for) matches.
+
+    Only those that have something, in their order.
+    """
+    looked = []
+    for row in rows:
+        one = _looked(row, _columns(needed, row))
+        one.places = np.flatnonzero(_tested(plan, one.columns))
+        ids = [np.frombuffer(row[4 + len(needed)], dtype="V16")[one.places]] if _asks_for_ids(plan) else []
+        _leave_timely(plan, one, one.columns["ts"][one.places], *ids)
+        looked.append(one)
+    return _matches_among(plan, looked)
+
+
+def matches_in(plan: Plan, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Match]:
+    """As :func:`matches_of`, of rows that have no times yet: these are read of what the other columns leave."""
+    looked = [_looked(row, _columns(names, row)) for row in rows]
+    for one in looked:
+        one.places = np.flatnonzero(_tested(plan, one.columns))
+    return _matches_among(plan, _timed(plan, [one for one in looked if len(one.places)]))
+
+
+def _looked(row: Sequence[Any], columns: _Columns) -> _Looked:
+    nothing = np.zeros(0, dtype=np.int64)
+    return _Looked(row[0], row[1], row[2], columns, nothing, nothing)
+
+
+def _timed(plan: Plan, looked: list[_Looked]) -> list[_Looked]:
+    """Read the times, and ids where needed, of what was found so far, and leave what these agree with."""
+    if not looked:
+        return []
+    if sum(len(one.places) for one in looked) > FEW_EACH * len(looked):
+        rows = {row[0]: row[4:] for row in _read(plan, ["ts"], [(one.chunk_id, one.drop_on) for one in looked])}
+        for one in looked:
+            _leave_timely(plan, one, *(data[one.places] for data in _times_and_ids(rows[one.chunk_id])))
+        return looked
+    numbers = [one.chunk_id for one in looked for _ in one.places]
+    places = [place for one in looked for place in one.places.tolist()]
+    ids = ", substring(c.facts FROM 3 + 16 * a.place FOR 16)" if _asks_for_ids(plan) else ""
+    found = fetch(
+        f"SELECT substring(c.scan FROM 1 + 8 * a.place FOR 8){ids}"  # noqa: S608
+        " FROM unnest(%b::bigint[], %b::integer[]) WITH ORDINALITY AS a (id, place, n)"
+        " JOIN usage_chunk c ON c.id = a.id WHERE c.org = %s AND c.drop_on = ANY(%s) ORDER BY a.n",
+        (numbers, places, plan.org, sorted({one.drop_on for one in looked})),
+    )
+    if len(found) != len(places):
+        raise Moved
+    data = _times_and_ids([b"".join(column) for column in zip(*found, strict=True)])
+    at = 0
+    for one in looked:
+        count = len(one.places)
+        _leave_timely(plan, one, *(column[at : at + count] for column in data))
+        at += count
+    return looked
+
+
+def _times_and_ids(data: Sequence[bytes]) -> list[npt.NDArray[Any]]:
+    return [np.frombuffer(column, dtype=kind) for column, kind in zip(data, ("<i8", "V16"), strict=False)]
+
+
+def _asks_for_ids(plan: Plan) -> bool:
+    return plan.ids is not None or plan.after is not None
+
+
+def _read(plan: Plan, names: Sequence[str], chunks: list[tuple[int, Any]]) -> list[tuple[Any, ...]]:
+    """These columns of these chunks (id and day of dropping)."""
+    if not chunks:
+        return []
+    rows = fetch(
+        f"{read_columns(plan, names)} WHERE org = %s AND id = ANY(%s) AND drop_on = ANY(%s)",
+        (plan.org, [number for number, _ in chunks], sorted({drop_on for _, drop_on in chunks})),
+    )
+    if len(rows) != len(chunks):
+        raise Moved
+    return rows
+
+
+def _leave_timely(plan: Plan, one: _Looked, ts: npt.NDArray[np.int64], ids: npt.NDArray[np.void] | None = None) -> None:
+    """Leave of the places, of which these are times and ids, what is of the search's time, and of its ids."""
+    mask = (ts >= plan.start) & (ts < plan.end)
+    if ids is not None:
+        mask &= _ids_match(plan, ts, ids)
+    one.places, one.ts = one.places[mask], ts[mask]
+
+
+def _matches_among(plan: Plan, looked: list[_Looked]) -> list[Match]:
+    looked = [one for one in looked if len(one.places)]
+    if plan.details or plan.requests is not None:
+        _check_texts(plan, looked)
+    return [Match(one.chunk_id, one.drop_on, one.places, one.ts, one.texts) for one in looked if len(one.places)]
+
+
+def _tested(plan: Plan, columns: _Columns) -> Mask:
+    """What the columns other than time leave; texts may still say no."""
+    mask: Mask = np.ones(len(next(iter(columns.values()))), dtype=bool)
+    for name, values in (("who", plan.who), ("what", plan.what), ("session", plan.sessions), ("stop", plan.stops)):
+        if values is not None:
+            mask &= _among(columns[name], values)
+    if plan.requests is not None:
+        mask &= _among(columns["request"], [request_hash(value) if value else 0 for value in plan.requests])
+    if plan.costs is not None:
+        mask &= _among(cost_source(columns["flags"]), plan.costs)
+    for name, words in plan.details:
+        if name == "error_type" and "" not in words:
+            mask &= (columns["flags"] & DETAIL) != 0
+    return mask
+
+
+def _among(column: npt.NDArray[Any], values: Sequence[int] | npt.NDArray[np.int64]) -> Mask:
+    """Which of a column are one of these; a few comparisons take less than sorting does."""
+    if not 0 < len(values) <= _FEW:
+        return np.isin(column, values)
+    mask: Mask = column == values[0]
+    for value in values[1:]:
+        mask |= column == value
+    return mask
+
+
+def _ids_match(plan: Plan, ts: npt.NDArray[np.int64], ids: npt.NDArray[np.void]) -> Mask:
+    mask = np.ones(len(ts), dtype=bool)
+    if plan.ids is not None:
+        mask = np.isin(_halves(ids), _halves(np.frombuffer(b"".join(plan.ids), dtype="V16")))
+        exact = set(plan.ids)
+        for place in np.flatnonzero(mask).tolist():
+            mask[place] = ids[place].tobytes() in exact
+    if plan.after is not None:
+        at, last = plan.after
+        for place in np.flatnonzero(ts == at).tolist():
+            mask[place] &= ids[place].tobytes() < last
+    return mask
+
+
+def _halves(ids: npt.NDArray[np.void]) -> npt.NDArray[np.uint64]:
+    """The second halves of ids, the random ones of those that begin with a time."""
+    return np.ascontiguousarray(ids).view("<u8").reshape(-1, 2)[:, 1]
+
+
+def _check_texts(plan: Plan, looked: list[_Looked]) -> None:
+    """Leave of the places what the texts agree with; they are read of all chunks together."""
+    wanted: dict[int, tuple[Any, int, list[int]]] = {}
+    for one in looked:
+        places = one.places
+        if plan.requests is None:
+            places = places[(one.columns["flags"][places] & DETAIL) != 0]
+        if len(places):
+            wanted[one.chunk_id] = (one.drop_on, one.events, places.tolist())
+    texts = texts_of(plan.org, wanted)
+    for one in looked:
+        agreed = [_texts_match(plan, one, place, texts) for place in one.places.tolist()]
+        one.places, one.ts = one.places[agreed], one.ts[agreed]
+        one.texts = {
+            place: texts[one.chunk_id, place] for place in one.places.tolist() if (one.chunk_id, place) in texts
+        }
+
+
+def _texts_match(plan: Plan, one: _Looked, place: int, texts: Mapping[tuple[int, int], Texts]) -> bool:
+    request, detail, _ = texts.get((one.chunk_id, place), (b"", b"", b""))
+    if plan.requests is not None and request not in plan.requests:
+        return False
+    read = orjson.loads(detail) if plan.details and detail else {}
+    for name, values in plan.details:
+        known = read.get(name) or ""
+        if name == "stop_reason" and not known:
+            known = STOP_REASONS[int(one.columns["stop"][place])]
+        if known not in values:
+            return False
+    return True

@@ -1,0 +1,96 @@
+"""What runs behind others' backs steps aside, and comes forward again."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from apps.core.priority import Aside
+
+# In a process of its own: all of its threads are moved.
+_STEPS = """
+import os, threading, time
+from apps.core.priority import Aside
+os.nice(5)
+aside = Aside()
+assert aside.able
+spared = threading.Thread(target=lambda: (aside.spare_this_thread(), time.sleep(60)), daemon=True)
+spared.start()
+other = threading.Thread(target=time.sleep, args=(60,), daemon=True)
+other.start()
+time.sleep(0.1)
+def classes():
+    return [os.sched_getscheduler(t) for t in (os.getpid(), other.native_id, spared.native_id)]
+usual, idle = os.SCHED_OTHER, os.SCHED_IDLE
+aside.step_aside()
+assert classes() == [idle, idle, usual], classes()
+aside.step_aside()
+aside.come_forward()
+assert classes() == [usual] * 3, classes()
+assert os.getpriority(os.PRIO_PROCESS, 0) == 0
+"""
+
+
+@pytest.fixture
+def helper() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def _needs_to_return() -> Aside:
+    aside = Aside()
+    if not aside.able:
+        pytest.skip("needs CAP_SYS_NICE or a limit RLIMIT_NICE of 1")
+    return aside
+
+
+def test_all_threads_step_aside_but_the_one_that_brings_them_back() -> None:
+    _needs_to_return()
+    subprocess.run([sys.executable, "-c", _STEPS], check=True)
+
+
+def test_a_process_that_works_for_it_goes_along(helper: subprocess.Popen[bytes]) -> None:
+    aside = _needs_to_return()
+    before = os.sched_getscheduler(0)
+    aside.add_helper(helper.pid, _name_of(helper.pid))
+    done = threading.Event()
+
+    def move() -> None:
+        # Threads of the test's own process are spared one by one: it has others to run.
+        aside._spared.update(int(thread) for thread in os.listdir("/proc/self/task"))
+        aside.step_aside()
+        done.set()
+
+    threading.Thread(target=move).start()
+    done.wait(10)
+    assert os.sched_getscheduler(helper.pid) == os.SCHED_IDLE
+    aside.come_forward()
+    assert os.sched_getscheduler(helper.pid) == os.SCHED_OTHER
+    assert os.sched_getscheduler(0) == before
+
+
+def test_a_process_of_another_name_is_left_alone(helper: subprocess.Popen[bytes]) -> None:
+    aside = _needs_to_return()
+    aside.add_helper(helper.pid, "postgres")
+    assert not aside._helpers
+
+
+def test_who_may_not_come_forward_again_never_steps_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    aside = Aside()
+    aside.step_aside()
+    assert not aside.able
+    assert not aside.is_aside
+
+
+def _name_of(pid: int) -> str:
+    with open(f"/proc/{pid}/comm") as file:
+        return file.read().strip()
