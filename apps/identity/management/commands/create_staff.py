@@ -10,9 +10,17 @@ from django.core.management.base import BaseCommand, CommandError
 from apps.core.context import bind
 from apps.core.contracts import system_actor
 from apps.core.errors import MindWeaveError
+from apps.identity.leaked import is_leaked
 from apps.identity.models import normalise_email
 from apps.identity.selectors import user_by_email
 from apps.identity.staff import admit_staff, dismiss_staff
+
+
+def _new_password() -> str:
+    """A password that nobody can guess; the list of leaked ones takes one in some thousands for one of its own."""
+    while is_leaked(password := secrets.token_urlsafe(15)):
+        pass
+    return password
 
 
 class Command(BaseCommand):
@@ -40,7 +48,7 @@ class Command(BaseCommand):
         if password_stdin:
             password = sys.stdin.readline().rstrip("\r\n")
         elif user_by_email(email) is None:
-            password, made = secrets.token_urlsafe(15), True
+            password, made = _new_password(), True
         admit_staff(email=email, name=name, password=password)
         self.stdout.write(f"{normalise_email(email)} is staff now. The first visit of /admin/ sets up a second factor.")
         if made:
