@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Hashable
 from queue import Empty, SimpleQueue
 
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, InterfaceError, connection, connections
 
 __all__ = ["meanwhile", "settled"]
 
@@ -77,7 +77,7 @@ class _Worker:
             self._due.discard(key)
         try:
             work()
-        except DatabaseError as error:
+        except (DatabaseError, InterfaceError) as error:
             # Whoever cannot do without it looks itself, and says so.
             logger.info("%s could not be looked at: %s", key, error)
             connection.close()

@@ -3,7 +3,7 @@
 Where the processor is short, what runs behind others' backs is better done in what they leave over: Linux has the
 class ``SCHED_IDLE`` for that, which gives way at once to whatever wakes. What they leave over may be nothing, so
 whoever steps aside has to be able to come forward again; Linux lets a process do so that has ``CAP_SYS_NICE`` or a
-limit ``RLIMIT_NICE`` of 1 and more. Others stay in the usual class.
+limit ``RLIMIT_NICE`` that its nice value is within. Others stay in the usual class.
 
 Where the kernel shares the processor out by session (``kernel.sched_autogroup_enabled``), classes count inside a
 session only; there the session's share is made small.
@@ -25,16 +25,16 @@ _LAST = 19
 
 
 class Aside:
-    """This process, with the processes that work for it, at the back of the queue or in its usual place."""
+    """This process, with those that work for it: at the back of the queue, in its usual place, or like others."""
 
     def __init__(self) -> None:
         self.able = _can_return()
-        self.is_aside = False
-        self._moved = False
+        self.is_aside = self.is_forward = False
         self._lock = threading.Lock()
         # Process ids come again: each is known by the moment of its start, too.
         self._helpers: dict[int, str] = {}
         self._spared: set[int] = set()
+        self._nice = os.getpriority(os.PRIO_PROCESS, 0)
 
     def spare_this_thread(self) -> None:
         """Leave the calling thread where it is: it is the one that brings the others forward."""
@@ -51,27 +51,32 @@ class Aside:
             self._helpers = {known: when for known, when in self._helpers.items() if _started(known) == when}
             self._helpers[pid] = started
             if self.is_aside:
-                _place(pid, aside=True, share=_LAST)
+                _place(pid, aside=True, nice=0)
 
     def step_aside(self) -> None:
         """Run in what others leave over."""
-        self._move(aside=True)
+        self._move(aside=True, forward=False)
+
+    def come_back(self) -> None:
+        """Run as it did in the beginning; it stays where it is where it came further forward."""
+        if self.is_aside:
+            self._move(aside=False, forward=False)
 
     def come_forward(self) -> None:
         """Run as others do, also where the process began with a nice value."""
-        self._move(aside=False)
+        self._move(aside=False, forward=True)
 
-    def _move(self, *, aside: bool) -> None:
+    def _move(self, *, aside: bool, forward: bool) -> None:
         if not self.able:
             return
         with self._lock:
-            if self._moved and self.is_aside == aside:
+            if (self.is_aside, self.is_forward) == (aside, forward):
                 return
-            self._moved, self.is_aside = True, aside
-            _place(os.getpid(), aside=aside, share=_LAST if aside else 0, spared=self._spared)
+            self.is_aside, self.is_forward = aside, forward
+            _place(os.getpid(), aside=aside, nice=0 if forward else self._nice, spared=self._spared)
             for pid, started in self._helpers.items():
                 if _started(pid) == started:
-                    _place(pid, aside=aside, share=_LAST if aside else 0)
+                    _place(pid, aside=aside, nice=0)
 
 
 def _can_return() -> bool:
@@ -100,7 +105,7 @@ def _may_place(pid: int) -> bool:
     return True
 
 
-def _place(pid: int, *, aside: bool, share: int, spared: Set[int] = frozenset()) -> None:
+def _place(pid: int, *, aside: bool, nice: int, spared: Set[int] = frozenset()) -> None:
     """All threads of a process; those that it starts later do as the one that starts them."""
     policy = os.SCHED_IDLE if aside else os.SCHED_OTHER
     try:
@@ -109,11 +114,10 @@ def _place(pid: int, *, aside: bool, share: int, spared: Set[int] = frozenset())
                 continue
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setscheduler(thread, policy, os.sched_param(0))
-                if not aside:
-                    with contextlib.suppress(PermissionError):
-                        os.setpriority(os.PRIO_PROCESS, thread, 0)
+                with contextlib.suppress(PermissionError):
+                    os.setpriority(os.PRIO_PROCESS, thread, nice)
         with contextlib.suppress(OSError):
-            Path(f"/proc/{pid}/autogroup").write_text(str(share))
+            Path(f"/proc/{pid}/autogroup").write_text(str(_LAST if aside else nice))
     except FileNotFoundError:
         pass
     except OSError as error:

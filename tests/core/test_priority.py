@@ -28,7 +28,11 @@ usual, idle = os.SCHED_OTHER, os.SCHED_IDLE
 aside.step_aside()
 assert classes() == [idle, idle, usual], classes()
 aside.step_aside()
+aside.come_back()
+assert classes() == [usual] * 3, classes()
+assert os.getpriority(os.PRIO_PROCESS, 0) == 5
 aside.come_forward()
+aside.come_back()
 assert classes() == [usual] * 3, classes()
 assert os.getpriority(os.PRIO_PROCESS, 0) == 0
 """

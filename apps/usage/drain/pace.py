@@ -17,10 +17,11 @@ from django.db.backends.signals import connection_created
 
 from apps.core.priority import Aside
 
-__all__ = ["LATE", "Pace"]
+__all__ = ["LATE", "TOO_LATE", "Pace"]
 
-# Seconds that something may wait before the drain comes forward, and below which it is in time.
-LATE, IN_TIME = 1.5, 0.5
+# Seconds that something may wait before the drain comes back to its usual place, before it runs as others do, and below
+# which it is in time.
+LATE, TOO_LATE, IN_TIME = 1.5, 5.0, 0.5
 # So long it has been in time before it steps aside: in the beginning, and after it had to come forward.
 FIRST_AFTER, AGAIN_AFTER = 3.0, 30.0
 LOOK_SECONDS = 0.25
@@ -54,10 +55,12 @@ class Pace:
         return max(0.0, self._clock() - oldest)
 
     def look(self) -> None:
-        """Come forward where something is late, step aside where all has been in time for a while."""
+        """Come back, or forward, where something is late, step aside where all has been in time for a while."""
         lag, moment = self.lag(), self._clock()
         if lag > LATE:
             self._calm = AGAIN_AFTER
+            self._aside.come_back()
+        if lag > TOO_LATE:
             self._aside.come_forward()
         if lag > IN_TIME:
             self._late_at = moment

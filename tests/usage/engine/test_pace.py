@@ -2,18 +2,21 @@
 
 from datetime import UTC, datetime
 
-from apps.usage.drain.pace import AGAIN_AFTER, FIRST_AFTER, LATE, Pace
+from apps.usage.drain.pace import AGAIN_AFTER, FIRST_AFTER, LATE, TOO_LATE, Pace
 
 
 class _Place:
     def __init__(self) -> None:
-        self.is_aside = False
+        self.is_aside = self.is_forward = False
 
     def step_aside(self) -> None:
-        self.is_aside = True
+        self.is_aside, self.is_forward = True, False
+
+    def come_back(self) -> None:
+        self.is_aside = False
 
     def come_forward(self) -> None:
-        self.is_aside = False
+        self.is_aside, self.is_forward = False, True
 
 
 class _Run:
@@ -46,6 +49,9 @@ def test_what_waits_brings_it_forward_and_keeps_it_there_for_a_while() -> None:
     run.takes(age=0.2)
     run.passes(LATE)
     assert not run.place.is_aside, "what was taken is not counted yet"
+    assert not run.place.is_forward
+    run.passes(TOO_LATE)
+    assert run.place.is_forward
     run.pace.counted()
     run.passes(AGAIN_AFTER - 1)
     assert not run.place.is_aside
