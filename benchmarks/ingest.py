@@ -33,7 +33,7 @@ def _role(command: str) -> str:
         ("postgres: ", "PostgreSQL"), ("/postgres ", "PostgreSQL"), ("redis-server", "Redis"), ("nginx", "front"),
         ("mw-drain", "drain"), (" drain", "drain"), (" bus", "bus"), ("mw-bus", "bus"), ("beat", "beat"),
         ("celery", "worker"), ("mw-worker", "worker"),
-        ("asgi", "realtime"), ("granian", "web"), ("multiprocessing", "web"), ("wsgi", "web"),
+        ("mw-realtime", "realtime"), ("mw-web", "web"),
     ):  # fmt: skip
         if word in command:
             return role

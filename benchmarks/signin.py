@@ -31,7 +31,7 @@ _JSON = {"Content-Type": "application/json"}
 def _served() -> Iterator[str]:
     """The address of a front and a web process without the hashing."""
     from apps.core.dev.front import front_command
-    from apps.core.dev.running import web_program
+    from apps.core.dev.serving import web_program
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -19,9 +18,10 @@ from django.core.management import call_command
 from apps.core.dev.environment import ROOT, Place
 from apps.core.dev.front import front_command
 from apps.core.dev.servers import ServerError
+from apps.core.dev.serving import load, realtime_program, web_program
 from apps.core.dev.supervisor import Program, run_forked
 
-__all__ = ["check_port", "check_room", "forget_metrics", "hold_lock", "prepare", "programs", "web_program"]
+__all__ = ["check_port", "check_room", "forget_metrics", "hold_lock", "prepare", "programs"]
 
 _ROOM = 300 * 1024 * 1024
 
@@ -118,12 +118,13 @@ def _digest(paths: list[Path], extra: str) -> str:
 
 # ---------------------------------------------------------------- what runs
 def programs(here: Place) -> list[Program]:
-    """All programs in the order of their start; they stop in the opposite one."""
+    """All programs in the order of their start; they stop in the opposite one. What they share is loaded first."""
+    load()
     web, realtime = here.run_dir / "web.sock", here.run_dir / "realtime.sock"
     command, env = front_command(here.run_dir, settings.HOST, settings.PORT, web=web, realtime=realtime)
     return [
         web_program(web),
-        _granian("realtime", "asginl", realtime, ["--workers", "1", "--loop", "uvloop" if _has("uvloop") else "auto"]),
+        realtime_program(realtime),
         Program("drain", function=lambda: call_command("drain"), grace=1.6, nice=15),
         Program("bus", function=lambda: call_command("bus")),
         Program("worker", function=_worker, grace=1.6, nice=10),
@@ -132,37 +133,16 @@ def programs(here: Place) -> list[Program]:
     ]
 
 
-def web_program(path: Path, application: str = "mindweave.wsgi:application") -> Program:
-    """What serves the API and the pages on the Unix socket ``path``."""
-    workers = min(4, max(1, (os.cpu_count() or 1) // 2))
-    extra = ["--workers", str(workers), "--blocking-threads", "8", "--backlog", "2048"]
-    return _granian("web", "wsgi", path, extra, application)
-
-
-def _has(module: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(module) is not None
-
-
-def _granian(name: str, interface: str, path: Path, extra: list[str], application: str = "") -> Program:
-    command = [sys.executable, "-m", "granian", "--interface", interface, "--uds", str(path)]
-    command += ["--no-access-log", "--log-level", "warning", "--workers-kill-timeout", "1", "--respawn-failed-workers"]
-    command += ["--process-name", f"mindweave-{name}"] if _has("setproctitle") else []
-    env = {**os.environ, "MINDWEAVE_SUPERVISED": "1", "MINDWEAVE_PROCESS": name}
-    command += [*extra, application or f"mindweave.{interface[:4]}:application"]
-    return Program(name, command=command, env=env, grace=2.0, socket=path)
-
-
 def _celery(arguments: list[str]) -> None:
     from celery import current_app
 
     os.environ["MINDWEAVE_SUPERVISED"] = "1"
+    # Django's checks look at all there is, and memory that is looked at is shared no longer; the suite has made them.
+    os.environ["CELERY_SKIP_CHECKS"] = "1"
     current_app.start(arguments)
 
 
 def _worker() -> None:
-    os.environ["MINDWEAVE_PROCESS"] = "worker"
     _celery(
         [
             "worker",
@@ -177,5 +157,4 @@ def _worker() -> None:
 
 
 def _beat() -> None:
-    os.environ["MINDWEAVE_PROCESS"] = "beat"
     _celery(["beat", "--loglevel=WARNING", "--pidfile="])
