@@ -21,7 +21,7 @@ def make_accounts(count: int, people: int) -> list[Account]:
     from django.db import transaction
 
     from apps.accounts.models import Membership, Organization
-    from apps.core.crypto import token_digest
+    from apps.core.crypto import pepper_id, token_digest
     from apps.core.tenancy import system_scope
     from apps.projects.models import ApiKey, Project
     from apps.projects.selectors import KEY_PURPOSE
@@ -48,7 +48,8 @@ def make_accounts(count: int, people: int) -> list[Account]:
         ApiKey.objects.bulk_create(
             ApiKey(
                 org=org, project=project, name="bench", prefix=display_prefix(token),
-                digest=token_digest(token, KEY_PURPOSE), scopes=["ingest", "read"], rate_limit_per_minute=0,
+                digest=token_digest(token, KEY_PURPOSE), pepper=pepper_id(), scopes=["ingest", "read"],
+                rate_limit_per_minute=0,
             )
             for org, project, token in zip(orgs, projects, tokens, strict=True)
         )  # fmt: skip
@@ -63,7 +64,7 @@ def for_searches(account: Account) -> list[Account]:
 
     That project is a team's. Events are counted by their department from now on.
     """
-    from apps.core.crypto import token_digest
+    from apps.core.crypto import pepper_id, token_digest
     from apps.core.tenancy import system_scope
     from apps.projects.models import ApiKey, Project
     from apps.projects.selectors import KEY_PURPOSE
@@ -77,7 +78,8 @@ def for_searches(account: Account) -> list[Account]:
         project = Project.objects.create(org_id=account.org_id, name="Beside", slug="beside", team=team)
         ApiKey.objects.create(
             org_id=account.org_id, project=project, name="beside", prefix=display_prefix(token),
-            digest=token_digest(token, KEY_PURPOSE), scopes=["ingest", "read"], rate_limit_per_minute=0,
+            digest=token_digest(token, KEY_PURPOSE), pepper=pepper_id(), scopes=["ingest", "read"],
+            rate_limit_per_minute=0,
         )  # fmt: skip
     register_tag_key(org_id=account.org_id, key="department")
     beside = Account(token, account.org_id, project.pk, account.users)

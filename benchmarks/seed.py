@@ -129,7 +129,7 @@ def _accounts(orgs: int, people: int) -> list[dict[str, Any]]:
     from django.utils import timezone
 
     from apps.accounts.models import Membership, Organization
-    from apps.core.crypto import token_digest
+    from apps.core.crypto import pepper_id, token_digest
     from apps.core.tenancy import system_scope
     from apps.projects.models import ApiKey, Project
     from apps.projects.selectors import KEY_PURPOSE
@@ -154,7 +154,8 @@ def _accounts(orgs: int, people: int) -> list[dict[str, Any]]:
             keys = ApiKey.objects.bulk_create(
                 ApiKey(
                     org=org, project=projects[0], name="bench", prefix=display_prefix(token),
-                    digest=token_digest(token, KEY_PURPOSE), scopes=["ingest", "read"], rate_limit_per_minute=0,
+                    digest=token_digest(token, KEY_PURPOSE), pepper=pepper_id(), scopes=["ingest", "read"],
+                    rate_limit_per_minute=0,
                 )
                 for token in tokens
             )  # fmt: skip

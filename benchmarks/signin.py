@@ -30,8 +30,11 @@ _JSON = {"Content-Type": "application/json"}
 @contextlib.contextmanager
 def _served() -> Iterator[str]:
     """The address of a front and a web process without the hashing."""
+    from django.db import connections
+
     from apps.core.dev.front import front_command
     from apps.core.dev.serving import web_program
+    from apps.core.dev.supervisor import Supervisor
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -39,14 +42,15 @@ def _served() -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory(prefix="mws-") as place, contextlib.ExitStack() as stack:
         run = Path(place)
-        web = web_program(run / "web.sock", "benchmarks.unhashed:application")
         front, env = front_command(run, "127.0.0.1", port, web=run / "web.sock", realtime=run / "none.sock")
-        for command, environment in ((web.command, web.env), (front, env)):
-            process = subprocess.Popen(
-                command or [], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
-            stack.callback(process.wait)
-            stack.callback(process.send_signal, signal.SIGTERM)
+        served = subprocess.Popen(front, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        stack.callback(served.wait)
+        stack.callback(served.send_signal, signal.SIGTERM)
+        # What is forked shares no connection.
+        connections.close_all()
+        supervisor = Supervisor(run, print)
+        stack.callback(supervisor.stop)
+        supervisor.start(web_program(run / "web.sock", "benchmarks.unhashed:application"))
         _wait(url)
         yield url
 

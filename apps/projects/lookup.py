@@ -14,7 +14,7 @@ from apps.projects.contracts import KeyContext
 from apps.projects.models import ApiKey, ProjectSettings
 from apps.projects.rules import rules_for
 
-__all__ = ["FoundKey", "find_key", "keep_under_current_pepper", "note_use"]
+__all__ = ["FoundKey", "find_key", "keep_under_current_pepper"]
 
 # No scope: a key says which organisation it is of.
 _FIND = (
@@ -23,10 +23,6 @@ _FIND = (
     " o.status, EXISTS (SELECT 1 FROM projects_projectsettings s WHERE s.project_id = k.project_id)"
     " FROM projects_apikey k JOIN projects_project p ON p.id = k.project_id"
     " JOIN accounts_organization o ON o.id = k.org_id WHERE k.digest = ANY(%s) LIMIT 1"
-)
-_USED = (
-    "UPDATE projects_apikey SET last_used_at = %(now)s, last_used_ip = %(ip)s::inet, last_used_agent = %(agent)s"
-    " WHERE id = %(key)s AND (last_used_at IS NULL OR last_used_at <= %(now)s - make_interval(secs => %(every)s))"
 )
 
 
@@ -94,12 +90,3 @@ def keep_under_current_pepper(found: FoundKey, digest: bytes) -> None:
     if found.pepper != pepper_id():
         with org_scope(found.context.org_id):
             ApiKey.objects.filter(pk=found.context.key_id).update(digest=digest, pepper=pepper_id())
-
-
-def note_use(key_id: UUID, ip: str | None, user_agent: str, *, every: float) -> None:
-    """Write the last use, unless another process did so in the last ``every`` seconds."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _USED,
-            {"key": key_id, "now": now(), "ip": ip, "agent": user_agent.replace("\0", "")[:300], "every": every},
-        )

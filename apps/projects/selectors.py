@@ -19,7 +19,7 @@ from apps.core.errors import NotFound, PermissionDenied
 from apps.core.meanwhile import meanwhile
 from apps.core.tenancy import org_scope, system_scope
 from apps.projects.contracts import ApiKeyInfo, KeyContext, ProjectInfo
-from apps.projects.lookup import find_key, keep_under_current_pepper, note_use
+from apps.projects.lookup import find_key, keep_under_current_pepper
 from apps.projects.models import ApiKey, Project, RejectedKey
 from apps.projects.networks import is_within
 from apps.projects.rules import (
@@ -32,6 +32,7 @@ from apps.projects.rules import (
     rules_for,
 )
 from apps.projects.tokens import is_well_formed, recognisable_prefix
+from apps.projects.uses import note_use
 
 __all__ = [
     "ENVIRONMENT_TAG",

@@ -159,7 +159,9 @@ def test_kill_9_of_each_part_and_of_all_loses_and_doubles_nothing(instance: Inst
     left = upload.now()
     assert left["state"] == "running", left
     assert 0 < left["accepted"] < _LINES
-    for victims in (("mindweave.wsgi",), ("redis-server",), ("/postgres ", "postgres: ")):
+    kill_named(instance, "mw-web")
+    goes_on(load)
+    for victims in (("redis-server",), ("/postgres ", "postgres: ")):
         kill(instance, *victims)
         goes_on(load)
     kill_named(instance, "mw-drain")
