@@ -122,6 +122,8 @@ DATABASES["default"] |= {
 DATABASES["default"].setdefault("OPTIONS", {})
 DATABASES["default"]["OPTIONS"].setdefault("application_name", "mindweave")
 DATABASES["default"]["OPTIONS"].setdefault("connect_timeout", 5)
+# Statements are planned once where they say so, never by being repeated. Without a number none is.
+DATABASES["default"]["OPTIONS"].setdefault("prepare_threshold", 2**31)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env_value("REDIS_URL", "redis://localhost:6379")

@@ -22,6 +22,7 @@ from apps.accounts.role_selectors import (
     with_role,
 )
 from apps.core.clock import now
+from apps.core.database import read_often
 from apps.core.errors import NotFound
 from apps.core.tenancy import org_scope, system_scope
 from apps.identity import selectors as identity
@@ -301,7 +302,4 @@ def _member_info(row: Membership) -> MemberInfo:
 def member_addresses(org_id: UUID) -> list[tuple[UUID, str | None]]:
     """The members, each with their address where it is verified; what attribution of telemetry goes by."""
     # The bare statement: with many organisations their people are read often.
-    with connection.cursor() as cursor:
-        cursor.execute(_ADDRESSES, [org_id])
-        rows: list[tuple[UUID, str | None]] = cursor.fetchall()
-    return rows
+    return [(user_id, address) for user_id, address in read_often(_ADDRESSES, [org_id])]

@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 from django.db import InterfaceError, OperationalError, connection, models, transaction
 
-__all__ = ["connect", "insert_later", "later", "lock_org", "looked_after", "one_snapshot", "tell"]
+__all__ = ["connect", "insert_later", "later", "lock_org", "looked_after", "one_snapshot", "read_often", "tell"]
 
 
 def connect() -> psycopg.Connection:
@@ -53,6 +53,22 @@ def one_snapshot() -> Iterator[None]:
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         yield
+
+
+def read_often(statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """The rows of a statement that is asked so often that planning it counts: planned once for each connection.
+
+    The plan is one for all values, so it is for statements whose index is clear. Inside a transaction it is a statement
+    like any other, after those that wait (:func:`later`). Raises what Django's cursors raise.
+    """
+    if connection.in_atomic_block:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            found: list[tuple[Any, ...]] = cursor.fetchall()
+        return found
+    connection.ensure_connection()
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as bare:
+        return bare.execute(statement, values, prepare=True).fetchall()
 
 
 def lock_org(what: str, org_id: UUID) -> None:

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db import connection
-
 from apps.core.clock import now
 from apps.core.crypto import pepper_id
+from apps.core.database import read_often
 from apps.core.tenancy import org_scope
 from apps.projects.contracts import KeyContext
 from apps.projects.models import ApiKey, ProjectSettings
@@ -38,11 +37,10 @@ class FoundKey:
 
 def find_key(digests: Sequence[bytes]) -> FoundKey | None:
     """The key of one of these digests, dead or alive."""
-    with connection.cursor() as cursor:
-        cursor.execute(_FIND, [list(digests)])
-        row = cursor.fetchone()
-    if row is None:
+    rows = read_often(_FIND, [list(digests)])
+    if not rows:
         return None
+    row = rows[0]
     key_id, org_id, project_id, name, prefix, scopes, owner_id, team_id, project_team_id, limit, environment = row[:11]
     allowed_ips, pepper, expires_at, revoked_at, archived_at, status, has_settings = row[11:]
     context = KeyContext(

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from uuid import UUID
 
-from django.db import connection
 from django.db.models import Count, QuerySet
 
+from apps.core.database import read_often
 from apps.core.errors import NotFound
 from apps.core.tenancy import org_scope, system_scope
 from apps.teams.contracts import TeamInfo
@@ -92,9 +92,8 @@ def is_team_member(*, org_id: UUID, team_id: UUID, user_id: UUID) -> bool:
 def primary_team_map(org_id: UUID) -> dict[UUID, UUID]:
     """Person → the team that their usage falls to."""
     # The bare statement: it is read with the people of every organisation that sends events.
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT user_id, team_id FROM teams_teammembership WHERE org_id = %s AND is_primary", [org_id])
-        return dict(cursor.fetchall())
+    statement = "SELECT user_id, team_id FROM teams_teammembership WHERE org_id = %s AND is_primary"
+    return dict(read_often(statement, [org_id]))
 
 
 def org_of_team(team_id: UUID) -> UUID | None:

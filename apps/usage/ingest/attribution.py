@@ -14,6 +14,7 @@ from uuid import UUID, uuid5
 from django.db import connection
 
 from apps.accounts import selectors as accounts
+from apps.core.database import read_often
 from apps.core.meanwhile import meanwhile
 from apps.core.tenancy import org_scope, system_scope
 from apps.projects.contracts import KeyContext
@@ -162,13 +163,11 @@ def forget_directories() -> None:
 
 def _load(org_id: UUID) -> Directory:
     addresses = accounts.member_addresses(org_id)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT key FROM usage_tag_key WHERE org_id = %s ORDER BY key", [org_id])
-        tag_keys = tuple(key for (key,) in cursor.fetchall())
+    keys = read_often("SELECT key FROM usage_tag_key WHERE org_id = %s ORDER BY key", [org_id])
     return Directory(
         org_id=org_id,
         members={str(user_id): user_id for user_id, _ in addresses},
         by_email={email: user_id for user_id, email in addresses if email},
         primary_team=teams.primary_team_map(org_id),
-        tag_keys=tag_keys,
+        tag_keys=tuple(key for (key,) in keys),
     )
