@@ -114,15 +114,19 @@ def calibrate() -> str:
     )
 
 
-def settle_log(database: str) -> None:
-    """Let the server's log go through its files once, as one has that runs for some minutes.
+# What an event leaves in the server's log, in bytes, rather more than less; so much of the log is gone through at most.
+_LOGGED, _MOST_LOGGED = 500, 4 << 30
+
+
+def settle_log(database: str, events: int) -> None:
+    """Let the server's log go through the files that ``events`` will fill, as one has that runs under such a load.
 
     A write into a file that is new makes the file system work, and acknowledgements wait for that; they are used again
-    after a checkpoint.
+    after a checkpoint, which comes by itself after 15 minutes or some 4 GB.
     """
     with psycopg.connect(database, autocommit=True) as connection:
-        (size,) = connection.execute("SELECT pg_size_bytes(current_setting('min_wal_size'))").fetchone() or (0,)
-        for _ in range(min(size, 1 << 30) >> 20):
+        (least,) = connection.execute("SELECT pg_size_bytes(current_setting('min_wal_size'))").fetchone() or (0,)
+        for _ in range(min(max(least, events * _LOGGED), _MOST_LOGGED) >> 20):
             connection.execute("SELECT pg_logical_emit_message(false, 'bench', repeat('x', 1 << 20))")
         for _ in range(2):
             connection.execute("CHECKPOINT")
@@ -339,7 +343,7 @@ def main() -> int:
         accounts = [Account(options.api_key, options.org_id, options.project_id, users)]
     if not options.json:
         print(calibrate(), flush=True)
-    settle_log(options.database_url)
+    settle_log(options.database_url, int(options.rate * options.seconds) * options.runs)
     failed = False
     for _ in range(options.runs):
         figures = run(options, accounts)
