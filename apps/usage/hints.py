@@ -10,7 +10,8 @@ A block is up to :data:`MAX_CHUNKS` chunks of one organisation and day of droppi
   words of details, 16 bits of its hash and the place of a chunk, sorted by the whole hash; ``fence`` says where the
   entries of each run of hashes begin, which are ``bits`` bits of it.
 
-A hint may say "perhaps" where nothing is; it never says "no" where something is. What is in no block is "perhaps".
+A hint may say "perhaps" where nothing is; it never says "no" where something is. What is in no block is "perhaps", and
+so is what is in a block of a format that is not among :data:`FORMATS`: one that a newer or older version made.
 """
 
 import hashlib
@@ -29,6 +30,8 @@ __all__ = [
     "ANY",
     "ANY_ERROR",
     "ENTRY",
+    "FORMAT",
+    "FORMATS",
     "ID",
     "MAX_CHUNKS",
     "REQUEST",
@@ -47,6 +50,10 @@ __all__ = [
     "word_key",
 ]
 
+# How blocks are written, and all that can be read. Whatever changes in what a block's bytes mean is another format, so
+# that processes of two versions may run side by side: whoever cannot read a block looks into its chunks.
+FORMAT: Final = 1
+FORMATS: Final = (1,)
 MAX_CHUNKS: Final = 128
 # Beyond this, who is left out of the combinations, and each who has entries of its own.
 MAX_COMBOS: Final = 8192

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from apps.usage.chunks import at_micros, fetch, request_hash
 from apps.usage.hints import (
     ENTRY,
+    FORMATS,
     REQUEST,
     SESSION,
     combos_hold,
@@ -193,8 +194,11 @@ def _values(plan: Plan) -> list[_Values]:
 def _blocks(
     plan: Plan, keys: Sequence[int], beyond: tuple[datetime, int] | None, limit: int, *, combos: bool
 ) -> list[tuple[Any, ...]]:
-    """The next blocks of the search's time, the newest first."""
-    conditions, params = ["org = %(org)s"], dict[str, Any](org=plan.org, keys=list(keys), limit=limit)
+    """The next blocks of the search's time, the newest first; those of another format say nothing."""
+    conditions, params = (
+        ["org = %(org)s", "format = ANY(%(formats)s)"],
+        dict[str, Any](org=plan.org, formats=list(FORMATS), keys=list(keys), limit=limit),
+    )
     if beyond is not None:
         conditions.append("(last_at, id) < (%(last)s, %(id)s)")
         params |= {"last": beyond[0], "id": beyond[1]}
