@@ -23,7 +23,7 @@ from django.db import connection, transaction
 from apps.core import clock
 from apps.core.memory import give_back
 from apps.usage.chunks import CHUNK_FIELDS, Chunk, chunk_of, fetch, lock_costs, newest_chunk
-from apps.usage.hints import MAX_CHUNKS, BlockMaker, error_code
+from apps.usage.hints import FORMAT, MAX_CHUNKS, BlockMaker, error_code
 from apps.usage.ingest.what import DETAIL
 from apps.usage.selectors.find_ids import COVERED
 from apps.usage.store import inbox_state
@@ -257,9 +257,9 @@ def _write_block(part: _Part, chosen: list[int]) -> int:
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO usage_hint (org, drop_on, first_at, last_at, chunks, has_ids, combos, bits, fence, entries,"
-            " who_fence, who_entries) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            " who_fence, who_entries, format) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             [part.org, part.drop_on, first_at, last_at, places, ids, block.combos, block.bits, block.fence,
-             block.entries, block.who_fence, block.who_entries],
+             block.entries, block.who_fence, block.who_entries, FORMAT],
         )  # fmt: skip
     return len(places)
 

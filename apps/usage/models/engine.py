@@ -66,6 +66,7 @@ class Hint(models.Model):
     entries = models.BinaryField()
     who_fence = models.BinaryField(null=True)
     who_entries = models.BinaryField(null=True)
+    format = models.SmallIntegerField(default=1)
 
     objects = OrgSurrogateManager()
 
