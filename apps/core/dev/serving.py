@@ -18,7 +18,9 @@ from apps.core.dev.supervisor import Program
 
 __all__ = ["load", "realtime_program", "web_program", "web_workers"]
 
+# By name, since the project stands above its applications.
 _WEB, _REALTIME = "mindweave.wsgi:application", "mindweave.asgi:application"
+_BEGIN, _SETTLE = "mindweave.process:begin", "mindweave.process:settle"
 # Requests that each of them works on at a time.
 _WEB_THREADS = 8
 
@@ -73,12 +75,11 @@ def _serve(path: Path, target: str, options: dict[str, Any]) -> None:
 
 def _worker(target: str) -> Callable[..., Any]:
     """What granian calls first in each worker: the application, in a process that is ready for it."""
-    from mindweave.process import begin, settle
-
-    begin()
+    _loaded(_BEGIN)()
     application = _loaded(target)
+    # Granian has set up its own since ours was.
     logging.configure(level=settings.LOG_LEVEL, style=settings.LOG_FORMAT)
-    settle()
+    _loaded(_SETTLE)()
     return application
 
 
