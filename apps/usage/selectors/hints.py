@@ -83,8 +83,8 @@ class Hints:
         self._plan = plan
         self._errors = _error_codes(plan)
         self._combos, self._values = _asks_for_combos(plan, self._errors), _values(plan)
-        # Blocks that were asked, and how many chunks of them may have something.
-        self._asked = self._maybe = 0
+        # Blocks that were asked, their chunks, and how many of these may have something.
+        self._asked = self._chunks = self._maybe = 0
         self._beyond: tuple[datetime, int] | None = None
         self._is_whole = not self._combos and not self._values
 
@@ -95,6 +95,11 @@ class Hints:
     @property
     def perhaps(self) -> Numbers:
         return _joined(self._perhaps)
+
+    @property
+    def share(self) -> float:
+        """Of the chunks that were asked about, how many may have something, at least one of them; 1 where none was."""
+        return max(1, self._maybe) / self._chunks if self._chunks else 1.0
 
     def know(self, chunks: int) -> None:
         """Ask on until so many chunks are known that may have something, or all are."""
@@ -138,6 +143,7 @@ class Hints:
             # A chunk whose costs changed is 0 in its block, and is asked of no longer.
             self._without.append(block.chunks[~block.maybe & (block.chunks != 0)])
             self._maybe += int(block.maybe.sum())
+            self._chunks += len(block.chunks)
             if block.is_telling:
                 self._perhaps.append(block.chunks[block.maybe & (block.chunks != 0)])
 
