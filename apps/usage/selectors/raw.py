@@ -131,7 +131,8 @@ def _matches(plan: Plan, limit: int) -> list[Match]:
         look = _next_look(look, looked, len(times), limit)
         hints.know(looked + look)
         if is_first and hints.share < 0.5:
-            look = _told_look(len(times) / looked / hints.share, limit - len(times))
+            # One less than were found, since that may have been luck.
+            look = _told_look((len(times) - 1) / looked / hints.share, limit - len(times))
             hints.know(looked + look)
 
 
