@@ -1,23 +1,19 @@
 """What is dear to compute: computed once, remembered for all processes.
 
-While one computes, the others wait for that instead of doing the same (single flight). Without Redis everybody computes
-for themselves; nothing fails.
+While one computes, the others wait for that instead of doing the same (single flight). Without Redis, where the cache
+is as if empty (:mod:`apps.core.cache`), everybody computes for themselves.
 """
 
-import logging
 import pickle
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, TypeVar
 
 from django.core.cache import cache
-from redis.exceptions import RedisError
 
 __all__ = ["remember"]
 
 T = TypeVar("T")
-logger = logging.getLogger(__name__)
 
 _LONGEST_WAIT = 5.0
 _LOOK_EVERY = 0.02
@@ -31,23 +27,17 @@ def remember(key: str, make: Callable[[], T], *, seconds: int = 300) -> T:
     as pickles in the cache, which only the product itself writes.
     """
     busy = f"{key}:busy"
-    try:
-        found: T | None = cache.get(key)
-        if found is None and not cache.add(busy, 1, timeout=_LONGEST_WAIT):
-            found = _awaited(key, busy)
-    except RedisError as error:
-        logger.warning("cache_away", extra={"error": str(error)})
-        return make()
+    found: T | None = cache.get(key)
+    if found is None and not cache.add(busy, 1, timeout=_LONGEST_WAIT):
+        found = _awaited(key, busy)
     if found is not None:
         return found
     try:
         made = make()
         if made is not None and len(pickle.dumps(made, pickle.HIGHEST_PROTOCOL)) <= _LARGEST:
-            with suppress(RedisError):
-                cache.set(key, made, timeout=seconds)
+            cache.set(key, made, timeout=seconds)
     finally:
-        with suppress(RedisError):
-            cache.delete(busy)
+        cache.delete(busy)
     return made
 
 

@@ -2,12 +2,13 @@
 
 import threading
 import time
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.core.cache import cache
-from redis.exceptions import ConnectionError as RedisConnectionError
 
+from apps.core.redis_away import REDIS
 from apps.core.remember import remember
 
 
@@ -54,10 +55,15 @@ def test_what_is_too_large_is_computed_each_time() -> None:
     assert len(made) == 2
 
 
-def test_without_redis_it_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(*_: object, **__: object) -> None:
-        raise RedisConnectionError("away")
-
-    for name in ("get", "add", "set", "delete"):
-        monkeypatch.setattr(cache, name, away, raising=False)
-    assert remember("test:away", lambda: 7) == 7
+def test_without_redis_it_is_computed(settings: Any) -> None:
+    away = {**settings.CACHES["default"], "LOCATION": "unix:///nonexistent/redis.sock?db=2"}
+    settings.CACHES = {"default": away}
+    made: list[int] = []
+    for _ in range(3):
+        assert remember("test:away", lambda: made.append(1) or 7) == 7
+    assert len(made) == 3
+    # As an empty cache answers.
+    assert cache.add("test:away", 1)
+    assert cache.get("test:away", "nothing") == "nothing"
+    assert not cache.delete("test:away")
+    REDIS.forget()
