@@ -15,6 +15,7 @@ so is what is in a block of a format that is not among :data:`FORMATS`: one that
 """
 
 import hashlib
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -37,6 +38,7 @@ __all__ = [
     "SESSION",
     "Block",
     "BlockMaker",
+    "among",
     "combos_hold",
     "cost_source",
     "entries_hold",
@@ -65,6 +67,8 @@ _FENCE = np.dtype("<u4")
 _WHO_FENCE = np.dtype([("who", "<i4"), ("start", "<u4")])
 _WHO_ENTRY = np.dtype([("combo", "<u2"), ("place", "u1")])
 _RUN, _MOST_BITS = 64, 16
+# So many values are compared one by one.
+_FEW: Final = 12
 _COMBO = np.dtype([("who", "<i4"), ("what", "<i4"), ("stop", "u1"), ("cost", "u1"), ("error", "<u2")])
 # As they were in blocks without this bit in their count.
 _COMBO_WITHOUT_ERROR = np.dtype([(name, _COMBO[name]) for name in ("who", "what", "stop", "cost")])
@@ -73,6 +77,26 @@ _ODD, _OTHER_ODD = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 
 U64 = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
+
+
+class _Tools(threading.local):
+    """A decompressor for each thread: it may not be shared."""
+
+    def __init__(self) -> None:
+        self.decompress = zstandard.ZstdDecompressor().decompress
+
+
+_tools = _Tools()
+
+
+def among(column: npt.NDArray[Any], values: Sequence[int] | npt.NDArray[np.int64]) -> Mask:
+    """Which of a column are one of these; a few comparisons take less than sorting does."""
+    if not 0 < len(values) <= _FEW:
+        return np.isin(column, values)
+    mask: Mask = column == values[0]
+    for value in values[1:]:
+        mask |= column == value
+    return mask
 
 
 def cost_source(flags: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
@@ -231,19 +255,19 @@ def combos_hold(
 
     Also which of the combinations are such, and whether who was left out of them.
     """
-    data = zstandard.ZstdDecompressor().decompress(packed)
+    data = _tools.decompress(packed)
     count = int.from_bytes(data[:4], "little")
     knows_errors, count = count >= _WITH_ERROR, count & ~_WITH_ERROR
     rows = np.frombuffer(data, dtype=_COMBO if knows_errors else _COMBO_WITHOUT_ERROR, count=count, offset=4)
     mask = np.ones(count, dtype=bool)
+    if errors is not None and knows_errors:
+        mask &= among(rows["error"], [*errors, ANY_ERROR])
     for name, values in (("stop", stops), ("cost", costs)):
         if values is not None:
-            mask &= np.isin(rows[name], values)
-    if errors is not None and knows_errors:
-        mask &= np.isin(rows["error"], [*errors, ANY_ERROR])
+            mask &= among(rows[name], values)
     for name, numbers in (("what", what), ("who", who)):
-        if numbers is not None:
-            mask &= np.isin(rows[name], numbers) | (rows[name] == ANY)
+        if numbers is not None and mask.any():
+            mask &= among(rows[name], numbers) | (rows[name] == ANY)
     width = -(-chunks // 8)
     held = np.frombuffer(data, dtype=np.uint8, offset=4 + rows.nbytes).reshape(count, width)
     found: Mask = np.unpackbits(np.bitwise_or.reduce(held[mask], axis=0, initial=0), count=chunks).astype(bool)
@@ -253,7 +277,9 @@ def combos_hold(
 def who_runs(fence: bytes, whos: npt.NDArray[Any]) -> list[tuple[int, int]]:
     """From which byte to which the entries of these whos lie, as far as the block has them; neighbours are one run."""
     known = np.frombuffer(fence, dtype=_WHO_FENCE)
-    found = np.flatnonzero(np.isin(known["who"][:-1], whos))
+    sorted_whos = np.sort(whos)
+    at = np.searchsorted(known["who"][:-1], sorted_whos)
+    found = at[known["who"][at] == sorted_whos]
     size = _WHO_ENTRY.itemsize
     runs: list[tuple[int, int]] = []
     for at in found.tolist():

@@ -19,7 +19,8 @@ def test_every_setting_of_the_environment_is_documented() -> None:
     documented = set(re.findall(r"^\| `([A-Z_]+)`", (ROOT / "docs" / "configuration.md").read_text(), re.M))
     read = {
         node.args[0].value
-        for node in ast.walk(ast.parse((ROOT / "mindweave" / "settings.py").read_text()))
+        for path in (ROOT / "mindweave" / "settings").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
         and node.func.id.startswith("env_")

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from apps.usage.chunks import at_micros, fetch, request_hash
 from apps.usage.hints import (
@@ -26,6 +27,8 @@ from apps.usage.ingest.what import STOP_REASONS
 from apps.usage.selectors.plan import EVER, MAX_LISTED, Plan
 
 __all__ = ["Hints"]
+
+Numbers = npt.NDArray[np.int64]
 
 # Who asks for more values than this looks into the chunks.
 _MAX_VALUES: Final = 50
@@ -75,27 +78,43 @@ class Hints:
     """
 
     def __init__(self, plan: Plan) -> None:
-        self.without: list[int] = []
-        self.perhaps: list[int] = []
+        self._without: list[Any] = []
+        self._perhaps: list[Any] = []
         self._plan = plan
         self._errors = _error_codes(plan)
         self._combos, self._values = _asks_for_combos(plan, self._errors), _values(plan)
-        # Of the blocks that were asked, how many chunks may have something.
-        self._maybe = 0
-        self._step = _FIRST_BLOCKS
+        # Blocks that were asked, and how many chunks of them may have something.
+        self._asked = self._maybe = 0
         self._beyond: tuple[datetime, int] | None = None
         self._is_whole = not self._combos and not self._values
+
+    @property
+    def without(self) -> Numbers:
+        return _joined(self._without)
+
+    @property
+    def perhaps(self) -> Numbers:
+        return _joined(self._perhaps)
 
     def know(self, chunks: int) -> None:
         """Ask on until so many chunks are known that may have something, or all are."""
         while self._maybe < chunks and not self._is_whole:
-            self._ask()
+            self._ask(self._next_blocks(chunks))
 
-    def _ask(self) -> None:
+    def _next_blocks(self, chunks: int) -> int:
+        """How many blocks to ask next: as many as will do, going by those that were asked."""
+        if not self._asked:
+            return _FIRST_BLOCKS
+        most = self._asked * _MORE_BLOCKS
+        if not self._maybe:
+            return most
+        return min(most, (chunks - self._maybe) * self._asked * 5 // (4 * self._maybe) + 1)
+
+    def _ask(self, blocks_at_most: int) -> None:
         keys = sorted({key for one in self._values for key in one.keys})
-        rows = _blocks(self._plan, keys, self._beyond, self._step, combos=self._combos)
-        self._is_whole = len(rows) < self._step
-        self._step *= _MORE_BLOCKS
+        rows = _blocks(self._plan, keys, self._beyond, blocks_at_most, combos=self._combos)
+        self._is_whole = len(rows) < blocks_at_most
+        self._asked += len(rows)
         if rows:
             self._beyond = (rows[-1][7], rows[-1][0])
         blocks: list[_Block] = []
@@ -116,10 +135,11 @@ class Hints:
         _ask_who_entries(blocks, runs)
         _ask_entries(blocks, asked)
         for block in blocks:
-            self.without += [int(number) for number in block.chunks[~block.maybe] if number]
+            # A chunk whose costs changed is 0 in its block, and is asked of no longer.
+            self._without.append(block.chunks[~block.maybe & (block.chunks != 0)])
             self._maybe += int(block.maybe.sum())
             if block.is_telling:
-                self.perhaps += [int(number) for number in block.chunks[block.maybe] if number]
+                self._perhaps.append(block.chunks[block.maybe & (block.chunks != 0)])
 
     def _met(self, block: _Block, place: int, packed: bytes, who_fence: bytes | None) -> list[_WhoRun]:
         """Leave in a block what its combinations agree with; the runs of entries of whos that know more."""
@@ -132,6 +152,13 @@ class Hints:
         if plan.who is None or who_fence is None or not without_who or not block.maybe.any():
             return []
         return [_WhoRun(place, met, *run) for run in who_runs(who_fence, plan.who) or [(0, 0)]]
+
+
+def _joined(parts: list[Any]) -> Numbers:
+    """The numbers of all parts, which they are made into one of."""
+    if len(parts) != 1:
+        parts[:] = [np.concatenate([np.zeros(0, dtype=np.int64), *parts])]
+    return parts[0]  # type: ignore[no-any-return]
 
 
 def _error_codes(plan: Plan) -> list[int] | None:
@@ -205,16 +232,15 @@ def _ask_who_entries(blocks: list[_Block], runs: list[_WhoRun]) -> None:
         ),
     )
     said = dict(rows)
-    held: dict[int, Any] = {}
+    own: dict[int, list[tuple[int, _WhoRun]]] = {}
     for n, run in enumerate(runs, 1):
-        block = blocks[run.block]
-        if n in said:
-            found = who_entries_hold(said[n], run.combos, len(block.chunks))
-        else:
-            found = np.ones(len(block.chunks), dtype=bool)
-        held[run.block] = held.get(run.block, False) | found
-    for place, found in held.items():
-        blocks[place].maybe &= found
+        own.setdefault(run.block, []).append((n, run))
+    for place, asked in own.items():
+        # A block that was made anew meanwhile says nothing.
+        if all(n in said for n, _ in asked):
+            block = blocks[place]
+            entries = b"".join([said[n] for n, _ in asked])
+            block.maybe &= who_entries_hold(entries, asked[0][1].combos, len(block.chunks))
 
 
 def _ask_entries(blocks: list[_Block], asked: list[tuple[int, int, int, int, int]]) -> None:

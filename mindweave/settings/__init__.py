@@ -1,4 +1,7 @@
-"""The settings of MindWeave, all from the environment (docs/configuration.md lists each)."""
+"""The settings of MindWeave, all from the environment (docs/configuration.md lists each).
+
+Those of signing in and of the usage engine have modules of their own; all are names of ``mindweave.settings``.
+"""
 
 import os
 from datetime import timedelta
@@ -12,8 +15,10 @@ from django.templatetags.static import static
 
 from mindweave.env import celery_redis_url, env_bool, env_int, env_list, env_value, redis_url
 from mindweave.process import name_processes_of_metrics
+from mindweave.settings.identity import *  # noqa: F403
+from mindweave.settings.usage import *  # noqa: F403
 
-BASE_DIR = Path(__file__).resolve().parent.parent
+BASE_DIR = Path(__file__).resolve().parent.parent.parent
 
 # ------------------------------------------------------------------ what kind of place this is
 # "production" refuses to start without its secrets; "development" makes do and offers /dev/.
@@ -166,30 +171,7 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 DJANGO_CELERY_BEAT_TZ_AWARE = True
 
-# ------------------------------------------------------------------ identity
-AUTH_USER_MODEL = "identity.User"
-AUTHENTICATION_BACKENDS = [
-    "django.contrib.auth.backends.ModelBackend",
-    "guardian.backends.ObjectPermissionBackend",
-]
-# Nobody who has not signed in has a right on anything, so guardian makes no person to stand for them.
-ANONYMOUS_USER_NAME = None
-GUARDIAN_MONKEY_PATCH_USER = False
-GUARDIAN_MONKEY_PATCH_GROUP = False
-PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.Argon2PasswordHasher",
-    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
-]
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
-    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
-    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
-    {"NAME": "apps.identity.strength.LeakedPasswordValidator"},
-    {"NAME": "apps.identity.strength.StrengthValidator"},
-]
-LOGIN_URL = "/login"
-LOGIN_REDIRECT_URL = "/"
-LOGOUT_REDIRECT_URL = "/"
+# ------------------------------------------------------------------ signing in (the rest is in identity.py)
 SESSION_COOKIE_NAME = "mw_session"
 # A sign-in in a browser ends when it is not used for so long, and so long after it began whatever its use.
 SESSION_IDLE = timedelta(hours=env_int("MINDWEAVE_SESSION_IDLE_HOURS", 72))
@@ -200,52 +182,7 @@ SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_NAME = "mw_csrf"
 CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_FAILURE_VIEW = "apps.core.middleware.csrf_failure"
-JWT_ACCESS_LIFETIME = timedelta(minutes=5)
-JWT_REFRESH_LIFETIME = timedelta(days=30)
-# However often it is refreshed, a sign-in over the API ends so long after it began.
-API_SIGN_IN_LONGEST = timedelta(days=env_int("MINDWEAVE_API_SIGN_IN_DAYS", 90))
 JWT_ISSUER = PUBLIC_URL
-# A table of countries in MaxMind's format, for the place of a sign-in; without it places are not told.
-GEOIP_COUNTRY_FILE = env_value("GEOIP_COUNTRY_FILE")
-ACCOUNT_LOGIN_METHODS = {"email"}
-ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
-ACCOUNT_USER_MODEL_USERNAME_FIELD = None
-ACCOUNT_EMAIL_VERIFICATION = "none"
-MFA_ADAPTER = "apps.identity.mfa.MfaAdapter"
-MFA_TOTP_ISSUER = "MindWeave"
-OTP_TOTP_ISSUER = "MindWeave"
-
-# ------------------------------------------------------------------ sign-in with a provider (docs/identity-factors.md)
-# Offered where both halves of its client are set.
-_GITHUB_URL = env_value("GITHUB_URL", "https://github.com").rstrip("/")
-_MICROSOFT_URL = f"https://login.microsoftonline.com/{env_value('MICROSOFT_TENANT', 'common')}"
-OAUTH_PROVIDERS: dict[str, dict[str, str]] = {
-    "google": {
-        "client_id": env_value("GOOGLE_CLIENT_ID"),
-        "client_secret": env_value("GOOGLE_CLIENT_SECRET"),
-        "authorize_url": "https://accounts.google.com/o/oauth2/v2/auth",
-        "token_url": "https://oauth2.googleapis.com/token",
-        "jwks_url": "https://www.googleapis.com/oauth2/v3/certs",
-        "issuer": "https://accounts.google.com",
-    },
-    "github": {
-        "client_id": env_value("GITHUB_CLIENT_ID"),
-        "client_secret": env_value("GITHUB_CLIENT_SECRET"),
-        "authorize_url": f"{_GITHUB_URL}/login/oauth/authorize",
-        "token_url": f"{_GITHUB_URL}/login/oauth/access_token",
-        "api_url": env_value("GITHUB_API_URL", "https://api.github.com").rstrip("/"),
-    },
-    "microsoft": {
-        "client_id": env_value("MICROSOFT_CLIENT_ID"),
-        "client_secret": env_value("MICROSOFT_CLIENT_SECRET"),
-        "authorize_url": f"{_MICROSOFT_URL}/oauth2/v2.0/authorize",
-        "token_url": f"{_MICROSOFT_URL}/oauth2/v2.0/token",
-        "jwks_url": f"{_MICROSOFT_URL}/discovery/v2.0/keys",
-        "issuer": "https://login.microsoftonline.com/{tid}/v2.0",
-    },
-}
-# Whether a provider's verified address that is also a verified one of ours is enough to be that person.
-OAUTH_LINK_BY_ADDRESS = env_bool("OAUTH_LINK_BY_ADDRESS", False)
 
 # ------------------------------------------------------------------ the API
 REST_FRAMEWORK = {
@@ -285,38 +222,6 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "apps.core.openapi.add_documented",
     ],
 }
-
-# ------------------------------------------------------------------ the usage engine
-# Accepted events that may wait to be counted, and how many more of the gateways' own; beyond, ingest answers 429.
-USAGE_INBOX_MAX_EVENTS = env_int("USAGE_INBOX_MAX_EVENTS", 1_000_000)
-USAGE_INBOX_RESERVED_EVENTS = env_int("USAGE_INBOX_RESERVED_EVENTS", 200_000)
-# With less room on the disk of our own PostgreSQL, nothing is accepted.
-USAGE_MIN_FREE_BYTES = env_int("USAGE_MIN_FREE_BYTES", 512 * 1024 * 1024)
-# For each shard of the drain: the most that its filters of event ids may take (0: its part of a sixteenth of the memory
-# there is, at least 128 MiB), and the ids kept in memory beside them.
-USAGE_DEDUPE_FILTER_BYTES = env_int("USAGE_DEDUPE_FILTER_BYTES", 0)
-USAGE_DEDUPE_CACHE_IDS = env_int("USAGE_DEDUPE_CACHE_IDS", 1_000_000)
-# A session that nothing came for in so long has ended.
-USAGE_SESSION_IDLE_SECONDS = env_int("USAGE_SESSION_IDLE_SECONDS", 30 * 60)
-# A shard whose slots wait so long while it writes nothing is stuck.
-USAGE_DRAIN_STALL_SECONDS = env_int("USAGE_DRAIN_STALL_SECONDS", 60)
-# Distinct names of an organisation that are counted under themselves; what comes later counts as "other".
-USAGE_MAX_MODELS = env_int("USAGE_MAX_MODELS", 500)
-USAGE_MAX_MCP_SERVERS = env_int("USAGE_MAX_MCP_SERVERS", 500)
-USAGE_MAX_MCP_TOOLS = env_int("USAGE_MAX_MCP_TOOLS", 5_000)
-USAGE_MAX_SOURCES = env_int("USAGE_MAX_SOURCES", 100)
-# Service tiers, places of inference and speeds, each.
-USAGE_MAX_PRICE_WORDS = env_int("USAGE_MAX_PRICE_WORDS", 50)
-# Distinct combinations of all of these.
-USAGE_MAX_WHATS = env_int("USAGE_MAX_WHATS", 20_000)
-# Organisations named in the metrics, those with most events today; the others are one line.
-USAGE_METRICS_ORGS = env_int("USAGE_METRICS_ORGS", 20)
-# A file to import, as it is uploaded and when inflated; how long a full inbox is waited for.
-USAGE_IMPORT_MAX_BYTES = env_int("USAGE_IMPORT_MAX_BYTES", 2 * 1024**3)
-USAGE_IMPORT_MAX_INFLATED_BYTES = env_int("USAGE_IMPORT_MAX_INFLATED_BYTES", 32 * 1024**3)
-USAGE_IMPORT_PATIENCE_SECONDS = env_int("USAGE_IMPORT_PATIENCE_SECONDS", 15 * 60)
-# Events a second that one live socket shows; what is more is counted and said.
-USAGE_LIVE_EVENTS_A_SECOND = env_int("USAGE_LIVE_EVENTS_A_SECOND", 200)
 
 # ------------------------------------------------------------------ single sign-on
 # Name servers that are asked for the records that prove a domain (address or address:port); empty: the system's.
