@@ -132,7 +132,7 @@ def _matches(plan: Plan, limit: int) -> list[Match]:
         hints.know(looked + look)
         if is_first and hints.share < 0.5:
             # One less than were found, since that may have been luck.
-            look = _told_look((len(times) - 1) / looked / hints.share, limit - len(times))
+            look = _told_look((len(times) - 1) / looked, limit - len(times))
             hints.know(looked + look)
 
 
