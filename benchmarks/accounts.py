@@ -1,11 +1,14 @@
 """Organisations with members and keys, made straight in the database of the instance under test."""
 
+import json
 import os
-from uuid import uuid4
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import UUID, uuid4
 
 from benchmarks.ingest_load import Account
 
-__all__ = ["for_searches", "make_accounts"]
+__all__ = ["for_searches", "make_accounts", "read_accounts", "write_accounts"]
 
 # What is searched is made of so many different batches, so that some people, models and outcomes meet rarely.
 _BATCHES = 40
@@ -82,3 +85,27 @@ def for_searches(account: Account) -> list[Account]:
     register_tag_key(org_id=account.org_id, key="department")
     beside = Account(token, account.org_id, project.pk, account.users)
     return [*[account] * (_BATCHES - 1), beside]
+
+
+def write_accounts(path: Path, accounts: Sequence[Account]) -> None:
+    """Write the first and the last, which is all that searching them needs."""
+    path.write_text(
+        json.dumps(
+            [
+                {
+                    "token": one.token,
+                    "org": str(one.org_id),
+                    "project": str(one.project_id),
+                    "users": [*map(str, one.users)],
+                }
+                for one in (accounts[0], accounts[-1])
+            ]
+        )
+    )
+
+
+def read_accounts(path: Path) -> list[Account]:
+    return [
+        Account(one["token"], UUID(one["org"]), UUID(one["project"]), tuple(map(UUID, one["users"])))
+        for one in json.loads(path.read_text())
+    ]

@@ -316,6 +316,8 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--days", type=float, default=0, help="let so many days pass during the run, up to now")
     parser.add_argument("--search", action="store_true", help="then search what the first organisation has stored")
+    parser.add_argument("--accounts", type=Path, help="where a search writes whose events it stored, or finds them")
+    parser.add_argument("--only", default="", help="searches with these words in their names")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.data_dir:
@@ -324,6 +326,13 @@ def main() -> int:
 
         enter()
         options.database_url = os.environ["DATABASE_URL"]
+    if options.accounts and options.accounts.exists():
+        from benchmarks.accounts import read_accounts
+        from benchmarks.search import measure_search
+
+        accounts = read_accounts(options.accounts)
+        measure_search(options.url, options.database_url, accounts[0], accounts[-1], only=options.only)
+        return 0
     if options.orgs:
         from benchmarks.accounts import make_accounts
 
@@ -348,7 +357,11 @@ def main() -> int:
     if options.search:
         from benchmarks.search import measure_search
 
-        measure_search(options.url, options.database_url, accounts[0], accounts[-1])
+        if options.accounts:
+            from benchmarks.accounts import write_accounts
+
+            write_accounts(options.accounts, accounts)
+        measure_search(options.url, options.database_url, accounts[0], accounts[-1], is_new=True, only=options.only)
     return int(failed)
 
 

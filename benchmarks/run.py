@@ -25,10 +25,11 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Instance:
-    """``manage.py up`` on a directory that goes away with it."""
+    """``manage.py up`` on a directory that goes away with it, or on one that stays (``keep``)."""
 
-    def __init__(self) -> None:
-        self.data_dir = Path(tempfile.mkdtemp(prefix="mwb-"))
+    def __init__(self, keep: str | None = None) -> None:
+        self.is_kept = keep is not None
+        self.data_dir = Path(keep).resolve() if keep else Path(tempfile.mkdtemp(prefix="mwb-"))
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
@@ -70,7 +71,8 @@ class Instance:
         return total
 
     def remove(self) -> None:
-        shutil.rmtree(self.data_dir, ignore_errors=True)
+        if not self.is_kept:
+            shutil.rmtree(self.data_dir, ignore_errors=True)
 
 
 def startup(rest: list[str]) -> int:
@@ -88,11 +90,18 @@ def startup(rest: list[str]) -> int:
 
 
 def ingest(rest: list[str]) -> int:
-    """Events a second through the front, and whether every sum is exact."""
-    instance = Instance()
+    """Events a second through the front, and whether every sum is exact.
+
+    ``--keep DIR`` keeps the instance there; with ``--search``, the next run there searches what this one stored.
+    """
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--keep")
+    kept, rest = parser.parse_known_args(rest)
+    instance = Instance(kept.keep)
     instance.start(DEMO="0")
     try:
         command = [sys.executable, "benchmarks/ingest.py", "--url", instance.url, "--data-dir", str(instance.data_dir)]
+        command += ["--accounts", str(instance.data_dir / "bench.json")] if kept.keep else []
         command += ["--pid", str(instance.process.pid), "--orgs", "10", *rest]
         return subprocess.run(command, cwd=ROOT, check=False).returncode
     finally:

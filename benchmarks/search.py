@@ -14,6 +14,8 @@ from benchmarks.routes import Caller
 __all__ = ["measure_search"]
 
 ROUNDS = 40
+# Milliseconds.
+TARGET = 50
 _NOBODY = "01a209e4-215f-7371-be17-514d2bfae41c"
 _RARE = {"stop_reason": "refusal", "request_id": "req_rare", "mcp_server": "attic", "mcp_tool": "rummage"}
 _BARE = """
@@ -22,8 +24,13 @@ WHERE h.id IS NULL
 """
 
 
-def measure_search(url: str, database: str, account: Account, beside: Account) -> None:
-    """Print a row for each kind of search of one organisation; ``beside`` is another project of it."""
+def measure_search(
+    url: str, database: str, account: Account, beside: Account, *, is_new: bool = False, only: str = ""
+) -> None:
+    """Print a row for each kind of search of one organisation; ``beside`` is another project of it.
+
+    Where it is new, the events that only one search finds are sent first.
+    """
     caller = Caller(url, {"Authorization": f"Bearer {account.token}"})
 
     def get(**filters: object) -> tuple[float, dict[str, object]]:
@@ -33,7 +40,8 @@ def measure_search(url: str, database: str, account: Account, beside: Account) -
             raise SystemExit(f"{status}: {body[:300]!r}")
         return (time.perf_counter() - began) * 1000, json.loads(body)
 
-    _send_rare(caller, account)
+    if is_new:
+        _send_rare(caller, account)
     _, page = get(limit=50)
     newest = page["data"][-1]  # type: ignore[index]
     _, late = get(limit=1, end=newest["timestamp"])
@@ -42,10 +50,13 @@ def measure_search(url: str, database: str, account: Account, beside: Account) -
     _, far = get(limit=1, end=weeks)
     rows = _searches(account, page["next_cursor"], old, far["data"][0])  # type: ignore[index]
     rows += _rarely_met(account, beside)
-    _wait_for_hints(database)
+    _wait_for_hints(database, is_new=is_new)
     # The front closes what was silent for so long; the next call opens another.
     caller.connection.close()
+    above = 0
     for words, filters in rows:
+        if only not in words:
+            continue
         times, found = [], 0
         for _ in range(ROUNDS):
             took, answer = get(**{"limit": 50, **filters})
@@ -55,6 +66,8 @@ def measure_search(url: str, database: str, account: Account, beside: Account) -
             f"  {words:<50} {found:>4} found  p50 {percentile(times, 0.5):6.1f}  p95 {percentile(times, 0.95):6.1f} ms",
             flush=True,
         )
+        above += percentile(times, 0.95) >= TARGET
+    print(f"  {above} of {len(rows)} take {TARGET} ms or more at p95", flush=True)
 
 
 def _searches(
@@ -153,14 +166,16 @@ def _send_rare(caller: Caller, account: Account) -> None:
     time.sleep(2)
 
 
-def _wait_for_hints(database: str) -> None:
+def _wait_for_hints(database: str, *, is_new: bool) -> None:
     """Wait until the job has given hints to nearly every chunk, and say what that took."""
+    if not is_new:
+        time.sleep(30)  # an instance that was just started is busy with itself
     began = time.monotonic()
     with psycopg.connect(database, autocommit=True) as connection:
         before = after = 1 << 30
         while time.monotonic() - began < 120:
             after = int((connection.execute(_BARE).fetchone() or [0])[0])
-            if after < 50 and after == before:
+            if after < 50 and (after == before or not is_new):
                 break
             before = after
             time.sleep(25)

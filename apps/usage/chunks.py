@@ -14,6 +14,7 @@ A chunk is a row of ``usage_chunk`` with three runs of bytes, little-endian, ``e
 (:mod:`apps.usage.drain.merge`), so a chunk may be gone when it is looked for again: :class:`ChunkGone`.
 """
 
+import struct
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +27,9 @@ import numpy.typing as npt
 import psycopg
 import zstandard
 from django.db import connection
+from psycopg import adapters
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
 
 from apps.core import clock
 from apps.usage.texts import TextColumns, at, concatenated, pack, parts, unpack
@@ -35,6 +39,7 @@ __all__ = [
     "MAX_EVENTS",
     "SCAN",
     "SPARSE",
+    "Bigints",
     "Chunk",
     "ChunkGone",
     "chunks_of",
@@ -170,7 +175,7 @@ def texts_ranges(events: int, head: bytes) -> list[tuple[range, int, int | None]
     ]
 
 
-def inflated_texts(data: bytes, events: int, places: Iterable[int]) -> list[Texts]:
+def inflated_texts(data: bytes, events: int, places: Sequence[int]) -> list[Texts]:
     """Texts of events of a part of ``texts`` that has so many."""
     return at(unpack(events, _tools.decompress(data)), places)
 
@@ -230,6 +235,33 @@ def chunk_of(row: Sequence[Any]) -> Chunk:
 
 
 CHUNK_FIELDS: Final = _FIELDS
+
+
+class Bigints:
+    """Whole numbers as a ``bigint[]`` of a query: psycopg goes through a list one by one, which takes 0.5 µs each."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: npt.ArrayLike) -> None:
+        self.values = np.asarray(values, dtype=np.int64)
+
+
+class _BigintsDumper(Dumper):
+    format = Format.BINARY
+    oid = adapters.types["int8"].array_oid
+    # Dimensions, whether there are nulls, the type, how many, the number of the first.
+    _HEAD = struct.Struct(">iiIii")
+    _ITEM = np.dtype([("size", ">i4"), ("value", ">i8")])
+
+    def dump(self, obj: Bigints) -> bytes:
+        if not len(obj.values):
+            return self._HEAD.pack(0, 0, adapters.types["int8"].oid, 0, 0)[:12]
+        items = np.empty(len(obj.values), dtype=self._ITEM)
+        items["size"], items["value"] = 8, obj.values
+        return self._HEAD.pack(1, 0, adapters.types["int8"].oid, len(items), 1) + items.tobytes()
+
+
+adapters.register_dumper(Bigints, _BigintsDumper)
 
 
 def fetch(sql: str, params: Any) -> list[tuple[Any, ...]]:

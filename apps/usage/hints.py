@@ -15,6 +15,7 @@ so is what is in a block of a format that is not among :data:`FORMATS`: one that
 """
 
 import hashlib
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -37,6 +38,8 @@ __all__ = [
     "SESSION",
     "Block",
     "BlockMaker",
+    "Held",
+    "among",
     "combos_hold",
     "cost_source",
     "entries_hold",
@@ -65,6 +68,8 @@ _FENCE = np.dtype("<u4")
 _WHO_FENCE = np.dtype([("who", "<i4"), ("start", "<u4")])
 _WHO_ENTRY = np.dtype([("combo", "<u2"), ("place", "u1")])
 _RUN, _MOST_BITS = 64, 16
+# So many values are compared one by one.
+_FEW: Final = 12
 _COMBO = np.dtype([("who", "<i4"), ("what", "<i4"), ("stop", "u1"), ("cost", "u1"), ("error", "<u2")])
 # As they were in blocks without this bit in their count.
 _COMBO_WITHOUT_ERROR = np.dtype([(name, _COMBO[name]) for name in ("who", "what", "stop", "cost")])
@@ -73,6 +78,26 @@ _ODD, _OTHER_ODD = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 
 U64 = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
+
+
+class _Tools(threading.local):
+    """A decompressor for each thread: it may not be shared."""
+
+    def __init__(self) -> None:
+        self.decompress = zstandard.ZstdDecompressor().decompress
+
+
+_tools = _Tools()
+
+
+def among(column: npt.NDArray[Any], values: Sequence[int] | npt.NDArray[np.int64]) -> Mask:
+    """Which of a column are one of these; a few comparisons take less than sorting does."""
+    if not 0 < len(values) <= _FEW:
+        return np.isin(column, values)
+    mask: Mask = column == values[0]
+    for value in values[1:]:
+        mask |= column == value
+    return mask
 
 
 def cost_source(flags: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
@@ -217,6 +242,16 @@ def _who_entries(who: npt.NDArray[Any], combo: npt.NDArray[Any], where: npt.NDAr
 
 
 # ---------------------------------------------------------------------------------------------- asking
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Which chunks of a block may hold something, by which of its combinations, and what these have."""
+
+    chunks: Mask
+    combos: Mask
+    has_who: bool
+    has_errors: bool
+
+
 def combos_hold(
     packed: bytes,
     chunks: int,
@@ -226,34 +261,37 @@ def combos_hold(
     stops: Sequence[int] | None,
     costs: Sequence[int] | None,
     errors: Sequence[int] | None,
-) -> tuple[Mask, Mask, bool]:
-    """Which of the chunks of a block may hold an event with one of each (None: whichever); errors by their codes.
-
-    Also which of the combinations are such, and whether who was left out of them.
-    """
-    data = zstandard.ZstdDecompressor().decompress(packed)
+) -> Held:
+    """What a block's combinations say of events with one of each (None: whichever); errors by their codes."""
+    data = _tools.decompress(packed)
     count = int.from_bytes(data[:4], "little")
     knows_errors, count = count >= _WITH_ERROR, count & ~_WITH_ERROR
     rows = np.frombuffer(data, dtype=_COMBO if knows_errors else _COMBO_WITHOUT_ERROR, count=count, offset=4)
     mask = np.ones(count, dtype=bool)
+    if errors is not None and knows_errors:
+        mask &= among(rows["error"], [*errors, ANY_ERROR])
     for name, values in (("stop", stops), ("cost", costs)):
         if values is not None:
-            mask &= np.isin(rows[name], values)
-    if errors is not None and knows_errors:
-        mask &= np.isin(rows["error"], [*errors, ANY_ERROR])
+            mask &= among(rows[name], values)
     for name, numbers in (("what", what), ("who", who)):
-        if numbers is not None:
-            mask &= np.isin(rows[name], numbers) | (rows[name] == ANY)
+        if numbers is not None and mask.any():
+            mask &= among(rows[name], numbers) | (rows[name] == ANY)
     width = -(-chunks // 8)
     held = np.frombuffer(data, dtype=np.uint8, offset=4 + rows.nbytes).reshape(count, width)
     found: Mask = np.unpackbits(np.bitwise_or.reduce(held[mask], axis=0, initial=0), count=chunks).astype(bool)
-    return found, mask, bool(count) and bool((rows["who"] == ANY).all())
+    return Held(
+        found, mask,
+        has_who=not count or bool((rows["who"] != ANY).any()),
+        has_errors=knows_errors and not bool((rows["error"] == ANY_ERROR).any()),
+    )  # fmt: skip
 
 
 def who_runs(fence: bytes, whos: npt.NDArray[Any]) -> list[tuple[int, int]]:
     """From which byte to which the entries of these whos lie, as far as the block has them; neighbours are one run."""
     known = np.frombuffer(fence, dtype=_WHO_FENCE)
-    found = np.flatnonzero(np.isin(known["who"][:-1], whos))
+    sorted_whos = np.sort(whos)
+    at = np.searchsorted(known["who"][:-1], sorted_whos)
+    found = at[known["who"][at] == sorted_whos]
     size = _WHO_ENTRY.itemsize
     runs: list[tuple[int, int]] = []
     for at in found.tolist():

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from apps.usage.chunks import at_micros, fetch, request_hash
 from apps.usage.hints import (
@@ -27,6 +28,8 @@ from apps.usage.selectors.plan import EVER, MAX_LISTED, Plan
 
 __all__ = ["Hints"]
 
+Numbers = npt.NDArray[np.int64]
+
 # Who asks for more values than this looks into the chunks.
 _MAX_VALUES: Final = 50
 # Bytes of entries of whos that are read at most: whoever asks for so many people finds something soon.
@@ -39,7 +42,8 @@ _FIRST_BLOCKS, _MORE_BLOCKS = 4, 8
 class _Block:
     """A block of the search's time; ``maybe`` are the places that nothing was said against yet.
 
-    ``is_telling`` where it knows of who and what at least what the lists of its chunks say.
+    ``is_telling`` where it knows of who and what at least what the lists of its chunks say; ``has_errors`` where its
+    combinations were asked and have each event's error type.
     """
 
     id: int
@@ -47,14 +51,19 @@ class _Block:
     chunks: Any
     maybe: Any
     is_telling: bool = False
+    has_errors: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Values:
-    """Hashes of the values of one field, any of which is looked for; of event ids not every block knows."""
+    """Hashes of the values of one field, any of which is looked for.
+
+    Of event ids not every block knows; of error types the combinations mostly say as much.
+    """
 
     keys: list[int]
     of_ids: bool = False
+    of_errors: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,27 +84,48 @@ class Hints:
     """
 
     def __init__(self, plan: Plan) -> None:
-        self.without: list[int] = []
-        self.perhaps: list[int] = []
+        self._without: list[Any] = []
+        self._perhaps: list[Any] = []
         self._plan = plan
         self._errors = _error_codes(plan)
         self._combos, self._values = _asks_for_combos(plan, self._errors), _values(plan)
-        # Of the blocks that were asked, how many chunks may have something.
-        self._maybe = 0
-        self._step = _FIRST_BLOCKS
+        # Blocks that were asked, their chunks, and how many of these may have something.
+        self._asked = self._chunks = self._maybe = 0
         self._beyond: tuple[datetime, int] | None = None
         self._is_whole = not self._combos and not self._values
+
+    @property
+    def without(self) -> Numbers:
+        return _joined(self._without)
+
+    @property
+    def perhaps(self) -> Numbers:
+        return _joined(self._perhaps)
+
+    @property
+    def share(self) -> float:
+        """Of the chunks that were asked about, how many may have something, at least one of them; 1 where none was."""
+        return max(1, self._maybe) / self._chunks if self._chunks else 1.0
 
     def know(self, chunks: int) -> None:
         """Ask on until so many chunks are known that may have something, or all are."""
         while self._maybe < chunks and not self._is_whole:
-            self._ask()
+            self._ask(self._next_blocks(chunks))
 
-    def _ask(self) -> None:
+    def _next_blocks(self, chunks: int) -> int:
+        """How many blocks to ask next: as many as will do, going by those that were asked."""
+        if not self._asked:
+            return _FIRST_BLOCKS
+        most = self._asked * _MORE_BLOCKS
+        if not self._maybe:
+            return most
+        return min(most, (chunks - self._maybe) * self._asked * 5 // (4 * self._maybe) + 1)
+
+    def _ask(self, blocks_at_most: int) -> None:
         keys = sorted({key for one in self._values for key in one.keys})
-        rows = _blocks(self._plan, keys, self._beyond, self._step, combos=self._combos)
-        self._is_whole = len(rows) < self._step
-        self._step *= _MORE_BLOCKS
+        rows = _blocks(self._plan, keys, self._beyond, blocks_at_most, combos=self._combos)
+        self._is_whole = len(rows) < blocks_at_most
+        self._asked += len(rows)
         if rows:
             self._beyond = (rows[-1][7], rows[-1][0])
         blocks: list[_Block] = []
@@ -109,29 +139,39 @@ class Hints:
             if block.maybe.any():
                 borders = {key: np.frombuffer(fence, dtype="<u4") for key, fence in zip(keys, fences, strict=True)}
                 for which, one in enumerate(self._values):
-                    if has_ids or not one.of_ids:
+                    if not (one.of_ids and not has_ids) and not (one.of_errors and block.has_errors):
                         for key in one.keys:
                             low, high = borders[key].tolist()
                             asked.append((len(blocks) - 1, which, key, low, high))
         _ask_who_entries(blocks, runs)
         _ask_entries(blocks, asked)
         for block in blocks:
-            self.without += [int(number) for number in block.chunks[~block.maybe] if number]
+            # A chunk whose costs changed is 0 in its block, and is asked of no longer.
+            self._without.append(block.chunks[~block.maybe & (block.chunks != 0)])
             self._maybe += int(block.maybe.sum())
+            self._chunks += len(block.chunks)
             if block.is_telling:
-                self.perhaps += [int(number) for number in block.chunks[block.maybe] if number]
+                self._perhaps.append(block.chunks[block.maybe & (block.chunks != 0)])
 
     def _met(self, block: _Block, place: int, packed: bytes, who_fence: bytes | None) -> list[_WhoRun]:
         """Leave in a block what its combinations agree with; the runs of entries of whos that know more."""
         plan = self._plan
-        block.maybe, met, without_who = combos_hold(
+        held = combos_hold(
             packed, len(block.chunks), who=plan.who, what=plan.what, stops=plan.stops, costs=plan.costs,
             errors=self._errors,
         )  # fmt: skip
-        block.is_telling = plan.who is None or not without_who or who_fence is not None
-        if plan.who is None or who_fence is None or not without_who or not block.maybe.any():
+        block.maybe, block.has_errors = held.chunks, held.has_errors
+        block.is_telling = plan.who is None or held.has_who or who_fence is not None
+        if plan.who is None or who_fence is None or held.has_who or not block.maybe.any():
             return []
-        return [_WhoRun(place, met, *run) for run in who_runs(who_fence, plan.who) or [(0, 0)]]
+        return [_WhoRun(place, held.combos, *run) for run in who_runs(who_fence, plan.who) or [(0, 0)]]
+
+
+def _joined(parts: list[Any]) -> Numbers:
+    """The numbers of all parts, which they are made into one of."""
+    if len(parts) != 1:
+        parts[:] = [np.concatenate([np.zeros(0, dtype=np.int64), *parts])]
+    return parts[0]  # type: ignore[no-any-return]
 
 
 def _error_codes(plan: Plan) -> list[int] | None:
@@ -160,7 +200,7 @@ def _values(plan: Plan) -> list[_Values]:
         found.append(_Values(id_keys(np.frombuffer(b"".join(plan.ids), dtype="V16")).tolist(), of_ids=True))
     for name, words in plan.details:
         if "" not in words and not (name == "stop_reason" and set(words) & set(STOP_REASONS)):
-            found.append(_Values([word_key(name, word) for word in words]))
+            found.append(_Values([word_key(name, word) for word in words], of_errors=name == "error_type"))
     return [one for one in found if len(one.keys) <= _MAX_VALUES]
 
 
@@ -205,16 +245,15 @@ def _ask_who_entries(blocks: list[_Block], runs: list[_WhoRun]) -> None:
         ),
     )
     said = dict(rows)
-    held: dict[int, Any] = {}
+    own: dict[int, list[tuple[int, _WhoRun]]] = {}
     for n, run in enumerate(runs, 1):
-        block = blocks[run.block]
-        if n in said:
-            found = who_entries_hold(said[n], run.combos, len(block.chunks))
-        else:
-            found = np.ones(len(block.chunks), dtype=bool)
-        held[run.block] = held.get(run.block, False) | found
-    for place, found in held.items():
-        blocks[place].maybe &= found
+        own.setdefault(run.block, []).append((n, run))
+    for place, asked in own.items():
+        # A block that was made anew meanwhile says nothing.
+        if all(n in said for n, _ in asked):
+            block = blocks[place]
+            entries = b"".join([said[n] for n, _ in asked])
+            block.maybe &= who_entries_hold(entries, asked[0][1].combos, len(block.chunks))
 
 
 def _ask_entries(blocks: list[_Block], asked: list[tuple[int, int, int, int, int]]) -> None:

@@ -1,15 +1,16 @@
 """Which events of chunks a search matches: by their columns, then by their times and ids, then by their texts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 
-from apps.usage.chunks import Texts, fetch, request_hash, scan_slice
-from apps.usage.hints import cost_source
+from apps.usage.chunks import Texts, fetch, request_hash, scan_slice, texts_head
+from apps.usage.hints import among, cost_source
 from apps.usage.ingest.what import DETAIL, STOP_REASONS
 from apps.usage.selectors.pick import Moved, texts_of
 from apps.usage.selectors.plan import Plan
@@ -18,8 +19,6 @@ __all__ = ["FEW_EACH", "Match", "matches_in", "matches_of", "needed_columns", "r
 
 # Of so few events of a chunk the times are read alone.
 FEW_EACH: Final = 3
-# So many values are compared one by one.
-_FEW = 12
 
 Mask = npt.NDArray[np.bool_]
 _KINDS: Final = {
@@ -46,6 +45,7 @@ class _Looked:
     chunk_id: int
     drop_on: Any
     events: int
+    texts_head: bytes | None
     columns: _Columns
     places: npt.NDArray[np.int64]
     ts: npt.NDArray[np.int64]
@@ -62,27 +62,24 @@ def needed_columns(plan: Plan) -> list[str]:
     return ["ts", *(name for name, test in tests.items() if test is not None)]
 
 
-def read_columns(plan: Plan, names: Sequence[str], source: str = "usage_chunk") -> str:
+def read_columns(plan: Plan, names: Sequence[str], source: str) -> str:
+    """SQL for chunks as :func:`matches_of` takes them, with these columns."""
     columns = [scan_slice(name) for name in names]
     if "ts" in names and _asks_for_ids(plan):
         columns.append("substring(facts FROM 3 FOR 16 * events)")
+    # Where the texts' parts lie, which is read along: it is not much, and another turn would be.
+    columns.append(f"substring(texts FROM 1 FOR {texts_head('events')})" if _asks_for_texts(plan) else "NULL")
     return f"SELECT id, drop_on, events, last_at, {', '.join(columns)} FROM {source}"  # noqa: S608
 
 
-def _columns(names: Sequence[str], row: Sequence[Any]) -> _Columns:
-    return {name: np.frombuffer(row[4 + i], dtype=_KINDS[name]) for i, name in enumerate(names)}
-
-
 def matches_of(plan: Plan, needed: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Match]:
-    """What of chunks (id, day of dropping, events, last moment, needed columns, ids where asked for) matches.
+    """What of chunks (id, day of dropping, events, last moment, columns, ids where asked for, head of texts) matches.
 
     Only those that have something, in their order.
     """
     looked = []
-    for row in rows:
-        one = _looked(row, _columns(needed, row))
-        one.places = np.flatnonzero(_tested(plan, one.columns))
-        ids = [np.frombuffer(row[4 + len(needed)], dtype="V16")[one.places]] if _asks_for_ids(plan) else []
+    for row, one in _looked(plan, needed, rows):
+        ids = [np.frombuffer(row[-2], dtype="V16")[one.places]] if _asks_for_ids(plan) else []
         _leave_timely(plan, one, one.columns["ts"][one.places], *ids)
         looked.append(one)
     return _matches_among(plan, looked)
@@ -90,15 +87,25 @@ def matches_of(plan: Plan, needed: Sequence[str], rows: Sequence[Sequence[Any]])
 
 def matches_in(plan: Plan, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Match]:
     """As :func:`matches_of`, of rows that have no times yet: these are read of what the other columns leave."""
-    looked = [_looked(row, _columns(names, row)) for row in rows]
-    for one in looked:
-        one.places = np.flatnonzero(_tested(plan, one.columns))
-    return _matches_among(plan, _timed(plan, [one for one in looked if len(one.places)]))
+    return _matches_among(plan, _timed(plan, [one for _, one in _looked(plan, names, rows)]))
 
 
-def _looked(row: Sequence[Any], columns: _Columns) -> _Looked:
-    nothing = np.zeros(0, dtype=np.int64)
-    return _Looked(row[0], row[1], row[2], columns, nothing, nothing)
+def _looked(plan: Plan, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[tuple[Sequence[Any], _Looked]]:
+    """Chunks, by their rows, that have something by the columns other than time; these are gone through together."""
+    columns = {
+        name: np.frombuffer(b"".join([row[4 + i] for row in rows]), dtype=_KINDS[name]) for i, name in enumerate(names)
+    }
+    places = _places(plan, columns)
+    ends = np.cumsum([row[2] for row in rows])
+    borders = [0, *np.searchsorted(places, ends).tolist()]
+    found = []
+    for row, end, low, high in zip(rows, ends.tolist(), borders, borders[1:], strict=False):
+        if low < high:
+            start = end - row[2]
+            own = {name: column[start:end] for name, column in columns.items()}
+            nothing = np.zeros(0, dtype=np.int64)
+            found.append((row, _Looked(row[0], row[1], row[2], row[-1], own, places[low:high] - start, nothing)))
+    return found
 
 
 def _timed(plan: Plan, looked: list[_Looked]) -> list[_Looked]:
@@ -106,7 +113,7 @@ def _timed(plan: Plan, looked: list[_Looked]) -> list[_Looked]:
     if not looked:
         return []
     if sum(len(one.places) for one in looked) > FEW_EACH * len(looked):
-        rows = {row[0]: row[4:] for row in _read(plan, ["ts"], [(one.chunk_id, one.drop_on) for one in looked])}
+        rows = {row[0]: row[1:] for row in _read_times(plan, looked)}
         for one in looked:
             _leave_timely(plan, one, *(data[one.places] for data in _times_and_ids(rows[one.chunk_id])))
         return looked
@@ -134,19 +141,22 @@ def _times_and_ids(data: Sequence[bytes]) -> list[npt.NDArray[Any]]:
     return [np.frombuffer(column, dtype=kind) for column, kind in zip(data, ("<i8", "V16"), strict=False)]
 
 
+def _asks_for_texts(plan: Plan) -> bool:
+    return bool(plan.details) or plan.requests is not None
+
+
 def _asks_for_ids(plan: Plan) -> bool:
     return plan.ids is not None or plan.after is not None
 
 
-def _read(plan: Plan, names: Sequence[str], chunks: list[tuple[int, Any]]) -> list[tuple[Any, ...]]:
-    """These columns of these chunks (id and day of dropping)."""
-    if not chunks:
-        return []
+def _read_times(plan: Plan, looked: list[_Looked]) -> list[tuple[Any, ...]]:
+    """Id, times and, where needed, ids of events, of these chunks."""
+    ids = ", substring(facts FROM 3 FOR 16 * events)" if _asks_for_ids(plan) else ""
     rows = fetch(
-        f"{read_columns(plan, names)} WHERE org = %s AND id = ANY(%s) AND drop_on = ANY(%s)",
-        (plan.org, [number for number, _ in chunks], sorted({drop_on for _, drop_on in chunks})),
+        f"SELECT id, {scan_slice('ts')}{ids} FROM usage_chunk WHERE org = %s AND id = ANY(%s) AND drop_on = ANY(%s)",  # noqa: S608
+        (plan.org, [one.chunk_id for one in looked], sorted({one.drop_on for one in looked})),
     )
-    if len(rows) != len(chunks):
+    if len(rows) != len(looked):
         raise Moved
     return rows
 
@@ -161,35 +171,38 @@ def _leave_timely(plan: Plan, one: _Looked, ts: npt.NDArray[np.int64], ids: npt.
 
 def _matches_among(plan: Plan, looked: list[_Looked]) -> list[Match]:
     looked = [one for one in looked if len(one.places)]
-    if plan.details or plan.requests is not None:
+    if _asks_for_texts(plan):
         _check_texts(plan, looked)
     return [Match(one.chunk_id, one.drop_on, one.places, one.ts, one.texts) for one in looked if len(one.places)]
 
 
-def _tested(plan: Plan, columns: _Columns) -> Mask:
+def _places(plan: Plan, columns: _Columns) -> npt.NDArray[np.int64]:
     """What the columns other than time leave; texts may still say no."""
-    mask: Mask = np.ones(len(next(iter(columns.values()))), dtype=bool)
-    for name, values in (("who", plan.who), ("what", plan.what), ("session", plan.sessions), ("stop", plan.stops)):
-        if values is not None:
-            mask &= _among(columns[name], values)
+    places: npt.NDArray[np.int64] | None = None
+    for name, test in _tests(plan):
+        of = columns[name] if places is None else columns[name][places]
+        places = np.flatnonzero(test(of)) if places is None else places[test(of)]
+    return np.arange(len(next(iter(columns.values())))) if places is None else places
+
+
+def _tests(plan: Plan) -> list[tuple[str, Callable[[npt.NDArray[Any]], Mask]]]:
+    """Columns and what is asked of them, the cheap ones first: each is asked of what those before it leave."""
+    tests: list[tuple[int, str, Callable[[npt.NDArray[Any]], Mask]]] = []
+    lists: list[tuple[str, Sequence[int] | npt.NDArray[np.int64] | None]] = [
+        ("who", plan.who), ("what", plan.what), ("session", plan.sessions), ("stop", plan.stops),
+    ]  # fmt: skip
     if plan.requests is not None:
-        mask &= _among(columns["request"], [request_hash(value) if value else 0 for value in plan.requests])
+        lists.append(("request", [request_hash(value) if value else 0 for value in plan.requests]))
+    for name, values in lists:
+        if values is not None:
+            size = np.dtype(_KINDS[name]).itemsize
+            tests.append((size * len(values), name, partial(among, values=values)))
     if plan.costs is not None:
-        mask &= _among(cost_source(columns["flags"]), plan.costs)
-    for name, words in plan.details:
-        if name == "error_type" and "" not in words:
-            mask &= (columns["flags"] & DETAIL) != 0
-    return mask
-
-
-def _among(column: npt.NDArray[Any], values: Sequence[int] | npt.NDArray[np.int64]) -> Mask:
-    """Which of a column are one of these; a few comparisons take less than sorting does."""
-    if not 0 < len(values) <= _FEW:
-        return np.isin(column, values)
-    mask: Mask = column == values[0]
-    for value in values[1:]:
-        mask |= column == value
-    return mask
+        costs = plan.costs
+        tests.append((10, "flags", lambda flags: among(cost_source(flags), costs)))
+    if any(name == "error_type" and "" not in words for name, words in plan.details):
+        tests.append((0, "flags", lambda flags: (flags & DETAIL) != 0))
+    return [(name, test) for _, name, test in sorted(tests, key=lambda test: test[0])]
 
 
 def _ids_match(plan: Plan, ts: npt.NDArray[np.int64], ids: npt.NDArray[np.void]) -> Mask:
@@ -213,13 +226,13 @@ def _halves(ids: npt.NDArray[np.void]) -> npt.NDArray[np.uint64]:
 
 def _check_texts(plan: Plan, looked: list[_Looked]) -> None:
     """Leave of the places what the texts agree with; they are read of all chunks together."""
-    wanted: dict[int, tuple[Any, int, list[int]]] = {}
+    wanted: list[tuple[int, Any, int, bytes, list[int]]] = []
     for one in looked:
         places = one.places
         if plan.requests is None:
             places = places[(one.columns["flags"][places] & DETAIL) != 0]
         if len(places):
-            wanted[one.chunk_id] = (one.drop_on, one.events, places.tolist())
+            wanted.append((one.chunk_id, one.drop_on, one.events, one.texts_head or b"", places.tolist()))
     texts = texts_of(plan.org, wanted)
     for one in looked:
         agreed = [_texts_match(plan, one, place, texts) for place in one.places.tolist()]

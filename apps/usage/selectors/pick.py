@@ -1,6 +1,6 @@
 """Single events out of chunks: of a chunk that has hardly any of those that are wanted, these are read alone."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
@@ -119,13 +119,6 @@ JOIN usage_chunk c ON c.id = a.id WHERE c.org = %s AND c.drop_on = ANY(%s)
 """
 
 
-def _heads_sql() -> str:
-    return (
-        f"SELECT id, substring(texts FROM 1 FOR {texts_head('events')}) FROM usage_chunk"  # noqa: S608
-        " WHERE org = %s AND id = ANY(%b) AND drop_on = ANY(%s)"
-    )
-
-
 def _parts(org: int, wanted: Mapping[int, tuple[Any, Places]], known: Mapping[tuple[int, int], Texts]) -> list[_Part]:
     if not wanted:
         return []
@@ -156,18 +149,15 @@ def _part(org: int, rows: list[tuple[Any, ...]], texts: Mapping[tuple[int, int],
     return _Part(number, org, drop_on, first_at, last_at, len(rows), columns, b"", picked)
 
 
-def texts_of(org: int, wanted: Mapping[int, tuple[Any, int, list[int]]]) -> dict[tuple[int, int], Texts]:
-    """Texts of events by chunk and place: of each chunk the day of dropping, how many it has, the places in order.
+def texts_of(
+    org: int, wanted: Sequence[tuple[int, Any, int, bytes, list[int]]]
+) -> dict[tuple[int, int], Texts]:  # fmt: skip
+    """Texts of events by chunk and place: of chunks (id, day of dropping, events, head of the texts, places in order).
 
     Raises :class:`Moved` where a chunk is gone.
     """
-    if not wanted:
-        return {}
-    days = sorted({drop_on for drop_on, _, _ in wanted.values()})
-    heads = dict(fetch(_heads_sql(), (org, list(wanted), days)))
-    if len(heads) != len(wanted):
-        raise Moved
-    return _texts(org, days, [(number, events, heads[number], own) for number, (_, events, own) in wanted.items()])
+    days = sorted({drop_on for _, drop_on, *_ in wanted})
+    return _texts(org, days, [(number, events, head, own) for number, _, events, head, own in wanted]) if wanted else {}
 
 
 def _texts(

@@ -15,7 +15,7 @@ from uuid import UUID
 import numpy as np
 
 from apps.core.database import one_snapshot
-from apps.usage.chunks import Chunk, at_micros, fetch, micros_of
+from apps.usage.chunks import Bigints, Chunk, at_micros, fetch, micros_of
 from apps.usage.selectors.event_json import Found, bodies
 from apps.usage.selectors.hints import Hints
 from apps.usage.selectors.match import FEW_EACH, Match, matches_in, matches_of, needed_columns, read_columns
@@ -126,9 +126,14 @@ def _matches(plan: Plan, limit: int) -> list[Match]:
             times = sorted(times, reverse=True)[:limit]
             if times[-1] > micros_of(beyond[0]):
                 return matches
+        is_first = not looked
         looked += len(rows)
         look = _next_look(look, looked, len(times), limit)
         hints.know(looked + look)
+        if is_first and hints.share < 0.5:
+            # One less than were found, since that may have been luck.
+            look = _told_look((len(times) - 1) / looked / hints.share, limit - len(times))
+            hints.know(looked + look)
 
 
 def _next_look(last: int, looked: int, found: int, limit: int) -> int:
@@ -140,6 +145,11 @@ def _next_look(last: int, looked: int, found: int, limit: int) -> int:
         return most
     expected = (limit - found) * looked * 5 // (4 * found) + 1
     return min(most, max(_FIRST_LOOK, expected))
+
+
+def _told_look(each: float, wanted: int) -> int:
+    """How many chunks to look at first once hints say in which there is something: each has one event or more."""
+    return min(_LONGEST_LOOK, max(_FIRST_LOOK, int(wanted / max(1.0, each)) + _FIRST_LOOK))
 
 
 def _found(plan: Plan, needed: Sequence[str], narrow: Sequence[str] | None, rows: list[tuple[Any, ...]]) -> list[Match]:
@@ -165,23 +175,25 @@ def _look(
         if values is not None and len(values) <= MAX_LISTED:
             lists.append(f"{name} && %({name})s::integer[]")
             params[name] = values.tolist()
-    listed = " AND ".join(lists) or "true"
-    if hints.perhaps and lists:
-        # Comparing the lists takes longer than what is looked at for nothing.
-        listed = f"(id IN (SELECT unnest(%(perhaps)s::bigint[])) OR {listed})"
-        params["perhaps"] = hints.perhaps
-    if hints.without:
-        # As a list of constants it would take longer to plan than to go through. In a CASE, since in a conjunction the
-        # database may well compare the lists first.
-        listed = f"CASE WHEN id IN (SELECT unnest(%(without)s::bigint[])) THEN false ELSE {listed} END"
-        params["without"] = hints.without
-    conditions.append(listed)
     if beyond is not None:
         conditions.append("last_at <= %(last)s AND (last_at, id) < (%(last)s, %(id)s)")
         params |= {"last": beyond[0], "id": beyond[1]}
-    # Columns are read of the chosen chunks alone, whether the database sorts or not.
-    chosen = (
-        f"(SELECT id, drop_on, events, last_at, scan, facts FROM usage_chunk WHERE {' AND '.join(conditions)}"  # noqa: S608
-        " ORDER BY last_at DESC, id DESC LIMIT %(limit)s OFFSET 0) AS chosen"
-    )
-    return fetch(f"{read_columns(plan, names, chosen)} ORDER BY last_at DESC, id DESC", params)
+    # What hints say goes before the lists: comparing these takes longer than what is looked at for nothing. In a CASE,
+    # since in a conjunction the database may well begin with them.
+    known = []
+    for name, numbers, answer in (("without", hints.without, "false"), ("perhaps", hints.perhaps, "true")):
+        if len(numbers) and (lists or name == "without"):
+            # As a list of constants it would take longer to plan than to go through.
+            known.append(f"WHEN id IN (SELECT unnest(%({name})s)) THEN {answer}")
+            params[name] = Bigints(numbers)
+    if known:
+        listed = f"CASE {' '.join(known)} ELSE {' AND '.join(lists) or 'true'} END"
+    else:
+        conditions, listed = conditions + lists, "true"
+    # Ids are looked up above the partitions, each of which would make a table of them of its own; what is of the time
+    # comes in order and stays so, and as far as it is needed. Columns are read of the chosen chunks alone, whether the
+    # database sorts or not.
+    newest, own = "ORDER BY last_at DESC, id DESC", "id, drop_on, events, last_at, scan, facts, texts"
+    of_time = f"SELECT {own}, whos, whats FROM usage_chunk WHERE {' AND '.join(conditions)} {newest} OFFSET 0"  # noqa: S608
+    chosen = f"SELECT {own} FROM ({of_time}) AS of_time WHERE {listed} LIMIT %(limit)s OFFSET 0"  # noqa: S608
+    return fetch(f"{read_columns(plan, names, f'({chosen}) AS chosen')} {newest}", params)

@@ -193,6 +193,11 @@ def test_searches_find_the_same_with_hints_whatever_happened_to_the_chunks(
     check(rng, world, 40)
 
 
+@pytest.mark.parametrize("numbers", [[], [0], [3, -1, 1 << 62, -(1 << 63)]], ids=["none", "one", "some"])
+def test_many_numbers_go_to_the_database_as_they_are(db: None, numbers: list[int]) -> None:
+    assert chunks.fetch("SELECT %s", (chunks.Bigints(numbers),)) == [(numbers,)]
+
+
 def test_an_error_type_is_known_together_with_whose_it_was(db: None) -> None:
     world = make_world()
     alice, bob = str(world.alice), str(world.bob)
