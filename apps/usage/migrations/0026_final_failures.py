@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("usage", "0024_format_of_hints")]
+    dependencies = [("usage", "0025_unhinted_in_order")]
 
     operations = [
         migrations.AddField(
