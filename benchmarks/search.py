@@ -168,6 +168,8 @@ def _send_rare(caller: Caller, account: Account) -> None:
 
 def _wait_for_hints(database: str, *, is_new: bool) -> None:
     """Wait until the job has given hints to nearly every chunk, and say what that took."""
+    if not is_new:
+        time.sleep(30)  # an instance that was just started is busy with itself
     began = time.monotonic()
     with psycopg.connect(database, autocommit=True) as connection:
         before = after = 1 << 30

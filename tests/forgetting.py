@@ -23,6 +23,7 @@ def forget_caches() -> None:
     from apps.audit.keys import forget_cached_keys
     from apps.audit.refusals import forget_seen
     from apps.audit.signing import forget_signing_keys as forget_sealing_keys
+    from apps.core.redis_away import BROKER, REDIS
     from apps.identity.book import forget_sessions
     from apps.identity.jwt import forget_keys as forget_signing_keys
     from apps.projects.selectors import forget_keys
@@ -33,3 +34,5 @@ def forget_caches() -> None:
     forget_seen()
     forget_keys()
     forget_cached_keys()
+    REDIS.forget()
+    BROKER.forget()

@@ -16,9 +16,11 @@ from channels.auth import get_user
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.conf import settings
+from django.db import DatabaseError
 
 from apps.accounts import selectors as accounts
 from apps.analytics.live import SNAPSHOT_SECONDS, org_group, snapshot, user_group
+from apps.core.groups import hear_groups
 from apps.identity.book import forget_sessions, sign_in_of_session
 from apps.notify.live import news_group
 
@@ -28,12 +30,19 @@ SIGNED_OUT, NOT_A_MEMBER = 4401, 4403
 _ASK_AGAIN_SECONDS = 30.0
 # Without news, a look now and then lets the rate fall back to zero.
 _QUIET_SECONDS = 10.0
+# The first figures are read once news is heard, or without that after so long: then Redis is away.
+_HEARD_WITHIN = 1.0
+# The database is asked again so often while it is away.
+_AGAIN_SECONDS = 1.0
 
 
 class LiveConsumer(AsyncJsonWebsocketConsumer):
     """One socket of one person, watching one organisation."""
 
     org_id: UUID | None = None
+    has_ended = False
+    # What Redis says is heard in a task of ours, which it may leave and come back to.
+    channel_layer_alias = "none"
 
     async def connect(self) -> None:
         await self.accept()
@@ -42,23 +51,32 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
             await self.close(refusal)
             return
         assert self.org_id is not None
-        self.groups_joined = [org_group(self.org_id), user_group(self.scope["user"].pk), news_group(self.org_id)]
-        for group in self.groups_joined:
-            await self.channel_layer.group_add(group, self.channel_name)
-        self.moved = asyncio.Event()
+        self.moved, self.joined = asyncio.Event(), asyncio.Event()
+        self.tasks = [asyncio.create_task(self._hear())]
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.joined.wait(), _HEARD_WITHIN)
         self.moved.set()
-        self.tasks = [asyncio.create_task(self._send_news()), asyncio.create_task(self._ask_again())]
+        self.tasks += [asyncio.create_task(self._send_news()), asyncio.create_task(self._ask_again())]
 
     async def disconnect(self, code: int) -> None:
+        self.has_ended = True
         for task in getattr(self, "tasks", []):
             task.cancel()
-        for group in getattr(self, "groups_joined", []):
-            await self.channel_layer.group_discard(group, self.channel_name)
 
     async def receive_json(self, content: Any, **kwargs: Any) -> None:
         """Nothing is asked over this socket; what comes is left unanswered."""
 
     # ---------------------------------------------------------------- messages of the groups
+    async def _hear(self) -> None:
+        assert self.org_id is not None
+        groups = [org_group(self.org_id), user_group(self.scope["user"].pk), news_group(self.org_id)]
+        await hear_groups(groups, joined=self._on_joined, heard=self.dispatch, has_ended=lambda: self.has_ended)
+
+    def _on_joined(self) -> None:
+        self.joined.set()
+        # What moved before, nobody heard.
+        self.moved.set()
+
     async def usage_moved(self, message: dict[str, Any]) -> None:
         """The organisation's figures moved."""
         self.moved.set()
@@ -81,7 +99,13 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.moved.wait(), _QUIET_SECONDS)
             self.moved.clear()
-            news = await database_sync_to_async(snapshot)(self.org_id, self.timezone)
+            try:
+                news = await database_sync_to_async(snapshot)(self.org_id, self.timezone)
+            except DatabaseError:
+                # It is looked at again when the database is back.
+                self.moved.set()
+                await asyncio.sleep(_AGAIN_SECONDS)
+                continue
             if last is None or {**news, "as_of": None} != {**last, "as_of": None}:
                 await self.send_json(news)
                 last = news
@@ -90,7 +114,11 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
     async def _ask_again(self) -> None:
         while True:
             await asyncio.sleep(_ASK_AGAIN_SECONDS)
-            if refusal := await self._refusal():
+            try:
+                refusal = await self._refusal()
+            except DatabaseError:
+                continue
+            if refusal:
                 await self.close(refusal)
                 return
 

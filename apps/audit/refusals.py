@@ -27,6 +27,7 @@ from apps.core.context import bind, current
 from apps.core.contracts import Actor
 from apps.core.crypto import DecryptionError, decrypt, encrypt
 from apps.core.errors import MindWeaveError
+from apps.core.redis_away import REDIS
 from apps.core.tenancy import system_scope
 
 __all__ = ["forget_seen", "note_refusal", "record_read", "record_refusal", "tell_repeated"]
@@ -172,8 +173,10 @@ def _is_first(kind: str, window: int, told: Mapping[str, Any], actor: Actor) -> 
         words = b""
     else:
         words = encrypt(orjson.dumps({"told": told, "actor": _plain(actor), "since": moment}, default=str))
+    client = _client(settings.RATE_LIMIT_REDIS_URL)
     try:
-        answer = _client(settings.RATE_LIMIT_REDIS_URL).eval(_COUNT, 2, _DUE, _HELD, kind, moment + window, MOST, words)
+        with REDIS.asking():
+            answer = client.eval(_COUNT, 2, _DUE, _HELD, kind, moment + window, MOST, words)
     except redis.RedisError:
         if _seen.get(kind, 0) > moment:
             return False
@@ -203,9 +206,10 @@ def _plain(actor: Actor) -> dict[str, Any]:
 def tell_repeated(*, at: float | None = None) -> int:
     """Record what was counted in the windows that have ended; returns how many entries were written."""
     try:
-        found: Any = _client(settings.RATE_LIMIT_REDIS_URL).eval(
-            _TAKE, 2, _DUE, _HELD, time.time() if at is None else at, _TOLD_AT_ONCE
-        )
+        with REDIS.asking():
+            found: Any = _client(settings.RATE_LIMIT_REDIS_URL).eval(
+                _TAKE, 2, _DUE, _HELD, time.time() if at is None else at, _TOLD_AT_ONCE
+            )
     except redis.RedisError:
         return 0
     told = 0

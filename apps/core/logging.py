@@ -40,6 +40,17 @@ def _clean(value: Any) -> Any:
     return _VALUES.sub("[redacted]", value) if isinstance(value, str) else value
 
 
+# What these fail at again and again while Redis is away is no fault of the program: a line each says it.
+_BRIEF = frozenset({"celery.beat", "channels_redis.pubsub"})
+
+
+def _in_brief(record: logging.LogRecord) -> bool:
+    if record.name in _BRIEF and record.exc_info and record.exc_info[1] is not None:
+        record.msg, record.args = f"Redis is away, most likely: {record.exc_info[1]}", ()
+        record.exc_info = record.exc_text = None
+    return True
+
+
 def configure(*, level: str, style: str) -> None:
     """Set up logging for this process; ``style`` is ``json`` or ``console``."""
     shared: list[Any] = [
@@ -73,6 +84,7 @@ def configure(*, level: str, style: str) -> None:
             processors=[*shared, structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    handler.addFilter(_in_brief)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

@@ -3,13 +3,13 @@
 The generic cell rate algorithm keeps one number a limit: the time at which the bucket would be empty again. A limit of
 ``n`` in ``window`` seconds lets a burst of ``n`` pass and refills evenly.
 
-**Fails open**: without Redis nothing is limited. A refused connection costs one short time-out; after it Redis is left
-alone for a second, so that an outage costs requests nothing.
+**Fails open**: without Redis nothing is limited (``mindweave_ratelimit_unlimited_total`` counts what passes). One use a
+second finds out whether it is back, within a tenth of a second, so that an outage costs requests nothing
+(:mod:`apps.core.redis_away`).
 """
 
 import hashlib
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from typing import Any
 
 import redis
 import redis.exceptions
-import structlog
 from django.conf import settings
 from prometheus_client import Counter
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from apps.core.errors import RateLimited
+from apps.core.redis_away import REDIS
 
 __all__ = [
     "Counted",
@@ -38,12 +38,9 @@ __all__ = [
     "refusal_of",
 ]
 
-log = structlog.get_logger(__name__)
-
 UNLIMITED = Counter("mindweave_ratelimit_unlimited", "Uses that were let through uncounted, Redis being away")
 
 _TIMEOUT = 0.1
-_REST_AFTER_FAILURE = 1.0
 
 # KEYS the buckets; ARGV of each: limit, window in ms, cost. Returns for each {allowed, remaining, ms to a full bucket,
 # ms to wait}; the first that refuses is the last.
@@ -109,7 +106,6 @@ class Counted:
 
 
 _state = threading.local()
-_rest_until = 0.0
 
 # A limit, whose use counts against it, and how much.
 Use = tuple[Limit, str, int]
@@ -169,16 +165,15 @@ def _disconnect(connection: Any) -> None:
 
 def check_all(uses: Sequence[Use]) -> list[RateResult]:
     """:func:`check` of several, in one round trip; those after the first that refuses are neither used nor told of."""
-    global _rest_until
-    if time.monotonic() >= _rest_until:
+    if REDIS.may_ask():
         arguments = [number for limit, _, cost in uses for number in (limit.limit, limit.window * 1000, cost)]
         try:
             found = _run([_bucket(limit, identity) for limit, identity, _ in uses], arguments)
         except (redis.RedisError, OSError) as error:
             _disconnect(_connection())
-            _rest_until = time.monotonic() + _REST_AFTER_FAILURE
-            log.warning("ratelimit.open", reason=str(error))
+            REDIS.failed(error)
         else:
+            REDIS.answered()
             return [
                 RateResult(use[0], bool(allowed), int(remaining), -(-int(reset) // 1000), -(-int(wait) // 1000))
                 for use, (allowed, remaining, reset, wait) in zip(uses, found, strict=False)
@@ -221,8 +216,7 @@ def give_back_all(uses: Sequence[Use]) -> None:
     What is said later to Redis, by whichever thread, counts after it only where that is one of this thread. Where it
     is lost, with Redis or with the connection, the uses stay counted until their time is over.
     """
-    global _rest_until
-    if time.monotonic() < _rest_until:
+    if not REDIS.may_ask():
         return
     connection = _connection()
     keys = [_bucket(limit, identity) for limit, identity, _ in uses]
@@ -232,4 +226,4 @@ def give_back_all(uses: Sequence[Use]) -> None:
         _state.owed = getattr(_state, "owed", 0) + 1
     except (redis.RedisError, OSError) as error:
         _disconnect(connection)
-        log.warning("ratelimit.kept", reason=str(error))
+        REDIS.failed(error)

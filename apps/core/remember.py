@@ -1,23 +1,19 @@
 """What is dear to compute: computed once, remembered for all processes.
 
-While one computes, the others wait for that instead of doing the same (single flight). Without Redis everybody computes
-for themselves; nothing fails.
+While one computes, the others wait for that instead of doing the same (single flight). Without Redis, where the cache
+is as if empty (:mod:`apps.core.cache`), everybody computes for themselves.
 """
 
-import logging
 import pickle
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, TypeVar
 
 from django.core.cache import cache
-from redis.exceptions import RedisError
 
 __all__ = ["remember"]
 
 T = TypeVar("T")
-logger = logging.getLogger(__name__)
 
 _LONGEST_WAIT = 5.0
 _LOOK_EVERY = 0.02
@@ -33,11 +29,7 @@ def remember(key: str, make: Callable[[], T], *, seconds: int = 300) -> T:
     as pickles in the cache, which only the product itself writes. Nobody waits for another longer than 5 seconds.
     """
     busy = f"{key}:busy"
-    try:
-        found, mine = _found_or_turn(key, busy)
-    except RedisError as error:
-        logger.warning("cache_away", extra={"error": str(error)})
-        return make()
+    found, mine = _found_or_turn(key, busy)
     if found is not None:
         remembered: T = found
         return remembered
@@ -46,15 +38,12 @@ def remember(key: str, make: Callable[[], T], *, seconds: int = 300) -> T:
         made = make()
         kept = made is not None and len(pickle.dumps(made, pickle.HIGHEST_PROTOCOL)) <= _LARGEST
         if kept:
-            with suppress(RedisError):
-                cache.set(key, made, timeout=seconds)
+            cache.set(key, made, timeout=seconds)
     finally:
-        if mine:
-            with suppress(RedisError):
-                if kept:
-                    cache.delete(busy)
-                else:
-                    cache.set(busy, _EACH, timeout=_LONGEST_WAIT)
+        if mine and kept:
+            cache.delete(busy)
+        elif mine:
+            cache.set(busy, _EACH, timeout=_LONGEST_WAIT)
     return made
 
 

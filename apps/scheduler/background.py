@@ -11,18 +11,22 @@ A task is three lines (load, call a service, done), idempotent, and sent once th
 
 import functools
 import logging
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 from uuid import UUID
 
-from celery import Task, shared_task
+from celery import Task, current_app, shared_task
 from django.db import connection, transaction
+from kombu import pools
 from kombu.exceptions import OperationalError
 from opentelemetry.trace import SpanKind
 
 from apps.core.context import bind, current
 from apps.core.contracts import system_actor
+from apps.core.redis_away import BROKER
 from apps.core.telemetry import span
 from apps.core.tenancy import current_org_id, org_scope, system_scope
 
@@ -31,6 +35,12 @@ __all__ = ["HEADER", "BackgroundTask", "background_task", "enqueue"]
 logger = logging.getLogger(__name__)
 
 HEADER = "mindweave"
+# The workers' connections are patient; whoever sends a task has somebody waiting. With these, a broker that is silent
+# is given up after a second or two, one that is gone at once.
+_IMPATIENT: Final = {
+    "socket_timeout": 1.0, "socket_connect_timeout": 1.0,
+    "max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0,
+}  # fmt: skip
 
 
 class BackgroundTask(Task):  # type: ignore[type-arg]
@@ -74,8 +84,8 @@ def background_task(*, name: str, system: str = "", **options: Any) -> Callable[
 def enqueue(task: BackgroundTask, *, countdown: float = 0, queue: str | None = None, **kwargs: Any) -> None:
     """Send ``task`` once the present transaction commits, at once outside one; ``countdown`` is in seconds.
 
-    Best effort: with the broker away the caller's work stands and the failure is logged. What must not be forgotten is
-    therefore kept as a row that a job sweeps up.
+    Best effort: with the broker away the caller's work stands and the failure is logged, within two seconds, and for a
+    second the next are not tried. What must not be forgotten is therefore kept as a row that a job sweeps up.
     """
     carried = _carried()
     send = functools.partial(_send, task, kwargs, carried, countdown, queue)
@@ -85,12 +95,27 @@ def enqueue(task: BackgroundTask, *, countdown: float = 0, queue: str | None = N
 def _send(
     task: BackgroundTask, kwargs: dict[str, Any], carried: dict[str, str], countdown: float, queue: str | None
 ) -> None:
+    if not BROKER.may_ask():
+        logger.warning("task %s is not sent: the broker did not answer a moment ago", task.name)
+        return
     try:
-        task.apply_async(
-            kwargs=kwargs, headers={HEADER: carried}, countdown=countdown or None, queue=queue, retry=False
-        )
+        with _producers(os.getpid()).acquire(block=True) as producer:
+            task.apply_async(
+                kwargs=kwargs, headers={HEADER: carried}, countdown=countdown or None, queue=queue, retry=False,
+                producer=producer,
+            )  # fmt: skip
     except (OperationalError, OSError) as error:
+        BROKER.failed(error)
         logger.warning("task %s could not be sent: %s", task.name, error)
+    else:
+        BROKER.answered()
+
+
+@lru_cache(maxsize=1)
+def _producers(process: int) -> Any:
+    """Of this process: a fork has connections of its own."""
+    options = {**current_app.conf.broker_transport_options, **_IMPATIENT}
+    return pools.producers[current_app.connection_for_write(transport_options=options)]
 
 
 def _carried() -> dict[str, str]:

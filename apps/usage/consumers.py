@@ -13,12 +13,12 @@ from typing import Any, Final
 import orjson
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
-from channels.layers import get_channel_layer
 from django.conf import settings
 from django.db import DatabaseError
 
 from apps.core.context import current
 from apps.core.errors import MindWeaveError, Unavailable, ValidationFailed
+from apps.core.groups import hear_groups
 from apps.core.ratelimit import Limit, enforce
 from apps.core.tenancy import org_scope
 from apps.usage.api.search import read_filters
@@ -53,7 +53,7 @@ class EventsConsumer(AsyncWebsocketConsumer):
     tail: LiveTail
     tasks: tuple[asyncio.Task[None], ...] = ()
     has_ended = False
-    # Channels would end a socket whose Redis goes away: what it says is heard in a task of ours.
+    # What Redis says is heard in a task of ours, which it may leave and come back to.
     channel_layer_alias = "none"
 
     async def connect(self) -> None:
@@ -152,26 +152,14 @@ class EventsConsumer(AsyncWebsocketConsumer):
 
     async def _hear_of_news(self) -> None:
         """Hear that events of the organisation were counted. It only hurries a look, so Redis may come and go."""
-        group = org_group(self.listener.org_id)
-        # The client of Redis may swallow a cancellation that comes while it connects: a flag says it as well.
-        while not self.has_ended:
-            layer = get_channel_layer()
-            channel = None
-            try:
-                channel = await layer.new_channel()
-                await layer.group_add(group, channel)
-                # What was counted before nobody may have told of, since nobody listened.
-                self.moved.set()
-                while not self.has_ended:
-                    await layer.receive(channel)
-                    self.moved.set()
-            except Exception:
-                logger.debug("live messages of %s are not heard", group, exc_info=True)
-                await asyncio.sleep(1.0)
-            finally:
-                if channel is not None:
-                    with contextlib.suppress(Exception):
-                        await asyncio.wait_for(layer.group_discard(group, channel), 1.0)
+
+        async def heard(message: dict[str, Any]) -> None:
+            self.moved.set()
+
+        # What was counted before it was joined nobody may have told of, since nobody listened.
+        await hear_groups(
+            [org_group(self.listener.org_id)], joined=self.moved.set, heard=heard, has_ended=lambda: self.has_ended
+        )
 
     async def _show(self, news: News) -> None:
         LIVE_SENT.inc(len(news.data))

@@ -45,6 +45,9 @@ MAX_EVENTS: Final = 400_000
 # Events in the inbox at which the drain has enough to do: then one block, and the rest another time.
 BUSY: Final = 20_000
 _AT_ONCE = 16
+# A block is chosen among so many chunks of a part, those noticed first: a look at all of them for each block would take
+# a part that has very many (an import, a restored database) time with the square of their number.
+_WINDOW: Final = 8 * MAX_CHUNKS
 _DETAIL_WORDS: Final = ("error_type", "stop_reason")
 
 
@@ -185,18 +188,27 @@ def _make_block(part: _Part, *, every: bool, absorb: bool = True) -> int:
 def _bare(part: _Part, *, every: bool) -> tuple[list[tuple[int, int]], bool]:
     """The oldest chunks without hints (id, events), as many as a block has; and whether one waited for long."""
     # Merging has had its time where all is quiet.
-    params = {**_times(every=every or part.is_quiet), "org": part.org, "drop_on": part.drop_on, "limit": MAX_CHUNKS}
-    mine = f"u.org = %(org)s AND u.drop_on = %(drop_on)s AND {_SETTLED}"
-    same = "c.id = u.chunk AND c.org = u.org AND c.drop_on = u.drop_on"
+    params = {
+        **_times(every=every or part.is_quiet), "org": part.org, "drop_on": part.drop_on, "limit": MAX_CHUNKS,
+        "window": _WINDOW,
+    }  # fmt: skip
+    first = (
+        "(SELECT u.chunk, u.events, u.since FROM usage_unhinted u WHERE u.org = %(org)s"  # noqa: S608
+        f" AND u.drop_on = %(drop_on)s AND {_SETTLED} ORDER BY u.chunk LIMIT %(window)s)"
+    )
+    mine = "c.id = w.chunk AND c.org = %(org)s AND c.drop_on = %(drop_on)s"
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"DELETE FROM usage_unhinted u WHERE {mine}"  # noqa: S608
-            f" AND NOT EXISTS (SELECT 1 FROM usage_chunk c WHERE {same})",
-            params,
-        )
+        gone = _WINDOW
+        while gone == _WINDOW:
+            cursor.execute(
+                f"DELETE FROM usage_unhinted d USING {first} w WHERE d.chunk = w.chunk"  # noqa: S608
+                f" AND NOT EXISTS (SELECT 1 FROM usage_chunk c WHERE {mine})",
+                params,
+            )
+            gone = cursor.rowcount
     rows = fetch(
-        "SELECT u.chunk, u.events, min(u.since) OVER () < %(waited)s FROM usage_unhinted u"  # noqa: S608
-        f" JOIN usage_chunk c ON {same} WHERE {mine} ORDER BY c.last_at LIMIT %(limit)s",
+        f"SELECT w.chunk, w.events, min(w.since) OVER () < %(waited)s FROM {first} w"  # noqa: S608
+        f" JOIN usage_chunk c ON {mine} ORDER BY c.last_at LIMIT %(limit)s",
         params,
     )
     return [row[:2] for row in rows], bool(rows and rows[0][2])

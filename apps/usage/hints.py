@@ -38,6 +38,7 @@ __all__ = [
     "SESSION",
     "Block",
     "BlockMaker",
+    "Held",
     "among",
     "combos_hold",
     "cost_source",
@@ -241,6 +242,16 @@ def _who_entries(who: npt.NDArray[Any], combo: npt.NDArray[Any], where: npt.NDAr
 
 
 # ---------------------------------------------------------------------------------------------- asking
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Which chunks of a block may hold something, by which of its combinations, and what these have."""
+
+    chunks: Mask
+    combos: Mask
+    has_who: bool
+    has_errors: bool
+
+
 def combos_hold(
     packed: bytes,
     chunks: int,
@@ -250,11 +261,8 @@ def combos_hold(
     stops: Sequence[int] | None,
     costs: Sequence[int] | None,
     errors: Sequence[int] | None,
-) -> tuple[Mask, Mask, bool]:
-    """Which of the chunks of a block may hold an event with one of each (None: whichever); errors by their codes.
-
-    Also which of the combinations are such, and whether who was left out of them.
-    """
+) -> Held:
+    """What a block's combinations say of events with one of each (None: whichever); errors by their codes."""
     data = _tools.decompress(packed)
     count = int.from_bytes(data[:4], "little")
     knows_errors, count = count >= _WITH_ERROR, count & ~_WITH_ERROR
@@ -271,7 +279,11 @@ def combos_hold(
     width = -(-chunks // 8)
     held = np.frombuffer(data, dtype=np.uint8, offset=4 + rows.nbytes).reshape(count, width)
     found: Mask = np.unpackbits(np.bitwise_or.reduce(held[mask], axis=0, initial=0), count=chunks).astype(bool)
-    return found, mask, bool(count) and bool((rows["who"] == ANY).all())
+    return Held(
+        found, mask,
+        has_who=not count or bool((rows["who"] != ANY).any()),
+        has_errors=knows_errors and not bool((rows["error"] == ANY_ERROR).any()),
+    )  # fmt: skip
 
 
 def who_runs(fence: bytes, whos: npt.NDArray[Any]) -> list[tuple[int, int]]:

@@ -69,7 +69,7 @@ def import_page(request: HttpRequest, import_id: UUID) -> HttpResponse:
         "next": page.next_cursor,
         "is_first": "cursor" not in request.GET,
         "is_going_on": row.state in UNFINISHED,
-        "may_resume": row.state == Import.State.FAILED and bool(row.stored_as),
+        "may_cancel": row.state in UNFINISHED or row.is_resumable,
         "kept_days": KEPT_AFTER_FAILURE.days,
     }
     alone = request.headers.get("HX-Request")

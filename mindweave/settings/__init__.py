@@ -134,8 +134,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env_value("REDIS_URL", "redis://localhost:6379")
 CACHES = {
     "default": {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "BACKEND": "apps.core.cache.Cache",
         "LOCATION": redis_url(REDIS_URL, 2),
+        "OPTIONS": {"socket_timeout": 0.25, "socket_connect_timeout": 0.25},
         "KEY_PREFIX": "mw",
         "TIMEOUT": 300,
     }
@@ -144,7 +145,10 @@ RATE_LIMIT_REDIS_URL = redis_url(REDIS_URL, 4)
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [redis_url(REDIS_URL, 1)], "prefix": "mw"},
+        "CONFIG": {
+            "hosts": [{"address": redis_url(REDIS_URL, 1), "socket_timeout": 1.0, "socket_connect_timeout": 1.0}],
+            "prefix": "mw",
+        },
     }
 }
 

@@ -13,10 +13,11 @@ from tests.browser.conftest import Open, Visit, at_home
 
 pytestmark = [pytest.mark.chromium, pytest.mark.processes]
 
-# What a browser does with files of these names and contents that are let go over the form.
+# What a browser does with files of these names and contents that are let go over the form; the contents may be so many
+# times a text.
 DROP = """files => {
   const held = new DataTransfer();
-  for (const [name, content] of files) held.items.add(new File([content], name));
+  for (const [name, content, times] of files) held.items.add(new File([content.repeat(times ?? 1)], name));
   const over = document.querySelector("[data-drop]");
   for (const name of ["dragenter", "dragover", "drop"])
     over.dispatchEvent(new DragEvent(name, {dataTransfer: held, bubbles: true, cancelable: true}));
@@ -89,6 +90,8 @@ def test_files_are_dropped_and_each_is_told_what_became_of_it(visit: Open, signe
     expect(row.get_by_text("Failed")).to_be_visible(timeout=60_000)
     row.get_by_role("link", name="also.csv").click()
     expect(page.get_by_role("alert")).to_contain_text("nothing")
+    expect(page.get_by_role("alert")).to_contain_text("Going on would end in the same")
+    expect(page.get_by_role("button", name="Go on")).to_have_count(0)
     reads_well(one, "import-failed")
 
 
@@ -98,16 +101,27 @@ def test_one_is_followed_and_cancelled_by_the_keyboard(visit: Open, signed_in: A
     one.go(f"{org}imports")
     page.get_by_label("Project").select_option(index=1)
     # So large that it is under way for a while.
-    page.evaluate(DROP, [["long.jsonl", lines(right=1) + ("\n" + json.dumps({"bad": 1})) * 400_000]])
+    page.evaluate(DROP, [["long.jsonl", '{"bad": 1}\n', 2_000_000]])
     page.locator("[data-sent] a", has_text="long.jsonl").click()
     page.wait_for_url("**/imports/*-*")
-    cancel = page.get_by_role("button", name="Cancel long.jsonl")
+    cancel = page.get_by_role("button", name="Cancel… long.jsonl")
     cancel.focus()
     with page.expect_response(lambda answer: answer.request.headers.get("hx-request") == "true"):
         pass
     # What is under way is shown anew under the hands of who is about to press it.
     expect(cancel).to_be_focused()
     page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="Cancel this import?")
+    expect(dialog).to_be_visible()
+    reads_well(one, "import-cancel")
+    # It stays open while what is behind it is shown anew, and whoever keeps the import stands on the button again.
+    with page.expect_response(lambda answer: answer.request.headers.get("hx-request") == "true"):
+        pass
+    dialog.get_by_role("button", name="Keep it").click()
+    expect(dialog).to_be_hidden()
+    expect(cancel).to_be_focused()
+    page.keyboard.press("Enter")
+    dialog.get_by_role("button", name="Cancel the import").press("Enter")
     expect(page.locator("#import").get_by_text("Cancelled")).to_be_visible()
 
 

@@ -162,6 +162,32 @@ def test_one_is_cancelled_and_one_that_failed_goes_on(cast: Cast) -> None:
     assert cast.owner.get(cast.url(f"imports/{uuid4()}")).status_code == 404
 
 
+def test_going_on_is_offered_only_where_it_can_help(cast: Cast) -> None:
+    send(cast, b"timestamp,event_type,nothing\n", name="wrong.csv")
+    work(cast)
+    (row,) = imports(cast)
+    page = text(cast.owner.get(cast.url(f"imports/{row.pk}")))
+    assert "Going on would end in the same" in page
+    assert "Go on<" not in page
+    assert "import-cancel" not in page
+    answer = cast.owner.post(cast.url(f"imports/{row.pk}/resume"), follow=True)
+    assert "Going on would end in the same" in text(answer)
+    assert imports(cast)[0].state == "failed"
+
+
+def test_cancelling_asks_first(cast: Cast) -> None:
+    send(cast, jsonl([event()]))
+    (row,) = imports(cast)
+    page = text(cast.owner.get(cast.url(f"imports/{row.pk}")))
+    before, dialog = page.split('<dialog class="mw-dialog" id="import-ask"')
+    assert 'commandfor="import-ask"' in before
+    assert f'action="{cast.url(f"imports/{row.pk}/cancel")}"' in dialog
+    # What is shown anew while it goes on has the button, and leaves the dialog alone.
+    part = text(cast.owner.get(cast.url(f"imports/{row.pk}"), headers={"HX-Request": "true"}))
+    assert 'id="import-cancel"' in part
+    assert 'id="import-ask"' not in part
+
+
 def test_a_hostile_name_is_shown_as_text(cast: Cast) -> None:
     send(cast, json.dumps(event()).encode(), name="<img src=x onerror=alert(1)>.jsonl")
     page = text(cast.owner.get(cast.url("imports")))

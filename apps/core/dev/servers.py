@@ -154,8 +154,12 @@ def start_redis(data_dir: Path, *, durable: bool = True) -> Server:
     command += ["--dir", str(directory), "--save", *(["60", "1"] if durable else [""])]
     server = Server("Redis", f"unix://{path}", _spawn(command, log), signal.SIGTERM, log)
     deadline = time.monotonic() + 10
-    while not _answers(path):
-        _check_alive(server, deadline)
+    try:
+        while not _answers(path):
+            _check_alive(server, deadline)
+    except ServerError:
+        server.stop()
+        raise
     return server
 
 

@@ -1,3 +1,3 @@
 """The usage engine for staff."""
 
-from apps.usage.admin import background, engine, imports, prices, watch  # noqa: F401 - registers
+from apps.usage.admin import background, engine, imports, prices, upkeep, watch  # noqa: F401 - registers

@@ -14,8 +14,8 @@ from django.template.response import TemplateResponse
 from apps.accounts import selectors as accounts
 from apps.core.admin import ReadOnlyAdmin, StaffModelAdmin
 from apps.core.web import figures
-from apps.core.web.figures import utc_label
 from apps.usage import models
+from apps.usage.admin.upkeep import upkeep_problems
 from apps.usage.drain.set_aside import put_back
 from apps.usage.selectors.engine import (
     NOBODY,
@@ -26,7 +26,6 @@ from apps.usage.selectors.engine import (
     set_aside_state,
     stray_counts,
     unpriced_today,
-    upkeep_failing,
 )
 from apps.usage.telemetry import counted
 
@@ -41,6 +40,14 @@ _COUNTERS = {
     "refused": "mindweave_usage_refused_requests",
     "folded": "mindweave_usage_folded_names",
 }
+
+# What the page leads to: the page itself anew, then what its problems are told of in full.
+_LISTS = (
+    ("admin:usage_shard_changelist", "Look again"),
+    ("admin:usage_upkeep_changelist", "Work that fails"),
+    ("admin:usage_setaside_changelist", "Batches set aside"),
+    ("admin:usage_stall_changelist", "Stalls"),
+)
 
 Table = dict[str, Any]
 
@@ -67,12 +74,6 @@ class DirectoryChangeAdmin(ReadOnlyAdmin):
 class StallAdmin(ReadOnlyAdmin):
     list_display = ("shard", "slots", "seen_at", "told_at")
     ordering = ("shard",)
-
-
-@admin.register(models.Upkeep)
-class UpkeepAdmin(ReadOnlyAdmin):
-    list_display = ("work", "shard", "since", "told_at", "ended_at", "reason")
-    ordering = ("-id",)
 
 
 @admin.register(models.SetAside)
@@ -103,6 +104,7 @@ def _page() -> dict[str, Any]:
     unpriced = unpriced_today(top=TOP)
     names = accounts.org_names({UUID(row.org_id) for row in rows} | {UUID(org_id) for org_id, _, _ in unpriced})
     return {
+        "lists": _LISTS,
         "problems": problems_of(state),
         "figures": [
             ("Events waiting", figures.count(state.events), f"{figures.count(state.batches)} batches"),
@@ -141,10 +143,7 @@ def problems_of(state: EngineState) -> list[str]:
             f"{figures.count(aside.events)} event{pluralize(aside.events)} in {figures.count(aside.batches)}"
             f" batch{pluralize(aside.batches, 'es')} could not be counted and are set aside: see Batches set aside."
         )
-    said += [
-        f"Work beside the counting, {one.work} of shard {one.shard}, fails since {utc_label(one.since)}: {one.reason}."
-        for one in upkeep_failing()
-    ]
+    said += upkeep_problems()
     strays = {table: rows for table, rows in stray_counts().items() if rows}
     said += [
         f"The filter of ids of shard {shard.shard} is full: counting stays exact and costs more. Give it more memory"

@@ -48,6 +48,7 @@ class ImportSerializer(serializers.Serializer):  # type: ignore[type-arg]
     id = serializers.UUIDField()
     state = serializers.ChoiceField(Import.State.choices)
     failure = serializers.CharField(allow_null=True, help_text="Why it failed, as a sentence.")
+    resumable = serializers.BooleanField(help_text="Whether it failed, its file is here, and going on can help.")
     origin = serializers.ChoiceField(Import.Origin.choices)
     name = serializers.CharField()
     project_id = serializers.UUIDField()
@@ -221,7 +222,10 @@ class ImportResume(_ImportView):
 
     @extend_schema(tags=["Usage"], request=None, responses={202: ImportSerializer})
     def post(self, request: Request, import_id: UUID) -> Response:
-        """Go on with an upload that failed, behind the last line that was counted; its file is kept for seven days."""
+        """Go on with an upload that failed, behind the last line that was counted; its file is kept for seven days.
+
+        Not where it would fail for the same reason again: a file that is broken, a key that was revoked.
+        """
         row = services.resume_import(org_id=require_org_id(), import_id=import_id, project_id=self.project_id)
         return Response(_body(row), status=202)
 
@@ -232,7 +236,8 @@ def _invalid(name: str, detail: str) -> ValidationFailed:
 
 def _body(row: Import) -> dict[str, Any]:
     return {
-        "id": row.pk, "state": row.state, "failure": row.failure or None, "origin": row.origin, "name": row.name,
+        "id": row.pk, "state": row.state, "failure": row.failure or None, "resumable": row.is_resumable,
+        "origin": row.origin, "name": row.name,
         "project_id": row.project_id, "key_id": row.key_id, "format": row.format or None,
         "compression": row.compression or None, "size_bytes": row.size_bytes,
         "progress": {

@@ -34,6 +34,8 @@ _LONGEST = 60.0
 # While events come in numbers: how much longer than a piece of the work the rest after it is.
 _REST, _REST_BEHIND = 3.0, 1.0
 _MERGE_EVERY = 10.0
+# Groups without a new chunk are looked at so seldom: a chunk may have been locked, or become visible late.
+_MERGE_ALL_EVERY = 600.0
 _PARTITIONS_EVERY = 3600.0
 _MINUTE = timedelta(minutes=1)
 # A minute is tightened when it is over, and again for what was counted later.
@@ -55,7 +57,8 @@ class Keeper:
         self._end = 0.0
         self._rest = 0.0
         self._piece_began = 0.0
-        self._settled = 0
+        self._settled = self._merged = 0
+        self._merge_all_at = 0.0
         # On what each work fails: chunks, and organisations.
         self._unreadable: LeftOut[int] = LeftOut()
         self._loose: LeftOut[int] = LeftOut()
@@ -117,10 +120,15 @@ class Keeper:
         return self._is_over()
 
     def _merge(self) -> bool:
-        while merge_chunks(settled=self._settled, stop=self._pause, left_out=self._unreadable):
+        moment = time.monotonic()
+        every = moment >= self._merge_all_at
+        after = 0 if every else self._merged
+        while merge_chunks(settled=self._settled, after=after, stop=self._pause, left_out=self._unreadable):
             if self._is_over():
                 return False
-        self._settled = newest_chunk()
+        if every:
+            self._merge_all_at = moment + _MERGE_ALL_EVERY
+        self._merged, self._settled = self._settled, newest_chunk()
         self._unreadable.say("chunk")
         return True
 

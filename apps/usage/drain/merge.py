@@ -30,12 +30,14 @@ BATCH = 1 << 16
 # Chunks that one takes at most: those of single events cost by the chunk.
 MOST = 500
 _EPOCH = date(1970, 1, 1)
+_WITH_NEW = "AND (org, drop_on) IN (SELECT org, drop_on FROM usage_chunk WHERE events < 2048 AND id > %(after)s)"
 
 
 def merge_chunks(
     *,
     limit: int = 20,
     settled: int = 1 << 62,
+    after: int = 0,
     stop: Callable[[], bool] = lambda: False,
     left_out: LeftOut[int] | None = None,
 ) -> int:
@@ -43,17 +45,20 @@ def merge_chunks(
 
     A group is merged in transactions of some :data:`BATCH` events; after each ``stop`` is asked whether the rest is
     left for another time. A chunk that somebody else has locked is left, too. Chunks younger than ``settled`` are not
-    touched: live sockets read each as the drain wrote it. Chunks that cannot be read join ``left_out`` by their ids,
-    which are not looked at; without it the error is raised.
+    touched: live sockets read each as the drain wrote it. With ``after``, only groups with a chunk younger than that
+    are looked at: what was looked at before is many chunks, and only a new one makes a group of them. Chunks that
+    cannot be read join ``left_out`` by their ids, which are not looked at; without it the error is raised.
     """
     gone = 0
     for low, high in ((1, TINY), (TINY, SMALL)):
         groups = fetch(
-            "SELECT org, drop_on, count(*), sum(events)::bigint FROM usage_chunk WHERE events < 2048 AND events >= %s"
-            " AND events < %s AND id <= %s AND NOT id = ANY(%s::bigint[]) GROUP BY org, drop_on HAVING count(*) >= %s"
-            " ORDER BY count(*) DESC LIMIT %s",
-            (low, high, settled, _left(left_out), TOGETHER, limit),
-        )
+            "SELECT org, drop_on, count(*), sum(events)::bigint FROM usage_chunk WHERE events < 2048"  # noqa: S608
+            " AND events >= %(low)s AND events < %(high)s AND id <= %(settled)s AND NOT id = ANY(%(left)s::bigint[])"
+            f" {_WITH_NEW if after else ''} GROUP BY org, drop_on HAVING count(*) >= %(together)s"
+            " ORDER BY count(*) DESC LIMIT %(limit)s",
+            {"low": low, "high": high, "settled": settled, "left": _left(left_out), "after": after,
+             "together": TOGETHER, "limit": limit},
+        )  # fmt: skip
         for org, drop_on, chunks, events in groups:
             at_once = min(MOST, max(TOGETHER, BATCH * chunks // events))
             for _ in range(-(-chunks // at_once)):

@@ -18,6 +18,8 @@ _ZSTD_WINDOW = 1 << 27
 class MalformedFile(Exception):
     """The file cannot be read as what it is; the message is a sentence for people."""
 
+    is_final = True
+
 
 def compression_of(path: Path) -> str:
     """``gzip``, ``zstd`` or ``""`` (plain), by the first bytes."""

@@ -105,7 +105,7 @@ def run(import_id: UUID, path: Path, *, seconds: float | None = None, tell: Tell
     except _Stopped:
         logger.info("import %s goes no further here", import_id)
     except (MalformedFile, KeyGone) as error:
-        fail(import_id, str(error))
+        fail(import_id, str(error), final=error.is_final)
     except InboxFull as error:
         fail(import_id, f"It waited {settings.USAGE_IMPORT_PATIENCE_SECONDS} seconds in vain. {error.detail}")
     except OSError as error:

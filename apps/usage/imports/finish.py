@@ -25,27 +25,30 @@ def finish(import_id: UUID) -> None:
     _end(import_id, Import.State.COMPLETED, "")
 
 
-def fail(import_id: UUID, failure: str) -> None:
-    """It cannot go on; ``failure`` says why. What was counted stays, the file is kept for a while."""
-    _end(import_id, Import.State.FAILED, failure)
+def fail(import_id: UUID, failure: str, *, final: bool = False) -> None:
+    """It cannot go on; ``failure`` says why. What was counted stays.
+
+    The file is kept for a while, except where the failure is ``final``: whoever went on would meet the same again.
+    """
+    _end(import_id, Import.State.FAILED, failure, final=final)
 
 
-def _end(import_id: UUID, state: Import.State, failure: str) -> None:
+def _end(import_id: UUID, state: Import.State, failure: str, *, final: bool = False) -> None:
     with transaction.atomic():
         row = Import.objects.select_for_update().filter(pk=import_id, state=Import.State.RUNNING).first()
         if row is not None:
-            end(row, state, failure)
+            end(row, state, failure, final=final)
 
 
-def end(row: Import, state: Import.State, failure: str = "") -> None:
+def end(row: Import, state: Import.State, failure: str = "", *, final: bool = False) -> None:
     """End a locked import, in the caller's transaction."""
-    row.state, row.failure, row.finished_at = state, failure, clock.now()
+    row.state, row.failure, row.final, row.finished_at = state, failure, final, clock.now()
     if state == Import.State.COMPLETED:
         row.bytes_read = row.content_bytes or 0
-    if state != Import.State.FAILED and row.stored_as:
+    if row.stored_as and (final or state != Import.State.FAILED):
         transaction.on_commit(partial(store.remove, row.stored_as))
         row.stored_as = ""
-    row.save(update_fields=["state", "failure", "finished_at", "bytes_read", "stored_as", "updated_at"])
+    row.save(update_fields=["state", "failure", "final", "finished_at", "bytes_read", "stored_as", "updated_at"])
     counts = {name: getattr(row, name) for name in _COUNTS}
     record(
         action="usage.import_finished", org_id=row.org_id, target_type="import", target_id=row.pk,

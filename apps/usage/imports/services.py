@@ -189,7 +189,10 @@ def cancel_import(*, org_id: UUID, import_id: UUID, project_id: UUID | None = No
 
 
 def resume_import(*, org_id: UUID, import_id: UUID, project_id: UUID | None = None) -> Import:
-    """Go on with an upload that failed, behind the last chunk that was counted; :class:`Conflict` without its file."""
+    """Go on with an upload that failed, behind the last chunk that was counted.
+
+    :class:`Conflict` without its file, and where it would fail for the same reason again.
+    """
     with org_scope(org_id), transaction.atomic():
         lock_org("usage-import", org_id)
         row = _locked(import_id, project_id)
@@ -197,6 +200,11 @@ def resume_import(*, org_id: UUID, import_id: UUID, project_id: UUID | None = No
             return row
         if row.state != Import.State.FAILED:
             raise Conflict(f"The import is {row.state}; only a failed one can be resumed", code="import_not_failed")
+        if row.final:
+            raise Conflict(
+                f"{row.why} Going on would end in the same; send the file anew once that is mended",
+                code="import_failed_for_good",
+            )
         if not row.stored_as:
             raise Conflict(
                 "Its file is not kept any more; send the same file again, and what was counted is passed over",
@@ -208,8 +216,8 @@ def resume_import(*, org_id: UUID, import_id: UUID, project_id: UUID | None = No
 
 
 def _queue_again(row: Import) -> None:
-    row.state, row.failure, row.finished_at = Import.State.QUEUED, "", None
-    row.save(update_fields=["state", "failure", "finished_at", "updated_at"])
+    row.state, row.failure, row.final, row.finished_at = Import.State.QUEUED, "", False, None
+    row.save(update_fields=["state", "failure", "final", "finished_at", "updated_at"])
     _tell(row, "usage.import_resumed")
 
 

@@ -17,7 +17,11 @@ _SCOPES = ("backfill", "ingest")
 
 
 class KeyGone(Exception):
-    """The key may no longer be used; the message is a sentence for people."""
+    """The key may not be used; the message is a sentence for people. ``is_final`` where it never may again."""
+
+    def __init__(self, message: str, *, is_final: bool) -> None:
+        super().__init__(message)
+        self.is_final = is_final
 
 
 def key_of_project(*, org_id: UUID, project_id: UUID, key: str) -> ApiKeyInfo:
@@ -59,10 +63,10 @@ def key_context(row: Import) -> KeyContext:
     keys = project_reads.key_list(org_id=row.org_id, project_id=row.project_id).select_related("project__settings")
     found = keys.filter(pk=row.key_id).first()
     if found is None or _dead(info := project_reads.key_info(found)):
-        raise KeyGone("The key that its events count under was revoked or has expired")
+        raise KeyGone("The key that its events count under was revoked or has expired", is_final=True)
     project = project_reads.project_get(org_id=row.org_id, project_id=row.project_id)
     if project.archived_at is not None:
-        raise KeyGone("The project was archived")
+        raise KeyGone("The project was archived", is_final=False)
     return KeyContext(
         key_id=info.id, org_id=row.org_id, project_id=row.project_id, name=info.name, prefix=info.prefix,
         scopes=frozenset(_SCOPES), owner_id=info.owner_id, team_id=info.team_id, project_team_id=project.team_id,

@@ -33,6 +33,7 @@ INSERT_ROWS = _INSERT.format(_ROWS.format(*["%b"] * 5))
 _TYPES = (21, 2950, 1184, 23, 17)  # smallint, uuid, timestamptz, integer, bytea
 _ARRAYS = (1005, 2951, 1185, 1007, 1001)  # arrays of them
 _BINARY = (1, 1, 1, 1, 1)
+_FORGOTTEN = b"26000"  # invalid_sql_statement_name
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _slot, _moment, _count = struct.Struct(">h"), struct.Struct(">q"), struct.Struct(">i")
 # Of one dimension, without NULLs, the type of its elements, their number, the first of which is number 1.
@@ -87,16 +88,21 @@ def _execute(
     meanwhile: Callable[[], object] | None,
 ) -> "pq.abc.PGresult":
     server, prepared = connection.pgconn, _prepared[name]
-    if connection not in prepared:
-        _check(server.prepare(name, sql, list(types)), connection)
-        prepared.add(connection)
-    if meanwhile is None:
-        result = server.exec_prepared(name, list(values), _BINARY)
-    else:
-        server.send_query_prepared(name, list(values), _BINARY)
-        result = _result(connection, meanwhile)
-    _check(result, connection)
-    return result
+    while True:
+        known = connection in prepared
+        if not known:
+            _check(server.prepare(name, sql, list(types)), connection)
+            prepared.add(connection)
+        if meanwhile is None:
+            result = server.exec_prepared(name, list(values), _BINARY)
+        else:
+            server.send_query_prepared(name, list(values), _BINARY)
+            result = _result(connection, meanwhile)
+        # The driver has the server forget all that was prepared where a transaction was rolled back.
+        if not known or result.error_field(pq.DiagnosticField.SQLSTATE) != _FORGOTTEN:
+            _check(result, connection)
+            return result
+        prepared.discard(connection)
 
 
 def _result(connection: "psycopg.Connection[object]", meanwhile: Callable[[], object]) -> "pq.abc.PGresult":

@@ -42,6 +42,9 @@ class Import(OrgScopedModel, TimestampedModel):
     content_sha256 = models.BinaryField(null=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
     failure = models.TextField(blank=True, help_text="Why it failed, as a sentence.")
+    final = models.BooleanField(
+        default=False, db_default=False, help_text="Whether what it failed for stays, so that it cannot be resumed."
+    )
     bytes_read = models.BigIntegerField(default=0)
     lines_read = models.BigIntegerField(default=0)
     accepted = models.BigIntegerField(default=0)
@@ -69,6 +72,11 @@ class Import(OrgScopedModel, TimestampedModel):
     def why(self) -> str:
         """Why it failed, with the stop that some reasons come without; empty of one that did not."""
         return f"{self.failure.rstrip('.')}." if self.failure else ""
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether going on with it can help, and its file is still there."""
+        return self.state == self.State.FAILED and not self.final and bool(self.stored_as)
 
     @property
     def percent(self) -> float:

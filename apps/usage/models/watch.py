@@ -84,7 +84,7 @@ class Upkeep(models.Model):
     class Meta:
         managed = False
         db_table = "usage_upkeep"
-        verbose_name = "work that fails"
+        verbose_name = "piece of work that fails"
         verbose_name_plural = "work that fails"
 
     def __str__(self) -> str:

@@ -42,7 +42,8 @@ _FIRST_BLOCKS, _MORE_BLOCKS = 4, 8
 class _Block:
     """A block of the search's time; ``maybe`` are the places that nothing was said against yet.
 
-    ``is_telling`` where it knows of who and what at least what the lists of its chunks say.
+    ``is_telling`` where it knows of who and what at least what the lists of its chunks say; ``has_errors`` where its
+    combinations were asked and have each event's error type.
     """
 
     id: int
@@ -50,14 +51,19 @@ class _Block:
     chunks: Any
     maybe: Any
     is_telling: bool = False
+    has_errors: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Values:
-    """Hashes of the values of one field, any of which is looked for; of event ids not every block knows."""
+    """Hashes of the values of one field, any of which is looked for.
+
+    Of event ids not every block knows; of error types the combinations mostly say as much.
+    """
 
     keys: list[int]
     of_ids: bool = False
+    of_errors: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +89,8 @@ class Hints:
         self._plan = plan
         self._errors = _error_codes(plan)
         self._combos, self._values = _asks_for_combos(plan, self._errors), _values(plan)
-        # Blocks that were asked, and how many chunks of them may have something.
-        self._asked = self._maybe = 0
+        # Blocks that were asked, their chunks, and how many of these may have something.
+        self._asked = self._chunks = self._maybe = 0
         self._beyond: tuple[datetime, int] | None = None
         self._is_whole = not self._combos and not self._values
 
@@ -95,6 +101,11 @@ class Hints:
     @property
     def perhaps(self) -> Numbers:
         return _joined(self._perhaps)
+
+    @property
+    def share(self) -> float:
+        """Of the chunks that were asked about, how many may have something, at least one of them; 1 where none was."""
+        return max(1, self._maybe) / self._chunks if self._chunks else 1.0
 
     def know(self, chunks: int) -> None:
         """Ask on until so many chunks are known that may have something, or all are."""
@@ -128,7 +139,7 @@ class Hints:
             if block.maybe.any():
                 borders = {key: np.frombuffer(fence, dtype="<u4") for key, fence in zip(keys, fences, strict=True)}
                 for which, one in enumerate(self._values):
-                    if has_ids or not one.of_ids:
+                    if not (one.of_ids and not has_ids) and not (one.of_errors and block.has_errors):
                         for key in one.keys:
                             low, high = borders[key].tolist()
                             asked.append((len(blocks) - 1, which, key, low, high))
@@ -138,20 +149,22 @@ class Hints:
             # A chunk whose costs changed is 0 in its block, and is asked of no longer.
             self._without.append(block.chunks[~block.maybe & (block.chunks != 0)])
             self._maybe += int(block.maybe.sum())
+            self._chunks += len(block.chunks)
             if block.is_telling:
                 self._perhaps.append(block.chunks[block.maybe & (block.chunks != 0)])
 
     def _met(self, block: _Block, place: int, packed: bytes, who_fence: bytes | None) -> list[_WhoRun]:
         """Leave in a block what its combinations agree with; the runs of entries of whos that know more."""
         plan = self._plan
-        block.maybe, met, without_who = combos_hold(
+        held = combos_hold(
             packed, len(block.chunks), who=plan.who, what=plan.what, stops=plan.stops, costs=plan.costs,
             errors=self._errors,
         )  # fmt: skip
-        block.is_telling = plan.who is None or not without_who or who_fence is not None
-        if plan.who is None or who_fence is None or not without_who or not block.maybe.any():
+        block.maybe, block.has_errors = held.chunks, held.has_errors
+        block.is_telling = plan.who is None or held.has_who or who_fence is not None
+        if plan.who is None or who_fence is None or held.has_who or not block.maybe.any():
             return []
-        return [_WhoRun(place, met, *run) for run in who_runs(who_fence, plan.who) or [(0, 0)]]
+        return [_WhoRun(place, held.combos, *run) for run in who_runs(who_fence, plan.who) or [(0, 0)]]
 
 
 def _joined(parts: list[Any]) -> Numbers:
@@ -187,7 +200,7 @@ def _values(plan: Plan) -> list[_Values]:
         found.append(_Values(id_keys(np.frombuffer(b"".join(plan.ids), dtype="V16")).tolist(), of_ids=True))
     for name, words in plan.details:
         if "" not in words and not (name == "stop_reason" and set(words) & set(STOP_REASONS)):
-            found.append(_Values([word_key(name, word) for word in words]))
+            found.append(_Values([word_key(name, word) for word in words], of_errors=name == "error_type"))
     return [one for one in found if len(one.keys) <= _MAX_VALUES]
 
 

@@ -126,9 +126,14 @@ def _matches(plan: Plan, limit: int) -> list[Match]:
             times = sorted(times, reverse=True)[:limit]
             if times[-1] > micros_of(beyond[0]):
                 return matches
+        is_first = not looked
         looked += len(rows)
         look = _next_look(look, looked, len(times), limit)
         hints.know(looked + look)
+        if is_first and hints.share < 0.5:
+            # One less than were found, since that may have been luck.
+            look = _told_look((len(times) - 1) / looked, limit - len(times))
+            hints.know(looked + look)
 
 
 def _next_look(last: int, looked: int, found: int, limit: int) -> int:
@@ -140,6 +145,11 @@ def _next_look(last: int, looked: int, found: int, limit: int) -> int:
         return most
     expected = (limit - found) * looked * 5 // (4 * found) + 1
     return min(most, max(_FIRST_LOOK, expected))
+
+
+def _told_look(each: float, wanted: int) -> int:
+    """How many chunks to look at first once hints say in which there is something: each has one event or more."""
+    return min(_LONGEST_LOOK, max(_FIRST_LOOK, int(wanted / max(1.0, each)) + _FIRST_LOOK))
 
 
 def _found(plan: Plan, needed: Sequence[str], narrow: Sequence[str] | None, rows: list[tuple[Any, ...]]) -> list[Match]:

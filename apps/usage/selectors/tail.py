@@ -12,9 +12,9 @@ from uuid import UUID
 
 import numpy as np
 
-from apps.usage.chunks import fetch, scan_slice
+from apps.usage.chunks import fetch
 from apps.usage.selectors.event_json import Found, bodies
-from apps.usage.selectors.match import matches_of, needed_columns
+from apps.usage.selectors.match import matches_of, needed_columns, read_columns
 from apps.usage.selectors.pick import Moved, pick_events
 from apps.usage.selectors.plan import EVER, Plan, plan_dimensions, plan_fields
 
@@ -43,9 +43,12 @@ class Tail:
 
 def tail_end(org_id: UUID) -> int:
     """The place behind everything that was counted so far."""
+    # Of merged chunks ``upto`` counts, which is less than their id: behind the newest other one, only they matter.
     rows = fetch(
-        "SELECT coalesce(max(CASE WHEN c.upto > 0 THEN c.upto ELSE c.id END), 0)::bigint FROM usage_chunk c"
-        " JOIN usage_org o ON o.id = c.org WHERE o.org_id = %s",
+        "WITH o AS MATERIALIZED (SELECT id FROM usage_org WHERE org_id = %s), newest AS MATERIALIZED (SELECT coalesce("
+        "(SELECT id FROM usage_chunk WHERE org = (SELECT id FROM o) AND upto <= 0 ORDER BY id DESC LIMIT 1), 0) AS id)"
+        " SELECT greatest((SELECT id FROM newest), (SELECT max(upto) FROM usage_chunk"
+        " WHERE org = (SELECT id FROM o) AND id > (SELECT id FROM newest)))::bigint",
         (org_id,),
     )
     return int(rows[0][0])
@@ -119,11 +122,8 @@ def _matches(
     if plan.never:
         return []
     needed = needed_columns(plan)
-    columns = [scan_slice(name) for name in needed]
-    if plan.ids is not None:
-        columns.append("substring(facts FROM 3 FOR 16 * events)")
     rows = fetch(
-        f"SELECT id, drop_on, events, last_at, {', '.join(columns)} FROM usage_chunk"  # noqa: S608
+        f"{read_columns(plan, needed, 'usage_chunk')}"
         " WHERE org = %s AND id = ANY(%s) AND drop_on = ANY(%s) ORDER BY id",
         (org, [row[0] for row in new], sorted({row[2] for row in new})),
     )

@@ -214,12 +214,26 @@ def test_an_import_is_cancelled_and_a_failed_one_resumed(cast: Cast, token: str)
     assert api.post(f"/v1/imports/{made}/cancel").json()["state"] == "cancelled"
     assert api.post(f"/v1/imports/{made}/resume").status_code == 409
     assert stored() == []
+    failed = send(token, b"{}").json()["id"]
+    with org_scope(cast.org.id):
+        Import.objects.filter(pk=failed).update(state="failed", failure="The inbox was full")
+    assert get(token, f"/v1/imports/{failed}").json()["resumable"] is True
+    assert (api.post(f"/v1/imports/{failed}/resume").status_code, len(stored())) == (202, 1)
+    assert get(token, f"/v1/imports/{failed}").json()["resumable"] is False
+    assert api.post(f"/v1/imports/{uuid4()}/cancel").status_code == 404
+
+
+def test_a_file_that_can_never_pass_is_not_gone_on_with(cast: Cast, token: str) -> None:
     failed = send(token, b"[").json()["id"]
     work(cast)
     body = get(token, f"/v1/imports/{failed}").json()
     assert (body["state"], body["failure"]) == ("failed", "A JSON array cannot be imported; write one event a line")
-    assert (api.post(f"/v1/imports/{failed}/resume").status_code, len(stored())) == (202, 1)
-    assert api.post(f"/v1/imports/{uuid4()}/cancel").status_code == 404
+    assert body["resumable"] is False
+    assert stored() == []
+    answer = Api(token=token).post(f"/v1/imports/{failed}/resume")
+    assert (answer.status_code, answer.json()["code"]) == (409, "import_failed_for_good")
+    assert "A JSON array cannot be imported" in answer.json()["detail"]
+    assert get(token, f"/v1/imports/{failed}").json()["state"] == "failed"
 
 
 def test_an_upload_through_the_session_needs_its_token(cast: Cast) -> None:

@@ -23,6 +23,7 @@ from apps.usage.errors import InboxFull
 from apps.usage.imports import engine, job, services, store
 from apps.usage.imports import lines as cutting
 from apps.usage.imports.content import MalformedFile
+from apps.usage.imports.finish import fail
 from apps.usage.imports.under import KEY_NAME
 from apps.usage.models import Import
 from apps.usage.services import ingest
@@ -379,6 +380,7 @@ def test_a_key_that_is_revoked_meanwhile_ends_the_import(world: World) -> None:
     work(world)
     assert (only(world).state, only(world).accepted) == ("failed", before)
     assert "revoked" in only(world).failure
+    assert not only(world).is_resumable
 
 
 # ------------------------------------------------------------------------------------------------ turns, ends, traces
@@ -503,8 +505,10 @@ def test_the_sweep_tells_of_a_command_that_died_and_running_it_again_resumes(
 def test_the_sweep_removes_files_that_nobody_needs(world: World) -> None:
     import os
 
-    upload(world, b"[")
-    work(world)
+    with org_scope(world.org_id):
+        row = upload(world, jsonl([event()]))
+        Import.objects.filter(pk=row.pk).update(state="running")
+        fail(row.pk, "The inbox was full")
     kept, orphan = only(world).stored_as, store.store([b"x"])[0]
     old = datetime.now(UTC).timestamp() - 2 * 86400
     os.utime(store.path_of(orphan), (old, old))

@@ -75,7 +75,7 @@ async def test_redis_may_go_and_come_back(cast: Cast, send: Any, monkeypatch: py
             raise ConnectionError("no Redis")
 
     monkeypatch.setattr("apps.usage.consumers.MOST_SECONDS", 0.2)
-    monkeypatch.setattr("apps.usage.consumers.get_channel_layer", Away)
+    monkeypatch.setattr("apps.core.groups.get_channel_layer", Away)
     live = await listening(cast)
     await send(one := typed())
     assert ids(await live.events(1)) == [one.event_id]

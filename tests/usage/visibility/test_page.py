@@ -5,6 +5,7 @@ from django.test import Client
 
 from apps.identity.models import User
 from apps.usage.drain.shard import drain_now
+from apps.usage.drain.upkeep import PartlyDone, Upkeep
 from apps.usage.heartbeat import Heartbeat
 from apps.usage.services import ingest
 from mindweave.admin_site import StaffSite
@@ -54,6 +55,28 @@ def test_it_says_where_the_filter_of_ids_is_full(staff: Client) -> None:
     text = staff.get(PAGE).content.decode()
     assert "The filter of ids of shard 0 is full" in text
     assert "128 MiB, full" in text
+
+
+def test_it_says_which_work_fails_of_whom_and_what_waits_meanwhile(staff: Client, world: World) -> None:
+    beat(world, 0, typed())
+    number = value("SELECT id FROM usage_org WHERE org_id = %s", world.org_id)
+    beside = Upkeep(0, 1)
+
+    def fails() -> None:
+        raise PartlyDone(f"organisation {number} is left out: DataError: <no zone>")
+
+    beside.attempt("fold", fails, None)
+    text = staff.get(PAGE).content.decode()
+    assert "Folding deltas (fold of shard 0) fails since" in text
+    assert f"organisation {number} (Acme) is left out: DataError: &lt;no zone&gt;." in text
+    assert "meanwhile deltas stay where they are" in text
+    listed = "/admin/usage/upkeep/"
+    assert listed in text
+    assert f"organisation {number} (Acme) is left out" in staff.get(listed).content.decode()
+    one = value("SELECT id FROM usage_upkeep")
+    detail = staff.get(f"{listed}{one}/change/").content.decode()
+    for said in ("Folding deltas (fold)", "Deltas stay where they are", "The log of the drain has the traceback"):
+        assert said in detail, said
 
 
 def test_it_stands_among_the_others_and_is_closed_to_everybody_else(staff: Client, world: World) -> None:

@@ -26,6 +26,8 @@ from apps.core.dev.supervisor import Supervisor, run_forked
 _READY_WITHIN = 60.0
 # A server may end unexpectedly so often within so many seconds, and is started again.
 _MOST_ENDS, _ENDS_WITHIN = 3, 60.0
+# Redis may end as often as it likes: all else goes on without it. It is started again at most so often.
+_REDIS_AGAIN = 5.0
 
 
 class _Stop(Exception):
@@ -46,6 +48,7 @@ class Command(BaseCommand):
         self.servers: list[Server] = []
         self.starters: list[Callable[[Path], Server]] = []
         self.ends: list[float] = []
+        self.redis_again = 0.0
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         if os.environ.get("MAKELEVEL"):
@@ -98,16 +101,29 @@ class Command(BaseCommand):
             self.servers.append(start(here.data_dir))
 
     def _watch_servers(self, here: environment.Place) -> None:
-        """Start a server again that ended; one that keeps ending is an error."""
+        """Start a server again that ended; a PostgreSQL that keeps ending is an error, a Redis is tried again later."""
         for number, server in enumerate(self.servers):
             if server.process.poll() is None:
                 continue
             moment = time.monotonic()
+            if server.name == "Redis":
+                self._start_redis_again(number, here, moment)
+                continue
             self.ends = [end for end in self.ends if moment - end < _ENDS_WITHIN] + [moment]
             if len(self.ends) > _MOST_ENDS:
                 raise ServerError(f"{server.name} ended unexpectedly; its log is {server.log}.")
             self.stderr.write(f"{server.name} ended unexpectedly and is started again; its log is {server.log}.")
             self.servers[number] = self.starters[number](here.data_dir)
+
+    def _start_redis_again(self, number: int, here: environment.Place, moment: float) -> None:
+        if moment < self.redis_again:
+            return
+        self.redis_again = moment + _REDIS_AGAIN
+        self.stderr.write(f"Redis ended unexpectedly and is started again; its log is {self.servers[number].log}.")
+        try:
+            self.servers[number] = self.starters[number](here.data_dir)
+        except ServerError as error:
+            self.stderr.write(f"{error}. All else goes on, and it is tried again.")
 
     def _wait_until_ready(self, here: environment.Place) -> None:
         url = f"{self._url()}/health/ready"
