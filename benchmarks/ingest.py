@@ -307,7 +307,7 @@ def show(figures: dict[str, object]) -> None:
     )
 
 
-def main() -> int:
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--data-dir", help="data directory of the instance: says its database and secrets")
@@ -329,7 +329,11 @@ def main() -> int:
     parser.add_argument("--accounts", type=Path, help="where a search writes whose events it stored, or finds them")
     parser.add_argument("--only", default="", help="searches with these words in their names")
     parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = _options()
     if options.data_dir:
         os.environ["MINDWEAVE_DATA_DIR"] = options.data_dir
         from apps.core.dev.environment import enter

@@ -8,6 +8,8 @@ import re
 import sys
 from typing import Any
 
+import kombu.exceptions
+import redis
 import structlog
 
 from apps.core.context import current
@@ -40,13 +42,24 @@ def _clean(value: Any) -> Any:
     return _VALUES.sub("[redacted]", value) if isinstance(value, str) else value
 
 
-# What these fail at again and again while Redis is away is no fault of the program: a line each says it.
+# What these fail at again and again while Redis is away is no fault of the program: a line each says it. Whatever else
+# they fail at keeps its traceback.
 _BRIEF = frozenset({"celery.beat", "channels_redis.pubsub"})
 
 
+def _is_of_redis(error: BaseException | None) -> bool:
+    """Whether it is, or comes of, a connection that fails; the database's errors are of other classes."""
+    while error is not None:
+        if isinstance(error, redis.RedisError | kombu.exceptions.OperationalError | OSError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _in_brief(record: logging.LogRecord) -> bool:
-    if record.name in _BRIEF and record.exc_info and record.exc_info[1] is not None:
-        record.msg, record.args = f"Redis is away, most likely: {record.exc_info[1]}", ()
+    error = record.exc_info[1] if record.name in _BRIEF and record.exc_info else None
+    if error is not None and _is_of_redis(error):
+        record.msg, record.args = f"Redis is away, most likely: {error}", ()
         record.exc_info = record.exc_text = None
     return True
 

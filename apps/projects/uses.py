@@ -9,7 +9,7 @@ import time
 from datetime import datetime
 from uuid import UUID
 
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 from apps.core.clock import now
 from apps.core.meanwhile import meanwhile
@@ -52,8 +52,8 @@ def _write_due(every: float) -> None:
         _due.clear()
     try:
         _write(uses, every)
-    except Exception:
-        # They go with the next ones.
+    except (OperationalError, InterfaceError):
+        # The database is away: they go with the next. Whatever else is wrong would be wrong again, and for all of them.
         with _lock:
             for key_id, use in uses.items():
                 _due.setdefault(key_id, use)

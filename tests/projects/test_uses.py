@@ -70,3 +70,11 @@ def test_uses_that_could_not_be_written_go_with_the_next(keys: list[UUID], monke
     note_use(keys[1], "192.0.2.2", "", every=60)
     settled()
     assert [_last(key)[1] for key in keys] == ["192.0.2.1", "192.0.2.2", None]
+
+
+def test_a_use_that_cannot_be_written_keeps_no_others_back(keys: list[UUID]) -> None:
+    note_use(keys[0], "no address", "", every=60)
+    settled()
+    note_use(keys[1], "192.0.2.2", "", every=60)
+    settled()
+    assert [_last(key)[0] for key in keys] == [False, True, False]
