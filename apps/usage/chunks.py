@@ -264,11 +264,14 @@ class _BigintsDumper(Dumper):
 adapters.register_dumper(Bigints, _BigintsDumper)
 
 
-def fetch(sql: str, params: Any) -> list[tuple[Any, ...]]:
-    """Rows with their bytes as they are: Django's cursors would have them sent as hexadecimal text."""
+def fetch(sql: str, params: Any, *, prepare: bool = False) -> list[tuple[Any, ...]]:
+    """Rows with their bytes as they are: Django's cursors would have them sent as hexadecimal text.
+
+    ``prepare``: planned once for each connection, for all values; for statements that are always the same words.
+    """
     connection.ensure_connection()
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
-        cursor.execute(sql, params, binary=True)
+        cursor.execute(sql, params, binary=True, prepare=prepare)
         return cursor.fetchall()
 
 

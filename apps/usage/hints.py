@@ -4,8 +4,10 @@ A block is up to :data:`MAX_CHUNKS` chunks of one organisation and day of droppi
 
 - ``combos``: each (who, what, stop reason, source of the cost, error type) that occurs, and in which chunks; zstd; of
   an error type 16 bits of its hash;
-- ``who_entries``, where who had to be left out of these: of each who, by the places that ``who_fence`` tells, which of
-  them (16 bits: the place in ``combos``) and in which chunk;
+- ``who_entries``: where who had to be left out of these, of each who, by the places that ``who_fence`` tells, which of
+  them (16 bits: the place in ``combos``), in which chunk, and which event of it; behind them, of those combinations
+  that hardly any event is of (:data:`_RARE`), each one's events: who, in which chunk, which event. Where those of each
+  combination begin is behind the bits in ``combos``;
 - ``entries``: of each value of the fields that hardly any two events share (session, request id, event id) and of the
   words of details, 16 bits of its hash and the place of a chunk, sorted by the whole hash; ``fence`` says where the
   entries of each run of hashes begin, which are ``bits`` bits of it.
@@ -30,14 +32,17 @@ __all__ = [
     "ANY",
     "ANY_ERROR",
     "ENTRY",
+    "FIRST_FORMAT",
     "FORMAT",
     "FORMATS",
     "ID",
     "MAX_CHUNKS",
     "REQUEST",
     "SESSION",
+    "SOMEWHERE",
     "Block",
     "BlockMaker",
+    "Found",
     "Held",
     "among",
     "combos_hold",
@@ -45,6 +50,8 @@ __all__ = [
     "entries_hold",
     "error_code",
     "id_keys",
+    "rare_entries_hold",
+    "rare_runs",
     "value_keys",
     "who_entries_hold",
     "who_runs",
@@ -53,8 +60,10 @@ __all__ = [
 
 # How blocks are written, and all that can be read. Whatever changes in what a block's bytes mean is another format, so
 # that processes of two versions may run side by side: whoever cannot read a block looks into its chunks.
-FORMAT: Final = 1
-FORMATS: Final = (1,)
+FORMAT: Final = 2
+FORMATS: Final = (1, 2)
+# In this one entries of whos did not tell the event, and there were none of rare combinations.
+FIRST_FORMAT: Final = 1
 MAX_CHUNKS: Final = 128
 # Beyond this, who is left out of the combinations, and each who has entries of its own.
 MAX_COMBOS: Final = 8192
@@ -66,7 +75,19 @@ SESSION, REQUEST, ID, _WORD = 1, 2, 3, 4
 ENTRY: Final = np.dtype([("rest", "<u2"), ("place", "u1")])
 _FENCE = np.dtype("<u4")
 _WHO_FENCE = np.dtype([("who", "<i4"), ("start", "<u4")])
-_WHO_ENTRY = np.dtype([("combo", "<u2"), ("place", "u1")])
+_WHO_ENTRY = np.dtype([("combo", "<u2"), ("place", "u1"), ("event", "<u2")])
+# As it was in the first format.
+_FIRST_WHO_ENTRY = np.dtype([("combo", "<u2"), ("place", "u1")])
+_RARE_ENTRY = np.dtype([("who", "<i4"), ("place", "u1"), ("event", "<u2")])
+# In the place of an event of a chunk: there are several, or it has more than can be told.
+SOMEWHERE: Final = 0xFFFF
+# Of a who's events of one combination in a chunk so many are told, each by itself.
+_TOLD: Final = 4
+# Rare are combinations with less than so many events for each chunk, the rarest first, up to such a share of all.
+_RARE: Final = 2
+_RARE_SHARE: Final = 16
+# Runs of entries that lie no further apart (bytes) are read as one.
+_NEAR: Final = 2048
 _RUN, _MOST_BITS = 64, 16
 # So many values are compared one by one.
 _FEW: Final = 12
@@ -152,7 +173,7 @@ class BlockMaker:
 
     def __init__(self) -> None:
         self.chunks = 0
-        self._combos: list[npt.NDArray[np.void]] = []
+        self._rows: list[npt.NDArray[np.void]] = []
         self._keys: list[U64] = []
 
     def add(
@@ -167,7 +188,7 @@ class BlockMaker:
 
         ``ids`` says whether its event ids are known too.
         """
-        self._combos.append(_distinct_combos(columns, errors))
+        self._rows.append(_combos_of(columns, errors))
         keys = [
             value_keys(SESSION, columns["session"][columns["session"] != 0]),
             value_keys(REQUEST, columns["request"][columns["request"] != 0]),
@@ -186,16 +207,17 @@ class BlockMaker:
         keys >>= np.uint64(8)
         entries["rest"] = keys >> np.uint64(16 - bits) & np.uint64(0xFFFF)
         fence = np.searchsorted(keys >> np.uint64(32 - bits), np.arange((1 << bits) + 1, dtype=np.uint64))
-        packed, whos = _packed(self._combos)
+        packed, whos = _packed(self._rows)
         packed = zstandard.ZstdCompressor(level=1).compress(packed)
         return Block(packed, bits, fence.astype(_FENCE).tobytes(), entries.tobytes(), *whos)
 
 
-def _distinct_combos(columns: dict[str, npt.NDArray[Any]], errors: npt.NDArray[np.uint16]) -> npt.NDArray[np.void]:
+def _combos_of(columns: dict[str, npt.NDArray[Any]], errors: npt.NDArray[np.uint16]) -> npt.NDArray[np.void]:
+    """The combination of each event."""
     rows = np.empty(len(columns["who"]), dtype=_COMBO)
     rows["who"], rows["what"], rows["stop"] = columns["who"], columns["what"], columns["stop"]
     rows["cost"], rows["error"] = cost_source(columns["flags"]), errors
-    return _unique(rows)[0]
+    return rows
 
 
 def _unique(rows: npt.NDArray[np.void]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.int64]]:
@@ -209,11 +231,14 @@ def _unique(rows: npt.NDArray[np.void]) -> tuple[npt.NDArray[np.void], npt.NDArr
 def _packed(chunks: list[npt.NDArray[np.void]]) -> tuple[bytes, tuple[bytes | None, bytes | None]]:
     """The distinct combinations of all chunks, and a bit for each chunk that has them; fence and entries of whos."""
     rows = np.concatenate(chunks)
-    where = np.repeat(np.arange(len(chunks)), [len(one) for one in chunks])
+    sizes = [len(one) for one in chunks]
+    where = np.repeat(np.arange(len(chunks)), sizes)
+    event = np.concatenate([np.minimum(np.arange(size), SOMEWHERE) for size in sizes])
     distinct, place = _unique(rows)
-    whos: tuple[bytes | None, bytes | None] = None, None
+    fence: bytes | None = None
+    entries = b""
+    who = rows["who"].copy()
     if len(distinct) > MAX_COMBOS:
-        who = rows["who"].copy()
         rows["who"] = ANY
         distinct, place = _unique(rows)
         if len(distinct) > MAX_COMBOS:
@@ -223,38 +248,90 @@ def _packed(chunks: list[npt.NDArray[np.void]]) -> tuple[bytes, tuple[bytes | No
             rows["what"] = ANY
             distinct, place = _unique(rows)
         else:
-            whos = _who_entries(who, place, where)
+            fence, entries = _who_entries(who, place, where, event)
     held = np.zeros((len(distinct), len(chunks)), dtype=bool)
     held[place, where] = True
+    starts, rare = _rare_entries(len(distinct), who, place, where, event)
     count = (len(distinct) | _WITH_ERROR).to_bytes(4, "little")
-    return count + distinct.tobytes() + np.packbits(held, axis=1).tobytes(), whos
+    bits = np.packbits(held, axis=1).tobytes()
+    starts += len(entries)
+    packed = b"".join((count, distinct.tobytes(), bits, starts.astype(_FENCE).tobytes()))
+    return packed, (fence, entries + rare or None)
 
 
-def _who_entries(who: npt.NDArray[Any], combo: npt.NDArray[Any], where: npt.NDArray[Any]) -> tuple[bytes, bytes]:
-    order = np.lexsort((where, combo, who))
+def _who_entries(
+    who: npt.NDArray[Any], combo: npt.NDArray[Any], where: npt.NDArray[Any], event: npt.NDArray[Any]
+) -> tuple[bytes, bytes]:
+    order = np.argsort((who.astype(np.int64) << 24) | (combo.astype(np.int64) << 8) | where, kind="stable")
     entries = np.empty(len(order), dtype=_WHO_ENTRY)
-    entries["combo"], entries["place"] = combo[order], where[order]
-    whos, starts = np.unique(who[order], return_index=True)
+    entries["combo"], entries["place"], entries["event"] = combo[order], where[order], event[order]
+    ordered = who[order]
+    # What a chunk has more of than are told is one entry.
+    is_first = np.ones(len(order), dtype=bool)
+    is_first[1:] = (
+        (ordered[1:] != ordered[:-1])
+        | (entries["combo"][1:] != entries["combo"][:-1])
+        | (entries["place"][1:] != entries["place"][:-1])
+    )
+    firsts = np.flatnonzero(is_first)
+    many = np.repeat(np.diff(np.append(firsts, len(order))) > _TOLD, np.diff(np.append(firsts, len(order))))
+    entries["event"][many] = SOMEWHERE
+    stays = is_first | ~many
+    entries, ordered = entries[stays], ordered[stays]
+    whos, starts = np.unique(ordered, return_index=True)
     fence = np.empty(len(whos) + 1, dtype=_WHO_FENCE)
     fence["who"][:-1], fence["start"][:-1] = whos, starts
-    fence[-1] = (np.iinfo("<i4").max, len(order))
+    fence[-1] = (np.iinfo("<i4").max, len(ordered))
     return fence.tobytes(), entries.tobytes()
+
+
+def _rare_entries(
+    combos: int, who: npt.NDArray[Any], combo: npt.NDArray[Any], where: npt.NDArray[Any], event: npt.NDArray[Any]
+) -> tuple[npt.NDArray[np.int64], bytes]:
+    """The events of rare combinations, and at which byte of these those of each begin, and the last ends."""
+    counts = np.bincount(combo, minlength=combos)
+    order = np.argsort(counts, kind="stable")
+    rarest = np.cumsum(counts[order]) * _RARE_SHARE <= len(combo)
+    is_rare = np.zeros(combos, dtype=bool)
+    is_rare[order[rarest]] = True
+    is_rare &= counts < _RARE * (int(where[-1]) + 1)
+    chosen = np.flatnonzero(is_rare[combo])
+    chosen = chosen[np.argsort(combo[chosen], kind="stable")]
+    entries = np.empty(len(chosen), dtype=_RARE_ENTRY)
+    entries["who"], entries["place"], entries["event"] = who[chosen], where[chosen], event[chosen]
+    starts = np.zeros(combos + 1, dtype=np.int64)
+    np.cumsum(np.where(is_rare, counts, 0) * _RARE_ENTRY.itemsize, out=starts[1:])
+    return starts, entries.tobytes()
 
 
 # ---------------------------------------------------------------------------------------------- asking
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Which chunks of a block may hold something, by which of its combinations, and what these have."""
+    """Which chunks of a block may hold something, by which of its combinations, and what these have.
+
+    ``starts``: at which byte of the block's entries those of each combination begin, and the last ends; None where the
+    format had none.
+    """
 
     chunks: Mask
     combos: Mask
     has_who: bool
     has_errors: bool
+    starts: npt.NDArray[np.int64] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Events by the places of their chunks in the block; :data:`SOMEWHERE` where it is not told which."""
+
+    places: npt.NDArray[np.uint8]
+    events: npt.NDArray[np.uint16]
 
 
 def combos_hold(
     packed: bytes,
     chunks: int,
+    format: int,
     *,
     who: npt.NDArray[Any] | None,
     what: npt.NDArray[Any] | None,
@@ -277,38 +354,75 @@ def combos_hold(
         if numbers is not None and mask.any():
             mask &= among(rows[name], numbers) | (rows[name] == ANY)
     width = -(-chunks // 8)
-    held = np.frombuffer(data, dtype=np.uint8, offset=4 + rows.nbytes).reshape(count, width)
+    at = 4 + rows.nbytes
+    held = np.frombuffer(data, dtype=np.uint8, count=count * width, offset=at).reshape(count, width)
     found: Mask = np.unpackbits(np.bitwise_or.reduce(held[mask], axis=0, initial=0), count=chunks).astype(bool)
+    starts = None
+    if format != FIRST_FORMAT:
+        starts = np.frombuffer(data, dtype=_FENCE, count=count + 1, offset=at + held.nbytes).astype(np.int64)
     return Held(
         found, mask,
         has_who=not count or bool((rows["who"] != ANY).any()),
         has_errors=knows_errors and not bool((rows["error"] == ANY_ERROR).any()),
+        starts=starts,
     )  # fmt: skip
 
 
-def who_runs(fence: bytes, whos: npt.NDArray[Any]) -> list[tuple[int, int]]:
+def who_runs(fence: bytes, whos: npt.NDArray[Any], format: int) -> list[tuple[int, int]]:
     """From which byte to which the entries of these whos lie, as far as the block has them; neighbours are one run."""
     known = np.frombuffer(fence, dtype=_WHO_FENCE)
     sorted_whos = np.sort(whos)
     at = np.searchsorted(known["who"][:-1], sorted_whos)
     found = at[known["who"][at] == sorted_whos]
-    size = _WHO_ENTRY.itemsize
+    size = _who_entry(format).itemsize
+    starts, ends = (size * known["start"][found + n].astype(np.int64) for n in (0, 1))
+    return _runs(starts, ends, 0)
+
+
+def _who_entry(format: int) -> np.dtype[np.void]:
+    return _FIRST_WHO_ENTRY if format == FIRST_FORMAT else _WHO_ENTRY
+
+
+def _runs(starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], near: int) -> list[tuple[int, int]]:
+    """From where to where these lie; what is no further apart than ``near`` is one run."""
     runs: list[tuple[int, int]] = []
-    for at in found.tolist():
-        start, end = size * int(known["start"][at]), size * int(known["start"][at + 1])
-        if runs and runs[-1][1] == start:
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        if runs and start - runs[-1][1] <= near:
             runs[-1] = (runs[-1][0], end)
         else:
             runs.append((start, end))
     return runs
 
 
-def who_entries_hold(run: bytes, combos: Mask, chunks: int) -> Mask:
-    """Which of the chunks hold one of these combinations, by entries of whos."""
-    entries = np.frombuffer(run, dtype=_WHO_ENTRY)
-    held = np.zeros(chunks, dtype=bool)
-    held[entries["place"][combos[entries["combo"]]]] = True
-    return held
+def who_entries_hold(run: bytes, combos: Mask, format: int) -> Found:
+    """What there is of these combinations by entries of whos."""
+    entries = np.frombuffer(run, dtype=_who_entry(format))
+    found = entries[combos[entries["combo"]]]
+    if format == FIRST_FORMAT:
+        return Found(found["place"], np.full(len(found), SOMEWHERE, dtype=np.uint16))
+    return Found(found["place"], found["event"])
+
+
+def rare_runs(held: Held) -> list[tuple[int, int]] | None:
+    """From which byte to which the events of the combinations that match lie; None where one of them is not rare."""
+    if held.starts is None:
+        return None
+    matching = np.flatnonzero(held.combos)
+    starts, ends = held.starts[matching], held.starts[matching + 1]
+    if not len(matching) or bool((starts == ends).any()):
+        return None
+    return _runs(starts, ends, _NEAR)
+
+
+def rare_entries_hold(run: bytes, start: int, held: Held, whos: npt.NDArray[Any] | None) -> Found:
+    """Of a run of entries that begins at this byte: what is of the combinations that match, and of one of the whos."""
+    entries = np.frombuffer(run, dtype=_RARE_ENTRY)
+    assert held.starts is not None
+    at = start + np.arange(len(entries)) * _RARE_ENTRY.itemsize
+    mask = held.combos[np.searchsorted(held.starts, at, side="right") - 1]
+    if whos is not None:
+        mask &= among(entries["who"], whos)
+    return Found(entries["place"][mask], entries["event"][mask])
 
 
 def entries_hold(run: bytes, key: int, bits: int, chunks: int) -> Mask:

@@ -1,29 +1,35 @@
 """What hints say of a search: the chunks that surely hold nothing it looks for, and those that may."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from apps.usage.chunks import at_micros, fetch, request_hash
+from apps.usage.chunks import Bigints, at_micros, fetch, request_hash
 from apps.usage.hints import (
     ENTRY,
     FORMATS,
     REQUEST,
     SESSION,
+    SOMEWHERE,
+    Found,
+    Held,
     combos_hold,
     entries_hold,
     error_code,
     id_keys,
+    rare_entries_hold,
+    rare_runs,
     value_keys,
     who_entries_hold,
     who_runs,
     word_key,
 )
 from apps.usage.ingest.what import STOP_REASONS
+from apps.usage.selectors.pick import FEW
 from apps.usage.selectors.plan import EVER, MAX_LISTED, Plan
 
 __all__ = ["Hints"]
@@ -43,15 +49,17 @@ class _Block:
     """A block of the search's time; ``maybe`` are the places that nothing was said against yet.
 
     ``is_telling`` where it knows of who and what at least what the lists of its chunks say; ``has_errors`` where its
-    combinations were asked and have each event's error type.
+    combinations were asked and have each event's error type. ``found`` are the events that entries tell of.
     """
 
     id: int
+    format: int
     bits: int
     chunks: Any
     maybe: Any
     is_telling: bool = False
     has_errors: bool = False
+    found: list[Found] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,25 +75,29 @@ class _Values:
 
 
 @dataclass(frozen=True, slots=True)
-class _WhoRun:
-    """Where entries of a who lie in a block, and the combinations that are looked for among them."""
+class _Run:
+    """Where entries of whos, or of rare combinations, lie in a block, and what is looked for among them."""
 
     block: int
-    combos: Any
+    held: Held
     start: int
     end: int
+    is_rare: bool
 
 
 class Hints:
     """What hints say of the chunks of a search, from the newest block on, as far as it is asked for.
 
-    Ids of chunks: those ``without`` any event of the search; ``perhaps`` are those whose who and what may meet.
-    Ask before reading the chunks.
+    Ids of chunks: those ``without`` any event of the search; ``perhaps`` are those whose who and what may meet. Of some
+    of these it is told which events may be meant: :meth:`places`. Ask before reading the chunks.
     """
 
     def __init__(self, plan: Plan) -> None:
         self._without: list[Any] = []
         self._perhaps: list[Any] = []
+        # Ids of chunks, one for each event that is told of, and the places of these.
+        self._told_chunks: list[Any] = []
+        self._told_places: list[Any] = []
         self._plan = plan
         self._errors = _error_codes(plan)
         self._combos, self._values = _asks_for_combos(plan, self._errors), _values(plan)
@@ -101,6 +113,20 @@ class Hints:
     @property
     def perhaps(self) -> Numbers:
         return _joined(self._perhaps)
+
+    @property
+    def tells(self) -> bool:
+        """Whether of any chunk it is told which events may be meant."""
+        return len(_joined(self._told_chunks)) > 0
+
+    def places(self, chunks: Sequence[int]) -> dict[int, list[int]]:
+        """Of these chunks those of which it is told which few events may be meant, and the places of these."""
+        ids, places = _joined(self._told_chunks), _joined(self._told_places)
+        found: dict[int, list[int]] = {}
+        mine = np.flatnonzero(np.isin(ids, np.asarray(chunks, dtype=np.int64)))
+        for chunk, place in zip(ids[mine].tolist(), places[mine].tolist(), strict=True):
+            found.setdefault(chunk, []).append(place)
+        return found
 
     @property
     def share(self) -> float:
@@ -130,9 +156,10 @@ class Hints:
             self._beyond = (rows[-1][7], rows[-1][0])
         blocks: list[_Block] = []
         asked: list[tuple[int, int, int, int, int]] = []
-        runs: list[_WhoRun] = []
-        for number, bits, chunks, has_ids, packed, who_fence, fences, _ in rows:
-            block = _Block(number, bits, np.array(chunks, dtype=np.int64), np.ones(len(chunks), dtype=bool))
+        runs: list[_Run] = []
+        for number, bits, chunks, has_ids, packed, who_fence, fences, _, form in rows:
+            ids = np.array(chunks, dtype=np.int64)
+            block = _Block(number, form, bits, ids, np.ones(len(chunks), dtype=bool))
             if self._combos:
                 runs += self._met(block, len(blocks), packed, who_fence)
             blocks.append(block)
@@ -143,7 +170,7 @@ class Hints:
                         for key in one.keys:
                             low, high = borders[key].tolist()
                             asked.append((len(blocks) - 1, which, key, low, high))
-        _ask_who_entries(blocks, runs)
+        _ask_runs(blocks, runs, self._plan.who)
         _ask_entries(blocks, asked)
         for block in blocks:
             # A chunk whose costs changed is 0 in its block, and is asked of no longer.
@@ -152,19 +179,40 @@ class Hints:
             self._chunks += len(block.chunks)
             if block.is_telling:
                 self._perhaps.append(block.chunks[block.maybe & (block.chunks != 0)])
+            self._tell(block)
 
-    def _met(self, block: _Block, place: int, packed: bytes, who_fence: bytes | None) -> list[_WhoRun]:
-        """Leave in a block what its combinations agree with; the runs of entries of whos that know more."""
+    def _met(self, block: _Block, place: int, packed: bytes, who_fence: bytes | None) -> list[_Run]:
+        """Leave in a block what its combinations agree with; the runs of its entries that know more."""
         plan = self._plan
         held = combos_hold(
-            packed, len(block.chunks), who=plan.who, what=plan.what, stops=plan.stops, costs=plan.costs,
+            packed, len(block.chunks), block.format, who=plan.who, what=plan.what, stops=plan.stops, costs=plan.costs,
             errors=self._errors,
         )  # fmt: skip
         block.maybe, block.has_errors = held.chunks, held.has_errors
         block.is_telling = plan.who is None or held.has_who or who_fence is not None
-        if plan.who is None or who_fence is None or held.has_who or not block.maybe.any():
+        if not block.maybe.any():
             return []
-        return [_WhoRun(place, held.combos, *run) for run in who_runs(who_fence, plan.who) or [(0, 0)]]
+        rare = rare_runs(held)
+        if rare is not None:
+            block.is_telling = True
+            return [_Run(place, held, *run, is_rare=True) for run in rare]
+        if plan.who is None or who_fence is None or held.has_who:
+            return []
+        runs = who_runs(who_fence, plan.who, block.format) or [(0, 0)]
+        return [_Run(place, held, *run, is_rare=False) for run in runs]
+
+    def _tell(self, block: _Block) -> None:
+        """Remember which events of the block's chunks may be meant, where that is told of all and they are few."""
+        if not block.found:
+            return
+        places = np.concatenate([one.places for one in block.found])
+        events = np.concatenate([one.events for one in block.found])
+        counts = np.bincount(places, minlength=len(block.chunks))
+        told = block.maybe & (block.chunks != 0) & (counts <= FEW)
+        told[places[events == SOMEWHERE]] = False
+        mine = told[places]
+        self._told_chunks.append(block.chunks[places[mine]])
+        self._told_places.append(events[mine].astype(np.int64))
 
 
 def _joined(parts: list[Any]) -> Numbers:
@@ -225,35 +273,47 @@ def _blocks(
         f"SELECT id, bits, chunks, has_ids, {'combos' if combos else 'NULL'},"  # noqa: S608
         f" {'who_fence' if combos and plan.who is not None else 'NULL'},"
         " ARRAY(SELECT substring(fence FROM 1 + 4 * (key >> (32 - bits))::integer FOR 8)"
-        " FROM unnest(%(keys)s::bigint[]) WITH ORDINALITY AS asked (key, n) ORDER BY n), last_at"
+        " FROM unnest(%(keys)s::bigint[]) WITH ORDINALITY AS asked (key, n) ORDER BY n), last_at, format"
         f" FROM usage_hint WHERE {' AND '.join(conditions)} ORDER BY last_at DESC, id DESC LIMIT %(limit)s",
         params,
     )
 
 
-def _ask_who_entries(blocks: list[_Block], runs: list[_WhoRun]) -> None:
+# Runs of bytes of one column of blocks, each by its number; a block that was made anew meanwhile has none.
+_RUNS: Final = """
+SELECT a.n, substring(h.{column} FROM a.start::integer FOR a.size::integer)
+FROM unnest(%b, %b, %b) WITH ORDINALITY AS a (id, start, size, n) JOIN usage_hint h ON h.id = a.id
+"""
+
+
+def _read_runs(column: str, runs: Sequence[tuple[int, int, int]]) -> dict[int, bytes]:
+    """Of blocks, by id, what lies from one byte to another, by the number of the run from 1 on."""
+    ids, starts, ends = (np.array(values, dtype=np.int64) for values in zip(*runs, strict=True))
+    asked = (Bigints(ids), Bigints(starts + 1), Bigints(ends - starts))
+    return dict(fetch(_RUNS.format(column=column), asked, prepare=True))
+
+
+def _ask_runs(blocks: list[_Block], runs: list[_Run], whos: Any) -> None:
     """Leave in each block what may hold, of one of the whos, a combination that is looked for."""
     if not runs or sum(run.end - run.start for run in runs) > _MAX_WHO_BYTES:
         return
-    rows = fetch(
-        "SELECT a.n, substring(h.who_entries FROM a.start FOR a.size) FROM unnest(%b::bigint[], %b::integer[],"
-        " %b::integer[]) WITH ORDINALITY AS a (id, start, size, n) JOIN usage_hint h ON h.id = a.id",
-        (
-            [blocks[run.block].id for run in runs],
-            [1 + run.start for run in runs],
-            [run.end - run.start for run in runs],
-        ),
-    )
-    said = dict(rows)
-    own: dict[int, list[tuple[int, _WhoRun]]] = {}
+    said = _read_runs("who_entries", [(blocks[run.block].id, run.start, run.end) for run in runs])
+    own: dict[int, list[tuple[int, _Run]]] = {}
     for n, run in enumerate(runs, 1):
         own.setdefault(run.block, []).append((n, run))
     for place, asked in own.items():
         # A block that was made anew meanwhile says nothing.
         if all(n in said for n, _ in asked):
             block = blocks[place]
-            entries = b"".join([said[n] for n, _ in asked])
-            block.maybe &= who_entries_hold(entries, asked[0][1].combos, len(block.chunks))
+            held = asked[0][1].held
+            if asked[0][1].is_rare:
+                block.found = [rare_entries_hold(said[n], run.start, held, whos) for n, run in asked]
+            else:
+                block.found = [who_entries_hold(b"".join([said[n] for n, _ in asked]), held.combos, block.format)]
+            mask = np.zeros(len(block.chunks), dtype=bool)
+            for one in block.found:
+                mask[one.places] = True
+            block.maybe &= mask
 
 
 def _ask_entries(blocks: list[_Block], asked: list[tuple[int, int, int, int, int]]) -> None:
@@ -261,17 +321,8 @@ def _ask_entries(blocks: list[_Block], asked: list[tuple[int, int, int, int, int
     if not asked:
         return
     size = ENTRY.itemsize
-    rows = fetch(
-        "SELECT a.n, substring(h.entries FROM a.start FOR a.size) FROM unnest(%b::bigint[], %b::integer[],"
-        " %b::integer[]) WITH ORDINALITY AS a (id, start, size, n) JOIN usage_hint h ON h.id = a.id",
-        (
-            [blocks[place].id for place, *_ in asked],
-            [1 + size * low for *_, low, _ in asked],
-            [size * (high - low) for *_, low, high in asked],
-        ),
-    )
     # A block that was made anew meanwhile says nothing.
-    said = dict(rows)
+    said = _read_runs("entries", [(blocks[place].id, size * low, size * high) for place, *_, low, high in asked])
     held: dict[tuple[int, int], Any] = {}
     for n, (place, which, key, _, _) in enumerate(asked, 1):
         block = blocks[place]

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from apps.usage.chunks import Texts, fetch, request_hash, scan_slice, texts_head
+from apps.usage.chunks import Bigints, Texts, fetch, request_hash, scan_slice, texts_head
 from apps.usage.hints import among, cost_source
 from apps.usage.ingest.what import DETAIL, STOP_REASONS
-from apps.usage.selectors.pick import Moved, texts_of
+from apps.usage.selectors.pick import OF_CHUNK, Moved, Picked, columns_of, days_of, pick, texts_of
 from apps.usage.selectors.plan import Plan
 
-__all__ = ["FEW_EACH", "Match", "matches_in", "matches_of", "needed_columns", "read_columns"]
+__all__ = ["FEW_EACH", "Match", "matches_at", "matches_in", "matches_of", "needed_columns", "read_columns"]
 
 # Of so few events of a chunk the times are read alone.
 FEW_EACH: Final = 3
@@ -24,23 +24,32 @@ Mask = npt.NDArray[np.bool_]
 _KINDS: Final = {
     "ts": "<i8", "session": "<i8", "who": "<i4", "what": "<i4", "request": "<u4", "flags": "u1", "stop": "u1",
 }  # fmt: skip
+# What later tests ask of the columns of what was found.
+_KEPT: Final = ("ts", "flags", "stop")
 _Columns = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(slots=True)
 class Match:
-    """Events of one chunk that were found: places and times, and, by place, those of their texts that were read."""
+    """Events of one chunk that were found: places and times, and, by place, what was read of them beside.
+
+    ``texts`` are those of their texts that were read, ``picked`` events that were read alone.
+    """
 
     chunk_id: int
     drop_on: Any
     places: npt.NDArray[np.int64]
     ts: npt.NDArray[np.int64]
     texts: dict[int, Texts]
+    picked: dict[int, Picked]
 
 
 @dataclass(slots=True)
 class _Looked:
-    """A chunk that was looked at, and the places of what matches so far, and its times once they were read."""
+    """A chunk that was looked at, and the places of what matches so far, and its times once they were read.
+
+    ``columns`` have a value for each of the places.
+    """
 
     chunk_id: int
     drop_on: Any
@@ -50,6 +59,12 @@ class _Looked:
     places: npt.NDArray[np.int64]
     ts: npt.NDArray[np.int64]
     texts: dict[int, Texts] = field(default_factory=dict)
+    picked: dict[int, Picked] = field(default_factory=dict)
+
+    def keep(self, which: Mask | list[bool]) -> None:
+        """Leave these of the places."""
+        self.places, self.ts = self.places[which], self.ts[which]
+        self.columns = {name: column[which] for name, column in self.columns.items()}
 
 
 def needed_columns(plan: Plan) -> list[str]:
@@ -80,7 +95,7 @@ def matches_of(plan: Plan, needed: Sequence[str], rows: Sequence[Sequence[Any]])
     looked = []
     for row, one in _looked(plan, needed, rows):
         ids = [np.frombuffer(row[-2], dtype="V16")[one.places]] if _asks_for_ids(plan) else []
-        _leave_timely(plan, one, one.columns["ts"][one.places], *ids)
+        _leave_timely(plan, one, one.columns["ts"], *ids)
         looked.append(one)
     return _matches_among(plan, looked)
 
@@ -102,10 +117,31 @@ def _looked(plan: Plan, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
     for row, end, low, high in zip(rows, ends.tolist(), borders, borders[1:], strict=False):
         if low < high:
             start = end - row[2]
-            own = {name: column[start:end] for name, column in columns.items()}
-            nothing = np.zeros(0, dtype=np.int64)
+            own = {name: columns[name][places[low:high]] for name in _KEPT if name in columns}
+            nothing = np.zeros(high - low, dtype=np.int64)
             found.append((row, _Looked(row[0], row[1], row[2], row[-1], own, places[low:high] - start, nothing)))
     return found
+
+
+def matches_at(plan: Plan, told: Sequence[tuple[int, Any, Sequence[int]]]) -> list[Match]:
+    """As :func:`matches_of`, of chunks (id, day of dropping, places) of which these events alone may match."""
+    picked = pick(plan.org, [(number, day, place) for number, day, places in told for place in sorted(places)])
+    if not picked:
+        return []
+    columns = columns_of(picked)
+    looked: dict[int, list[int]] = {}
+    for n in _places(plan, columns).tolist():
+        looked.setdefault(picked[n].chunk, []).append(n)
+    found = []
+    for number, mine in looked.items():
+        first, events = picked[mine[0]], np.array(mine)
+        places = np.array([picked[n].place for n in mine], dtype=np.int64)
+        own = {name: columns[name][events] for name in _KEPT}
+        one = _Looked(number, first.drop_on, first.events, first.texts_head, own, places, own["ts"])
+        one.picked = {picked[n].place: picked[n] for n in mine}
+        _leave_timely(plan, one, own["ts"], *([columns["id"][events]] if _asks_for_ids(plan) else []))
+        found.append(one)
+    return _matches_among(plan, found)
 
 
 def _timed(plan: Plan, looked: list[_Looked]) -> list[_Looked]:
@@ -119,13 +155,11 @@ def _timed(plan: Plan, looked: list[_Looked]) -> list[_Looked]:
         return looked
     numbers = [one.chunk_id for one in looked for _ in one.places]
     places = [place for one in looked for place in one.places.tolist()]
-    ids = ", substring(c.facts FROM 3 + 16 * a.place FOR 16)" if _asks_for_ids(plan) else ""
+    days = days_of(one.drop_on for one in looked for _ in one.places)
     found = fetch(
-        f"SELECT substring(c.scan FROM 1 + 8 * a.place FOR 8){ids}"  # noqa: S608
-        " FROM unnest(%b::bigint[], %b::integer[]) WITH ORDINALITY AS a (id, place, n)"
-        " JOIN usage_chunk c ON c.id = a.id WHERE c.org = %s AND c.drop_on = ANY(%s) ORDER BY a.n",
-        (numbers, places, plan.org, sorted({one.drop_on for one in looked})),
-    )
+        _TIMES_AND_IDS if _asks_for_ids(plan) else _TIMES, (Bigints(numbers), days, Bigints(places), plan.org),
+        prepare=True,
+    )  # fmt: skip
     if len(found) != len(places):
         raise Moved
     data = _times_and_ids([b"".join(column) for column in zip(*found, strict=True)])
@@ -135,6 +169,16 @@ def _timed(plan: Plan, looked: list[_Looked]) -> list[_Looked]:
         _leave_timely(plan, one, *(column[at : at + count] for column in data))
         at += count
     return looked
+
+
+_TIME: Final = "substring(c.scan FROM 1 + 8 * a.place::integer FOR 8)"
+_ID: Final = "substring(c.facts FROM 3 + 16 * a.place::integer FOR 16)"
+_EACH: Final = """
+SELECT {columns} FROM unnest(%b, %b, %b) WITH ORDINALITY AS a (id, day, place, n)
+{of_chunk} ORDER BY a.n
+"""
+_TIMES: Final = _EACH.format(columns=_TIME, of_chunk=OF_CHUNK.format(columns="scan"))
+_TIMES_AND_IDS: Final = _EACH.format(columns=f"{_TIME}, {_ID}", of_chunk=OF_CHUNK.format(columns="scan, facts"))
 
 
 def _times_and_ids(data: Sequence[bytes]) -> list[npt.NDArray[Any]]:
@@ -154,7 +198,7 @@ def _read_times(plan: Plan, looked: list[_Looked]) -> list[tuple[Any, ...]]:
     ids = ", substring(facts FROM 3 FOR 16 * events)" if _asks_for_ids(plan) else ""
     rows = fetch(
         f"SELECT id, {scan_slice('ts')}{ids} FROM usage_chunk WHERE org = %s AND id = ANY(%s) AND drop_on = ANY(%s)",  # noqa: S608
-        (plan.org, [one.chunk_id for one in looked], sorted({one.drop_on for one in looked})),
+        (plan.org, Bigints([one.chunk_id for one in looked]), sorted({one.drop_on for one in looked})),
     )
     if len(rows) != len(looked):
         raise Moved
@@ -166,14 +210,17 @@ def _leave_timely(plan: Plan, one: _Looked, ts: npt.NDArray[np.int64], ids: npt.
     mask = (ts >= plan.start) & (ts < plan.end)
     if ids is not None:
         mask &= _ids_match(plan, ts, ids)
-    one.places, one.ts = one.places[mask], ts[mask]
+    one.ts = ts
+    one.keep(mask)
 
 
 def _matches_among(plan: Plan, looked: list[_Looked]) -> list[Match]:
     looked = [one for one in looked if len(one.places)]
     if _asks_for_texts(plan):
         _check_texts(plan, looked)
-    return [Match(one.chunk_id, one.drop_on, one.places, one.ts, one.texts) for one in looked if len(one.places)]
+    return [
+        Match(one.chunk_id, one.drop_on, one.places, one.ts, one.texts, one.picked) for one in looked if len(one.places)
+    ]
 
 
 def _places(plan: Plan, columns: _Columns) -> npt.NDArray[np.int64]:
@@ -230,27 +277,27 @@ def _check_texts(plan: Plan, looked: list[_Looked]) -> None:
     for one in looked:
         places = one.places
         if plan.requests is None:
-            places = places[(one.columns["flags"][places] & DETAIL) != 0]
+            places = places[(one.columns["flags"] & DETAIL) != 0]
         if len(places):
             wanted.append((one.chunk_id, one.drop_on, one.events, one.texts_head or b"", places.tolist()))
     texts = texts_of(plan.org, wanted)
     for one in looked:
-        agreed = [_texts_match(plan, one, place, texts) for place in one.places.tolist()]
-        one.places, one.ts = one.places[agreed], one.ts[agreed]
+        one.keep([_texts_match(plan, one, n, texts) for n in range(len(one.places))])
         one.texts = {
             place: texts[one.chunk_id, place] for place in one.places.tolist() if (one.chunk_id, place) in texts
         }
 
 
-def _texts_match(plan: Plan, one: _Looked, place: int, texts: Mapping[tuple[int, int], Texts]) -> bool:
-    request, detail, _ = texts.get((one.chunk_id, place), (b"", b"", b""))
+def _texts_match(plan: Plan, one: _Looked, n: int, texts: Mapping[tuple[int, int], Texts]) -> bool:
+    """Whether the texts of the ``n``-th of the places agree."""
+    request, detail, _ = texts.get((one.chunk_id, int(one.places[n])), (b"", b"", b""))
     if plan.requests is not None and request not in plan.requests:
         return False
     read = orjson.loads(detail) if plan.details and detail else {}
     for name, values in plan.details:
         known = read.get(name) or ""
         if name == "stop_reason" and not known:
-            known = STOP_REASONS[int(one.columns["stop"][place])]
+            known = STOP_REASONS[int(one.columns["stop"][n])]
         if known not in values:
             return False
     return True

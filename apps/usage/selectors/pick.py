@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
+from functools import cache
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,7 @@ from apps.usage.chunks import (
     FACTS,
     SCAN,
     SPARSE,
+    Bigints,
     Chunk,
     Texts,
     chunk_of,
@@ -22,19 +25,35 @@ from apps.usage.chunks import (
     texts_ranges,
 )
 
-__all__ = ["Moved", "Places", "pick_events", "texts_of"]
+__all__ = ["FEW", "OF_CHUNK", "Moved", "Picked", "Places", "columns_of", "days_of", "pick", "pick_events", "texts_of"]
 
 Places = npt.NDArray[np.int64]
 # A chunk is read whole where more of its events are wanted than this: each column of each event is a read of its own.
-_FEW: Final = 4
+FEW: Final = 4
 
 # Of a chunk whose texts are in one piece: more than any has.
 _ALL: Final = (1 << 31) - 1
 _EVENT: Final = np.dtype([*SCAN, *FACTS, *SPARSE])
+# What nobody asks of an event that was found; it reads as 0.
+_LEFT_OUT: Final = "request"
+_FIRST_DAY: Final = date(1970, 1, 1)
 
 
 class Moved(Exception):
     """A chunk was merged into another between two reads that did not see one snapshot."""
+
+
+class Picked(NamedTuple):
+    """An event that was read alone: its chunk, its place there, its columns, and the head of the chunk's texts."""
+
+    chunk: int
+    drop_on: Any
+    first_at: Any
+    last_at: Any
+    events: int
+    place: int
+    data: bytes
+    texts_head: bytes
 
 
 @dataclass(slots=True)
@@ -48,19 +67,27 @@ class _Part(Chunk):
 
 
 def pick_events(
-    org: int, wanted: Mapping[int, tuple[Any, Places]], known: Mapping[tuple[int, int], Texts] | None = None
+    org: int,
+    wanted: Mapping[int, tuple[Any, Places]],
+    known: Mapping[tuple[int, int], Texts] | None = None,
+    picked: Mapping[tuple[int, int], Picked] | None = None,
 ) -> list[tuple[Chunk, Places]]:
     """What is wanted of chunks: of each, by id, the day of dropping and the places, in their order.
 
-    ``known`` are texts by chunk and place that need not be read again.
+    ``known`` are texts, and ``picked`` events without their texts, by chunk and place, that need not be read again.
 
     Returns chunks, each with the places in it; where few are wanted, these events are all that it has. Raises
     :class:`Moved` where a chunk is gone.
     """
-    few = {number: found for number, found in wanted.items() if len(found[1]) <= _FEW}
+    picked = picked or {}
+    few = {
+        number: found
+        for number, found in wanted.items()
+        if len(found[1]) <= FEW or all((number, place) in picked for place in found[1].tolist())
+    }
     many = {number: found for number, found in wanted.items() if number not in few}
     found: list[tuple[Chunk, Places]] = [(chunk, many[chunk.id][1]) for chunk in _whole(org, many)]
-    return found + [(part, np.arange(part.events)) for part in _parts(org, few, known or {})]
+    return found + [(part, np.arange(part.events)) for part in _parts(org, few, known or {}, picked)]
 
 
 def _whole(org: int, wanted: Mapping[int, tuple[Any, Places]]) -> list[Chunk]:
@@ -68,23 +95,34 @@ def _whole(org: int, wanted: Mapping[int, tuple[Any, Places]]) -> list[Chunk]:
         return []
     rows = fetch(
         f"SELECT {CHUNK_FIELDS} FROM usage_chunk WHERE org = %s AND id = ANY(%b) AND drop_on = ANY(%s)",  # noqa: S608
-        (org, list(wanted), _days(wanted)),
+        (org, Bigints(list(wanted)), sorted({drop_on for drop_on, _ in wanted.values()})),
     )
     if len(rows) != len(wanted):
         raise Moved
     return [chunk_of(row) for row in rows]
 
 
-def _days(wanted: Mapping[int, tuple[Any, Places]]) -> list[Any]:
-    return sorted({drop_on for drop_on, _ in wanted.values()})
+def days_of(moments: Iterable[Any]) -> Bigints:
+    """Days of dropping as statements here take them: how many after 1970."""
+    return Bigints([(day - _FIRST_DAY).days for day in moments])
+
+
+# Each chunk is looked up by itself, in the partition of its day: a join would go through all chunks of these days.
+OF_CHUNK: Final = (
+    "CROSS JOIN LATERAL (SELECT {columns} FROM usage_chunk WHERE org = %s AND drop_on = DATE '1970-01-01'"
+    " + a.day::integer AND id = a.id OFFSET 0) c"
+)
 
 
 def _event_bytes() -> str:
     """SQL for one event, ``a.place`` of ``c``, as :data:`_EVENT` has it; ``m.mask`` says which sparse columns are."""
     parts, before = [], 0
-    for _name, kind in SCAN:
+    for name, kind in SCAN:
         size = np.dtype(kind).itemsize
-        parts.append(f"substring(c.scan FROM 1 + {before} * c.events + {size} * a.place FOR {size})")
+        if name == _LEFT_OUT:
+            parts.append(f"'\\x{'00' * size}'::bytea")
+        else:
+            parts.append(f"substring(c.scan FROM 1 + {before} * c.events + {size} * a.place FOR {size})")
         before += size
     before = 0
     for _name, kind in FACTS:
@@ -102,51 +140,70 @@ def _event_bytes() -> str:
     return " || ".join(parts)
 
 
-def _pick_sql() -> str:
+@cache
+def _pick_sql(head: str) -> str:
     return f"""
 SELECT c.id, c.drop_on, c.first_at, c.last_at, c.events, a.place, {_event_bytes()},
-    substring(c.texts FROM 1 FOR {texts_head("c.events")})
-FROM unnest(%b::bigint[], %b::integer[]) WITH ORDINALITY AS a (id, place, n) JOIN usage_chunk c ON c.id = a.id
-CROSS JOIN LATERAL (SELECT get_byte(substring(c.facts FROM 1 FOR 1), 0) AS mask) m
-WHERE c.org = %s AND c.drop_on = ANY(%s) ORDER BY a.n
+    substring(c.texts FROM 1 FOR {head})
+FROM (SELECT id, day, place::integer AS place, n FROM unnest(%b, %b, %b) WITH ORDINALITY AS u (id, day, place, n)) AS a
+{OF_CHUNK.format(columns="id, drop_on, first_at, last_at, events, scan, facts, texts")}
+CROSS JOIN LATERAL (SELECT get_byte(substring(c.facts FROM 1 FOR 1), 0) AS mask OFFSET 0) m ORDER BY a.n
 """  # noqa: S608
 
 
-_TEXTS: Final = """
-SELECT a.n, substring(c.texts FROM a.start FOR a.size)
-FROM unnest(%b::bigint[], %b::integer[], %b::integer[]) WITH ORDINALITY AS a (id, start, size, n)
-JOIN usage_chunk c ON c.id = a.id WHERE c.org = %s AND c.drop_on = ANY(%s)
-"""
+_TEXTS: Final = f"""
+SELECT a.n, substring(c.texts FROM a.start::integer FOR a.size::integer)
+FROM unnest(%b, %b, %b, %b) WITH ORDINALITY AS a (id, day, start, size, n) {OF_CHUNK.format(columns="texts")}
+"""  # noqa: S608
 
 
-def _parts(org: int, wanted: Mapping[int, tuple[Any, Places]], known: Mapping[tuple[int, int], Texts]) -> list[_Part]:
-    if not wanted:
+def pick(org: int, asked: Sequence[tuple[int, Any, int]]) -> list[Picked]:
+    """Events by chunk, day of dropping and place, in this order; :class:`Moved` where a chunk is gone."""
+    if not asked:
         return []
-    asked = [(number, place) for number, (_, own) in wanted.items() for place in own.tolist()]
-    numbers, places = zip(*asked, strict=True)
-    rows = fetch(_pick_sql(), (list(numbers), list(places), org, _days(wanted)))
+    numbers, days, places = zip(*asked, strict=True)
+    rows = fetch(
+        _pick_sql(texts_head("c.events")), (Bigints(numbers), days_of(days), Bigints(places), org), prepare=True
+    )
     if len(rows) != len(asked):
         raise Moved
+    return [Picked(*row) for row in rows]
+
+
+def columns_of(picked: Sequence[Picked]) -> dict[str, npt.NDArray[Any]]:
+    """The columns of events that were read alone."""
+    events = np.frombuffer(b"".join([one.data for one in picked]), dtype=_EVENT)
+    return {name: events[name] for name in _EVENT.names or ()}
+
+
+def _parts(
+    org: int,
+    wanted: Mapping[int, tuple[Any, Places]],
+    known: Mapping[tuple[int, int], Texts],
+    picked: Mapping[tuple[int, int], Picked],
+) -> list[_Part]:
+    asked = [(number, day, place) for number, (day, own) in wanted.items() for place in own.tolist()]
+    read = pick(org, [one for one in asked if (one[0], one[2]) not in picked])
+    picked = {**picked, **{(one.chunk, one.place): one for one in read}}
+    rows = [picked[number, place] for number, _, place in asked]
     chunks = [
-        (held[0][0], held[0][4], held[0][7], missing)
+        (held[0].chunk, held[0].drop_on, held[0].events, held[0].texts_head, missing)
         for held in _by_chunk(rows)
-        if (missing := [row[5] for row in held if (row[0], row[5]) not in known])
+        if (missing := [one.place for one in held if (one.chunk, one.place) not in known])
     ]
-    texts = {**known, **_texts(org, _days(wanted), chunks)} if chunks else known
+    texts = {**known, **texts_of(org, chunks)} if chunks else known
     return [_part(org, own, texts) for own in _by_chunk(rows)]
 
 
-def _by_chunk(rows: list[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
-    for _, own in groupby(rows, key=lambda row: row[0]):
+def _by_chunk(rows: list[Picked]) -> Iterator[list[Picked]]:
+    for _, own in groupby(rows, key=lambda row: row.chunk):
         yield list(own)
 
 
-def _part(org: int, rows: list[tuple[Any, ...]], texts: Mapping[tuple[int, int], Texts]) -> _Part:
+def _part(org: int, rows: list[Picked], texts: Mapping[tuple[int, int], Texts]) -> _Part:
     number, drop_on, first_at, last_at, *_ = rows[0]
-    events = np.frombuffer(b"".join(row[6] for row in rows), dtype=_EVENT)
-    columns = {name: events[name] for name in _EVENT.names or ()}
-    picked = [texts[number, row[5]] for row in rows]
-    return _Part(number, org, drop_on, first_at, last_at, len(rows), columns, b"", picked)
+    texts_here = [texts[number, row.place] for row in rows]
+    return _Part(number, org, drop_on, first_at, last_at, len(rows), columns_of(rows), b"", texts_here)
 
 
 def texts_of(
@@ -154,34 +211,29 @@ def texts_of(
 ) -> dict[tuple[int, int], Texts]:  # fmt: skip
     """Texts of events by chunk and place: of chunks (id, day of dropping, events, head of the texts, places in order).
 
-    Raises :class:`Moved` where a chunk is gone.
+    Those parts are read that have one of them; parts that lie side by side are one read. Raises :class:`Moved` where a
+    chunk is gone.
     """
-    days = sorted({drop_on for _, drop_on, *_ in wanted})
-    return _texts(org, days, [(number, events, head, own) for number, _, events, head, own in wanted]) if wanted else {}
-
-
-def _texts(
-    org: int, days: list[Any], chunks: Iterable[tuple[int, int, bytes, list[int]]]
-) -> dict[tuple[int, int], Texts]:
-    """Texts by chunk and place, of chunks (id, events, head of the texts, places): those parts that have one of them.
-
-    Parts that lie side by side are one read.
-    """
-    asked: list[tuple[int, list[_Held]]] = []
-    for number, events, head, places in chunks:
+    asked: list[tuple[int, Any, list[_Held]]] = []
+    for number, day, events, head, places in wanted:
         for held in _held(events, head, places):
-            if asked and asked[-1][0] == number and asked[-1][1][-1].end == held.start:
-                asked[-1][1].append(held)
+            if asked and asked[-1][0] == number and asked[-1][2][-1].end == held.start:
+                asked[-1][2].append(held)
             else:
-                asked.append((number, [held]))
-    starts = [run[0].start for _, run in asked]
-    sizes = [_ALL if run[-1].end is None else run[-1].end - run[0].start for _, run in asked]
-    found = fetch(_TEXTS, ([number for number, _ in asked], [1 + start for start in starts], sizes, org, days))
+                asked.append((number, day, [held]))
+    if not asked:
+        return {}
+    starts = [run[0].start for _, _, run in asked]
+    sizes = [_ALL if run[-1].end is None else run[-1].end - run[0].start for _, _, run in asked]
+    numbers, days = [number for number, _, _ in asked], days_of(day for _, day, _ in asked)
+    found = fetch(
+        _TEXTS, (Bigints(numbers), days, Bigints([1 + start for start in starts]), Bigints(sizes), org), prepare=True
+    )
     if len(found) != len(asked):
         raise Moved
     texts: dict[tuple[int, int], Texts] = {}
     for n, data in found:
-        number, run = asked[n - 1]
+        number, _, run = asked[n - 1]
         for held in run:
             own = data[held.start - run[0].start : None if held.end is None else held.end - run[0].start]
             places = [place - held.part.start for place in held.places]
@@ -201,7 +253,9 @@ class _Held:
 
 
 def _held(events: int, head: bytes, places: list[int]) -> Iterator[_Held]:
-    for part, start, end in texts_ranges(events, head):
+    """The parts of a chunk's texts that have one of these places, which are in order."""
+    parts = texts_ranges(events, head)
+    for part, start, end in parts:
         mine = [place for place in places if place in part]
         if mine:
             yield _Held(part, start, end, mine)

@@ -18,7 +18,15 @@ from apps.core.database import one_snapshot
 from apps.usage.chunks import Bigints, Chunk, at_micros, fetch, micros_of
 from apps.usage.selectors.event_json import Found, bodies
 from apps.usage.selectors.hints import Hints
-from apps.usage.selectors.match import FEW_EACH, Match, matches_in, matches_of, needed_columns, read_columns
+from apps.usage.selectors.match import (
+    FEW_EACH,
+    Match,
+    matches_at,
+    matches_in,
+    matches_of,
+    needed_columns,
+    read_columns,
+)
 from apps.usage.selectors.pick import Moved, pick_events
 from apps.usage.selectors.plan import EVENT_FIELDS, EVER, MAX_LISTED, Plan, plan_dimensions, plan_fields
 
@@ -93,7 +101,8 @@ def _rows(plan: Plan, org_id: UUID, limit: int) -> list[EventRow]:
     wanted = {number: found for number, found in wanted.items() if len(found[1])}
     texts = {(match.chunk_id, place): own for match in matches for place, own in match.texts.items()}
     events: list[tuple[int, bytes, Chunk, int]] = []
-    for chunk, places in pick_events(plan.org, wanted, texts):
+    picked = {(match.chunk_id, place): own for match in matches for place, own in match.picked.items()}
+    for chunk, places in pick_events(plan.org, wanted, texts, picked):
         ids, ts = chunk.columns["id"], chunk.columns["ts"]
         events += [(int(ts[i]), ids[i].tobytes(), chunk, i) for i in places.tolist()]
     events.sort(key=lambda event: event[:2], reverse=True)
@@ -115,8 +124,8 @@ def _matches(plan: Plan, limit: int) -> list[Match]:
         # Times and ids are five sixths of what a look reads: where chunks have hardly anything, they are read of that
         # alone.
         narrow = tested if tested and looked and len(times) < FEW_EACH * looked else None
-        rows = _look(plan, narrow or needed, beyond, look, hints)
-        for found in _found(plan, needed, narrow, rows):
+        rows = _look(plan, None if hints.tells else narrow or needed, beyond, look, hints)
+        for found in _found(plan, needed, narrow, rows, hints):
             matches.append(found)
             times += found.ts.tolist()
         if len(rows) < look:
@@ -152,15 +161,38 @@ def _told_look(each: float, wanted: int) -> int:
     return min(_LONGEST_LOOK, max(_FIRST_LOOK, int(wanted / max(1.0, each)) + _FIRST_LOOK))
 
 
-def _found(plan: Plan, needed: Sequence[str], narrow: Sequence[str] | None, rows: list[tuple[Any, ...]]) -> list[Match]:
-    """The matches among the chunks of a look; ``narrow`` are the columns that it read, None where all needed ones."""
-    if narrow is None:
-        return matches_of(plan, needed, rows)
-    return matches_in(plan, narrow, rows)
+def _found(
+    plan: Plan, needed: Sequence[str], narrow: Sequence[str] | None, rows: list[tuple[Any, ...]], hints: Hints
+) -> list[Match]:
+    """The matches among the chunks of a look; ``narrow`` are the columns to read first, None where all needed ones.
+
+    Where hints tell of single events the look has read no columns: these events are read, and columns of the others.
+    """
+    found = []
+    if hints.tells and rows:
+        told = hints.places([row[0] for row in rows])
+        found = matches_at(plan, [(row[0], row[1], told[row[0]]) for row in rows if row[0] in told])
+        rows = _columns(plan, narrow or needed, [row for row in rows if row[0] not in told])
+    if not rows:
+        return found
+    return found + (matches_of(plan, needed, rows) if narrow is None else matches_in(plan, narrow, rows))
+
+
+def _columns(plan: Plan, names: Sequence[str], rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """These columns of the chunks of a look that read none."""
+    if not rows:
+        return []
+    found = fetch(
+        f"{read_columns(plan, names, 'usage_chunk')} WHERE org = %s AND id = ANY(%b) AND drop_on = ANY(%s)",
+        (plan.org, Bigints([row[0] for row in rows]), sorted({row[1] for row in rows})),
+    )
+    if len(found) != len(rows):
+        raise Moved
+    return found
 
 
 def _look(
-    plan: Plan, names: Sequence[str], beyond: tuple[datetime, int] | None, limit: int, hints: Hints
+    plan: Plan, names: Sequence[str] | None, beyond: tuple[datetime, int] | None, limit: int, hints: Hints
 ) -> list[tuple[Any, ...]]:
     """The next chunks that may have something, and these columns of each."""
     conditions, params = ["org = %(org)s"], dict[str, Any](org=plan.org, limit=limit)
@@ -196,4 +228,6 @@ def _look(
     newest, own = "ORDER BY last_at DESC, id DESC", "id, drop_on, events, last_at, scan, facts, texts"
     of_time = f"SELECT {own}, whos, whats FROM usage_chunk WHERE {' AND '.join(conditions)} {newest} OFFSET 0"  # noqa: S608
     chosen = f"SELECT {own} FROM ({of_time}) AS of_time WHERE {listed} LIMIT %(limit)s OFFSET 0"  # noqa: S608
+    if names is None:
+        return fetch(f"SELECT id, drop_on, events, last_at FROM ({chosen}) AS chosen {newest}", params)  # noqa: S608
     return fetch(f"{read_columns(plan, names, f'({chosen}) AS chosen')} {newest}", params)
