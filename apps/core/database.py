@@ -49,10 +49,16 @@ def one_snapshot() -> Iterator[None]:
     if connection.in_atomic_block:
         yield
         return
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield
+    connection.ensure_connection()
+    bare = connection.connection
+    # The driver begins with these words then; a statement that says so afterwards is one more to wait for.
+    bare.isolation_level, bare.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
+    try:
+        with transaction.atomic():
+            yield
+    finally:
+        if not bare.closed:
+            bare.isolation_level = bare.read_only = None
 
 
 def read_often(statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:

@@ -52,7 +52,7 @@ __all__ = [
     "request_hash",
     "scan_slice",
     "texts_head",
-    "texts_ranges",
+    "texts_held",
 ]
 
 SCAN: Final = (
@@ -158,21 +158,31 @@ def _packed_texts(events: int, texts: TextColumns) -> bytes:
 
 
 def texts_head(events: str) -> str:
-    """SQL for how many bytes of ``texts`` :func:`texts_ranges` needs of a chunk of so many events (SQL)."""
+    """SQL for how many bytes of ``texts`` :func:`texts_held` needs of a chunk of so many events (SQL)."""
     return f"1 + {_END.itemsize} * (({events} + {TEXTS_TOGETHER - 1}) / {TEXTS_TOGETHER})"
 
 
-def texts_ranges(events: int, head: bytes) -> list[tuple[range, int, int | None]]:
-    """The parts of ``texts`` by its head: the places of their events, and from where to where (None: all)."""
+def texts_held(events: int, head: bytes, places: Sequence[int]) -> list[tuple[range, int, int | None, list[int]]]:
+    """The parts of ``texts`` that have one of these places, which are in order, by its head.
+
+    Of each the places of its events, from where to where it lies (None: all), and which of the places it has.
+    """
     if head[0] != _IN_PARTS:
-        return [(range(events), 0, None)]
-    starts = range(0, events, TEXTS_TOGETHER)
-    size = 1 + _END.itemsize * len(starts)
-    ends = [size, *(np.frombuffer(head, dtype=_END, offset=1, count=len(starts)) + size).tolist()]
-    return [
-        (range(start, min(events, start + TEXTS_TOGETHER)), ends[number], ends[number + 1])
-        for number, start in enumerate(starts)
-    ]
+        return [(range(events), 0, None, list(places))]
+    size = 1 + _END.itemsize * -(-events // TEXTS_TOGETHER)
+    found: list[tuple[range, int, int | None, list[int]]] = []
+    last = -1
+    for place in places:
+        part = place // TEXTS_TOGETHER
+        if part == last:
+            found[-1][3].append(place)
+            continue
+        last, first = part, part * TEXTS_TOGETHER
+        at = 1 + _END.itemsize * part
+        start = int.from_bytes(head[at - _END.itemsize : at], "little") if part else 0
+        end = int.from_bytes(head[at : at + _END.itemsize], "little")
+        found.append((range(first, min(events, first + TEXTS_TOGETHER)), size + start, size + end, [place]))
+    return found
 
 
 def inflated_texts(data: bytes, events: int, places: Sequence[int]) -> list[Texts]:
@@ -181,7 +191,9 @@ def inflated_texts(data: bytes, events: int, places: Sequence[int]) -> list[Text
 
 
 def _text_parts(chunk: Chunk) -> Iterator[tuple[range, bytes]]:
-    for part, start, end in texts_ranges(chunk.events, chunk.packed_texts):
+    """All parts of the texts."""
+    firsts = range(0, chunk.events, TEXTS_TOGETHER)
+    for part, start, end, _ in texts_held(chunk.events, chunk.packed_texts, firsts):
         yield part, chunk.packed_texts[start:end]
 
 

@@ -15,6 +15,7 @@ from rest_framework.response import Response
 
 from apps.audit.services import record_read
 from apps.core.api.fields import page_of
+from apps.core.api.renderers import PageRenderer
 from apps.core.errors import NotFound, ValidationFailed
 from apps.core.metrics import CONTENT_TYPE, exposition
 from apps.core.pagination import decode_cursor, encode_cursor, read_limit
@@ -129,6 +130,7 @@ class SessionDetailSerializer(SessionSerializer):
 
 
 class Events(OfUsage):
+    renderer_classes = (PageRenderer,)
     capabilities = {"GET": "usage.read"}
     scopes = {"GET": "read"}
     order = ("-timestamp", "-event_id")

@@ -83,12 +83,15 @@ def _filters(
     params: QueryDict, names: Sequence[str], *, tags: bool, others: Collection[str], problems: list[FieldError]
 ) -> dict[str, list[str]]:
     filters: dict[str, list[str]] = {}
-    known_tags = [f"tag:{key}" for key in tag_keys(require_org_id())] if tags else []
+    # Asked only of who filters by one, or is told what there is.
+    known_tags: list[str] | None = None if tags else []
     for name in params:
         if match := _FILTER.match(name):
             filters[match[1]] = [value for raw in params.getlist(name) for value in raw.split(",")]
-            if match[1] not in names and match[1] not in known_tags:
-                problems.append({"pointer": name, "detail": f"not one of {', '.join([*names, *known_tags])}"})
+            if match[1] not in names and known_tags is None:
+                known_tags = [f"tag:{key}" for key in tag_keys(require_org_id())]
+            if match[1] not in names and match[1] not in (known_tags or []):
+                problems.append({"pointer": name, "detail": f"not one of {', '.join([*names, *(known_tags or [])])}"})
             elif any("\0" in value or len(value) > 256 for value in filters[match[1]]):
                 problems.append({"pointer": name, "detail": "values of at most 256 characters"})
         elif name not in others:

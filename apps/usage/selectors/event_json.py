@@ -9,10 +9,9 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from django.db import connection
 
 from apps.core.money import nano_to_str
-from apps.usage.chunks import Chunk, at_micros
+from apps.usage.chunks import FACTS, SCAN, SPARSE, Bigints, Chunk, at_micros, fetch
 from apps.usage.ingest.what import COST_IS_REPORTED, PRICED, REPORTED, STOP_REASONS, UNPRICED
 
 __all__ = ["Found", "bodies"]
@@ -24,6 +23,18 @@ _WHAT = (
     "id, event_type, model, CASE WHEN batch THEN 'batch' ELSE service_tier END, geo, speed, mcp_server, mcp_tool,"
     " source, status"
 )
+
+
+_WHO_SQL = (
+    f"SELECT {_WHO} FROM usage_who w LEFT JOIN usage_tagset g ON g.id = w.tagset"  # noqa: S608
+    " LEFT JOIN usage_person p ON p.id = w.person_id WHERE w.id = ANY(%b)"
+)
+_WHAT_SQL = f"SELECT {_WHAT} FROM usage_what WHERE id = ANY(%b)"  # noqa: S608
+_SESSIONS_SQL = (
+    "SELECT id, session_id FROM usage_session WHERE org = %(org)s AND id = ANY(%(ids)b) UNION "
+    "SELECT session, session_id FROM usage_session_delta WHERE org = %(org)s AND session = ANY(%(ids)b)"
+)
+_NUMBERS = tuple(name for name, _ in (*SCAN, *FACTS, *SPARSE) if name not in ("id", "request"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,51 +54,47 @@ class _Names:
 
 def bodies(found: Sequence[Found], org: int, org_id: UUID) -> list[tuple[datetime, UUID, dict[str, Any]]]:
     """The moment, the id and the JSON of each event, in their order."""
-    names = _names(found, org)
     # Of each chunk once: inflating them is most of the work.
-    chunks = {id(one.chunk): one.chunk for one in found}
-    held = {key: chunk.texts_at(one.place for one in found if one.chunk is chunk) for key, chunk in chunks.items()}
+    chunks: dict[int, list[int]] = {}
+    for n, one in enumerate(found):
+        chunks.setdefault(id(one.chunk), []).append(n)
+    numbers: dict[str, list[int]] = {name: [0] * len(found) for name in _NUMBERS}
+    ids, texts = [b""] * len(found), [(b"", b"", b"")] * len(found)
+    for mine in chunks.values():
+        chunk, places = found[mine[0]].chunk, [found[n].place for n in mine]
+        for name, values in numbers.items():
+            for n, value in zip(mine, chunk.columns[name][places].tolist(), strict=True):
+                values[n] = value
+        held = chunk.texts_at(places)
+        for n, place, event_id in zip(mine, places, chunk.columns["id"][places].tolist(), strict=True):
+            ids[n], texts[n] = event_id, held[place]
+    names = _names(numbers, org)
+    org_text = str(org_id)
     out = []
-    for one in found:
-        texts = held[id(one.chunk)][one.place]
-        values = {name: column[one.place] for name, column in one.chunk.columns.items()}
-        at, event_id = at_micros(int(values["ts"])), UUID(bytes=values["id"].tobytes())
-        numbers = {name: int(value) for name, value in values.items() if name != "id"}
-        out.append((at, event_id, _body(at, event_id, org_id, numbers, texts, names)))
+    for event_id, own, *values in zip(ids, texts, *numbers.values(), strict=True):
+        n = dict(zip(_NUMBERS, values, strict=True))
+        at, ident = at_micros(n["ts"]), UUID(bytes=event_id)
+        out.append((at, ident, _body(at, ident, org_text, n, own, names)))
     return out
 
 
-def _names(found: Sequence[Found], org: int) -> _Names:
-    def used(name: str) -> list[int]:
-        return list({int(one.chunk.columns[name][one.place]) for one in found})
-
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT {_WHO} FROM usage_who w LEFT JOIN usage_tagset g ON g.id = w.tagset"  # noqa: S608
-            " LEFT JOIN usage_person p ON p.id = w.person_id WHERE w.id = ANY(%s)",
-            [used("who")],
-        )
-        who = {row[0]: row[1:] for row in cursor.fetchall()}
-        cursor.execute(f"SELECT {_WHAT} FROM usage_what WHERE id = ANY(%s)", [used("what")])  # noqa: S608
-        what = {row[0]: row[1:] for row in cursor.fetchall()}
-    return _Names(who, what, _session_names(org, (number for number in used("session") if number)))
+def _names(numbers: Mapping[str, Sequence[int]], org: int) -> _Names:
+    who = fetch(_WHO_SQL, (Bigints(sorted(set(numbers["who"]))),), prepare=True)
+    what = fetch(_WHAT_SQL, (Bigints(sorted(set(numbers["what"]))),), prepare=True)
+    return _Names(
+        {number: (*map(_text, ids), tags) for number, *ids, tags in who},
+        {row[0]: row[1:] for row in what},
+        _session_names(org, set(numbers["session"]) - {0}),
+    )
 
 
 def _session_names(org: int, numbers: Iterable[int]) -> dict[int, str]:
-    wanted = list(numbers)
-    if not wanted:
-        return {}
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT id, session_id FROM usage_session WHERE org = %(org)s AND id = ANY(%(ids)s) UNION "
-            "SELECT session, session_id FROM usage_session_delta WHERE org = %(org)s AND session = ANY(%(ids)s)",
-            {"org": org, "ids": wanted},
-        )
-        return dict(cursor.fetchall())
+    wanted = sorted(numbers)
+    return dict(fetch(_SESSIONS_SQL, {"org": org, "ids": Bigints(wanted)}, prepare=True)) if wanted else {}
 
 
 def _body(
-    at: datetime, event_id: UUID, org_id: UUID, n: Mapping[str, int], texts: tuple[bytes, bytes, bytes], names: _Names
+    at: datetime, event_id: UUID, org_id: str, n: Mapping[str, int], texts: tuple[bytes, bytes, bytes], names: _Names
 ) -> dict[str, Any]:
     project, person, team, key, tags = names.who[n["who"]]
     event_type, model, tier, geo, speed, server, tool, source, status = names.what[n["what"]]
@@ -99,11 +106,11 @@ def _body(
     return {
         "event_id": str(event_id),
         "timestamp": at.isoformat().replace("+00:00", "Z"),
-        "org_id": str(org_id),
-        "project_id": _text(project),
-        "user_id": _text(person),
-        "team_id": _text(team),
-        "key_id": _text(key),
+        "org_id": org_id,
+        "project_id": project,
+        "user_id": person,
+        "team_id": team,
+        "key_id": key,
         "event_type": event_type,
         "model": folded.get("model") or model or None,
         "input_tokens": n["input"],

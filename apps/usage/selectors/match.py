@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -129,17 +130,20 @@ def matches_at(plan: Plan, told: Sequence[tuple[int, Any, Sequence[int]]]) -> li
     if not picked:
         return []
     columns = columns_of(picked)
-    looked: dict[int, list[int]] = {}
-    for n in _places(plan, columns).tolist():
-        looked.setdefault(picked[n].chunk, []).append(n)
+    left = _places(plan, columns)
+    ts = columns["ts"][left]
+    left = left[_is_timely(plan, ts, columns["id"][left] if _asks_for_ids(plan) else None)]
+    # Events of a chunk are side by side.
+    numbers = np.array([one.chunk for one in picked], dtype=np.int64)[left]
+    borders = np.flatnonzero(np.diff(numbers)) + 1
+    kept = {name: columns[name][left] for name in _KEPT}
     found = []
-    for number, mine in looked.items():
-        first, events = picked[mine[0]], np.array(mine)
-        places = np.array([picked[n].place for n in mine], dtype=np.int64)
-        own = {name: columns[name][events] for name in _KEPT}
-        one = _Looked(number, first.drop_on, first.events, first.texts_head, own, places, own["ts"])
-        one.picked = {picked[n].place: picked[n] for n in mine}
-        _leave_timely(plan, one, own["ts"], *([columns["id"][events]] if _asks_for_ids(plan) else []))
+    for low, high in pairwise([0, *borders.tolist(), len(left)] if len(left) else []):
+        mine = [picked[n] for n in left[low:high].tolist()]
+        own = {name: column[low:high] for name, column in kept.items()}
+        places = np.array([one.place for one in mine], dtype=np.int64)
+        one = _Looked(mine[0].chunk, mine[0].drop_on, mine[0].events, mine[0].texts_head, own, places, own["ts"])
+        one.picked = {event.place: event for event in mine}
         found.append(one)
     return _matches_among(plan, found)
 
@@ -207,11 +211,15 @@ def _read_times(plan: Plan, looked: list[_Looked]) -> list[tuple[Any, ...]]:
 
 def _leave_timely(plan: Plan, one: _Looked, ts: npt.NDArray[np.int64], ids: npt.NDArray[np.void] | None = None) -> None:
     """Leave of the places, of which these are times and ids, what is of the search's time, and of its ids."""
-    mask = (ts >= plan.start) & (ts < plan.end)
+    one.ts = ts
+    one.keep(_is_timely(plan, ts, ids))
+
+
+def _is_timely(plan: Plan, ts: npt.NDArray[np.int64], ids: npt.NDArray[np.void] | None) -> Mask:
+    mask: Mask = (ts >= plan.start) & (ts < plan.end)
     if ids is not None:
         mask &= _ids_match(plan, ts, ids)
-    one.ts = ts
-    one.keep(mask)
+    return mask
 
 
 def _matches_among(plan: Plan, looked: list[_Looked]) -> list[Match]:

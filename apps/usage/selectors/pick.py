@@ -22,7 +22,7 @@ from apps.usage.chunks import (
     fetch,
     inflated_texts,
     texts_head,
-    texts_ranges,
+    texts_held,
 )
 
 __all__ = ["FEW", "OF_CHUNK", "Moved", "Picked", "Places", "columns_of", "days_of", "pick", "pick_events", "texts_of"]
@@ -31,6 +31,8 @@ Places = npt.NDArray[np.int64]
 # A chunk is read whole where more of its events are wanted than this: each column of each event is a read of its own.
 FEW: Final = 4
 
+# A part of a chunk's texts: its events, from where to where it lies (None: all), and what is wanted of it.
+_Held = tuple[range, int, int | None, list[int]]
 # Of a chunk whose texts are in one piece: more than any has.
 _ALL: Final = (1 << 31) - 1
 _EVENT: Final = np.dtype([*SCAN, *FACTS, *SPARSE])
@@ -71,13 +73,16 @@ def pick_events(
     wanted: Mapping[int, tuple[Any, Places]],
     known: Mapping[tuple[int, int], Texts] | None = None,
     picked: Mapping[tuple[int, int], Picked] | None = None,
+    *,
+    together: bool = False,
 ) -> list[tuple[Chunk, Places]]:
     """What is wanted of chunks: of each, by id, the day of dropping and the places, in their order.
 
     ``known`` are texts, and ``picked`` events without their texts, by chunk and place, that need not be read again.
 
-    Returns chunks, each with the places in it; where few are wanted, these events are all that it has. Raises
-    :class:`Moved` where a chunk is gone.
+    Returns chunks, each with the places in it; where few are wanted, these events are all that it has: those of all
+    such chunks in one, ``together``, where it does not matter whose they are. Raises :class:`Moved` where a chunk is
+    gone.
     """
     picked = picked or {}
     few = {
@@ -87,7 +92,7 @@ def pick_events(
     }
     many = {number: found for number, found in wanted.items() if number not in few}
     found: list[tuple[Chunk, Places]] = [(chunk, many[chunk.id][1]) for chunk in _whole(org, many)]
-    return found + [(part, np.arange(part.events)) for part in _parts(org, few, known or {}, picked)]
+    return found + [(part, np.arange(part.events)) for part in _parts(org, few, known or {}, picked, together=together)]
 
 
 def _whole(org: int, wanted: Mapping[int, tuple[Any, Places]]) -> list[Chunk]:
@@ -181,7 +186,11 @@ def _parts(
     wanted: Mapping[int, tuple[Any, Places]],
     known: Mapping[tuple[int, int], Texts],
     picked: Mapping[tuple[int, int], Picked],
+    *,
+    together: bool,
 ) -> list[_Part]:
+    if not wanted:
+        return []
     asked = [(number, day, place) for number, (day, own) in wanted.items() for place in own.tolist()]
     read = pick(org, [one for one in asked if (one[0], one[2]) not in picked])
     picked = {**picked, **{(one.chunk, one.place): one for one in read}}
@@ -192,7 +201,7 @@ def _parts(
         if (missing := [one.place for one in held if (one.chunk, one.place) not in known])
     ]
     texts = {**known, **texts_of(org, chunks)} if chunks else known
-    return [_part(org, own, texts) for own in _by_chunk(rows)]
+    return [_part(org, rows, texts)] if together else [_part(org, own, texts) for own in _by_chunk(rows)]
 
 
 def _by_chunk(rows: list[Picked]) -> Iterator[list[Picked]]:
@@ -202,7 +211,7 @@ def _by_chunk(rows: list[Picked]) -> Iterator[list[Picked]]:
 
 def _part(org: int, rows: list[Picked], texts: Mapping[tuple[int, int], Texts]) -> _Part:
     number, drop_on, first_at, last_at, *_ = rows[0]
-    texts_here = [texts[number, row.place] for row in rows]
+    texts_here = [texts[row.chunk, row.place] for row in rows]
     return _Part(number, org, drop_on, first_at, last_at, len(rows), columns_of(rows), b"", texts_here)
 
 
@@ -216,15 +225,15 @@ def texts_of(
     """
     asked: list[tuple[int, Any, list[_Held]]] = []
     for number, day, events, head, places in wanted:
-        for held in _held(events, head, places):
-            if asked and asked[-1][0] == number and asked[-1][2][-1].end == held.start:
+        for held in texts_held(events, head, places):
+            if asked and asked[-1][0] == number and asked[-1][2][-1][2] == held[1]:
                 asked[-1][2].append(held)
             else:
                 asked.append((number, day, [held]))
     if not asked:
         return {}
-    starts = [run[0].start for _, _, run in asked]
-    sizes = [_ALL if run[-1].end is None else run[-1].end - run[0].start for _, _, run in asked]
+    starts = [run[0][1] for _, _, run in asked]
+    sizes = [_ALL if (end := run[-1][2]) is None else end - run[0][1] for _, _, run in asked]
     numbers, days = [number for number, _, _ in asked], days_of(day for _, day, _ in asked)
     found = fetch(
         _TEXTS, (Bigints(numbers), days, Bigints([1 + start for start in starts]), Bigints(sizes), org), prepare=True
@@ -234,28 +243,9 @@ def texts_of(
     texts: dict[tuple[int, int], Texts] = {}
     for n, data in found:
         number, _, run = asked[n - 1]
-        for held in run:
-            own = data[held.start - run[0].start : None if held.end is None else held.end - run[0].start]
-            places = [place - held.part.start for place in held.places]
-            for place, one in zip(held.places, inflated_texts(own, len(held.part), places), strict=True):
+        for part, start, end, mine in run:
+            own = data[start - run[0][1] : None if end is None else end - run[0][1]]
+            inflated = inflated_texts(own, len(part), [place - part.start for place in mine])
+            for place, one in zip(mine, inflated, strict=True):
                 texts[number, place] = one
     return texts
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """A part of the texts of a chunk, from where to where it lies (None: all), and what is wanted of it."""
-
-    part: range
-    start: int
-    end: int | None
-    places: list[int]
-
-
-def _held(events: int, head: bytes, places: list[int]) -> Iterator[_Held]:
-    """The parts of a chunk's texts that have one of these places, which are in order."""
-    parts = texts_ranges(events, head)
-    for part, start, end in parts:
-        mine = [place for place in places if place in part]
-        if mine:
-            yield _Held(part, start, end, mine)

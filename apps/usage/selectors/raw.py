@@ -69,7 +69,7 @@ def _search(
     org_id: UUID, filters: Mapping[str, Sequence[str]], limit: int, start: datetime | None, end: datetime | None,
     after: tuple[datetime, UUID] | None,
 ) -> list[EventRow]:  # fmt: skip
-    found = fetch("SELECT id, salt FROM usage_org WHERE org_id = %s", (org_id,))
+    found = fetch("SELECT id, salt FROM usage_org WHERE org_id = %s", (org_id,), prepare=True)
     if not found:
         return []
     org, salt = found[0][0], bytes(found[0][1])
@@ -102,7 +102,7 @@ def _rows(plan: Plan, org_id: UUID, limit: int) -> list[EventRow]:
     texts = {(match.chunk_id, place): own for match in matches for place, own in match.texts.items()}
     events: list[tuple[int, bytes, Chunk, int]] = []
     picked = {(match.chunk_id, place): own for match in matches for place, own in match.picked.items()}
-    for chunk, places in pick_events(plan.org, wanted, texts, picked):
+    for chunk, places in pick_events(plan.org, wanted, texts, picked, together=True):
         ids, ts = chunk.columns["id"], chunk.columns["ts"]
         events += [(int(ts[i]), ids[i].tobytes(), chunk, i) for i in places.tolist()]
     events.sort(key=lambda event: event[:2], reverse=True)
@@ -138,11 +138,13 @@ def _matches(plan: Plan, limit: int) -> list[Match]:
         is_first = not looked
         looked += len(rows)
         look = _next_look(look, looked, len(times), limit)
+        if is_first:
+            # The first blocks tell how much there is.
+            hints.know(1)
+            if hints.share < 0.5:
+                # One less than were found, since that may have been luck.
+                look = _told_look((len(times) - 1) / looked, limit - len(times))
         hints.know(looked + look)
-        if is_first and hints.share < 0.5:
-            # One less than were found, since that may have been luck.
-            look = _told_look((len(times) - 1) / looked, limit - len(times))
-            hints.know(looked + look)
 
 
 def _next_look(last: int, looked: int, found: int, limit: int) -> int:
