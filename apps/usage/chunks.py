@@ -7,7 +7,7 @@ A chunk is a row of ``usage_chunk`` with three runs of bytes, little-endian, ``e
   are all zero);
 - ``texts``: zstd of the columns of request ids, details and metadata (:mod:`apps.usage.texts`). Of a chunk that will
   hardly be merged any more it is one for each :data:`TEXTS_TOGETHER` events, so that those of one event can be read
-  alone: a byte that is :data:`_IN_PARTS`, which begins no zstd, where each of them ends behind all that (4 bytes), and
+  alone: a byte that is :data:`IN_PARTS`, which begins no zstd, where each of them ends behind all that (4 bytes), and
   they themselves.
 
 ``first_at``, ``last_at``, ``whos`` and ``whats`` say what can be in it. Small chunks are merged later
@@ -36,6 +36,7 @@ from apps.usage.texts import TextColumns, at, concatenated, pack, parts, unpack
 
 __all__ = [
     "FACTS",
+    "IN_PARTS",
     "MAX_EVENTS",
     "SCAN",
     "SPARSE",
@@ -51,8 +52,10 @@ __all__ = [
     "replace_costs",
     "request_hash",
     "scan_slice",
+    "texts_events",
     "texts_head",
     "texts_held",
+    "texts_part",
 ]
 
 SCAN: Final = (
@@ -70,7 +73,7 @@ _ZSTD_LEVEL = 1
 # Texts of so many events are packed together, in chunks of so many events and more.
 TEXTS_TOGETHER: Final = 256
 _PARTED: Final = 2048
-_IN_PARTS: Final = 1
+IN_PARTS: Final = 1
 _END: Final = np.dtype("<u4")
 # Chunks that are read together where all of a time are gone through.
 _AT_ONCE = 50
@@ -154,7 +157,7 @@ def _packed_texts(events: int, texts: TextColumns) -> bytes:
         return _tools.compress(pack(texts))
     frames = [_tools.compress(pack(part)) for part in parts(texts, events, TEXTS_TOGETHER)]
     ends = np.cumsum([len(frame) for frame in frames]).astype(_END)
-    return b"".join((bytes([_IN_PARTS]), ends.tobytes(), *frames))
+    return b"".join((bytes([IN_PARTS]), ends.tobytes(), *frames))
 
 
 def texts_head(events: str) -> str:
@@ -167,7 +170,7 @@ def texts_held(events: int, head: bytes, places: Sequence[int]) -> list[tuple[ra
 
     Of each the places of its events, from where to where it lies (None: all), and which of the places it has.
     """
-    if head[0] != _IN_PARTS:
+    if head[0] != IN_PARTS:
         return [(range(events), 0, None, list(places))]
     size = 1 + _END.itemsize * -(-events // TEXTS_TOGETHER)
     found: list[tuple[range, int, int | None, list[int]]] = []
@@ -183,6 +186,28 @@ def texts_held(events: int, head: bytes, places: Sequence[int]) -> list[tuple[ra
         end = int.from_bytes(head[at : at + _END.itemsize], "little")
         found.append((range(first, min(events, first + TEXTS_TOGETHER)), size + start, size + end, [place]))
     return found
+
+
+def texts_events(events: int, place: int) -> range:
+    """The places of the events of that part of ``texts`` that has the event at a place."""
+    first = place - place % TEXTS_TOGETHER
+    return range(first, min(events, first + TEXTS_TOGETHER))
+
+
+def texts_part(events: str, texts: str, place: str, wanted: str) -> str:
+    """SQL for the part of ``texts`` with the event at a place, or all where they are in one; null where not ``wanted``.
+
+    All of them SQL; ``t.head`` is what :func:`texts_head` says, ``t.in_parts`` whether that has parts.
+    """
+    part, size = f"({place} / {TEXTS_TOGETHER})", texts_head(events)
+
+    def end(before: str) -> str:
+        at = f"1 + {_END.itemsize} * ({part} {before})"
+        return " + ".join(f"(get_byte(t.head, {at} + {n}) << {8 * n})" for n in range(_END.itemsize - 1))
+
+    start = f"CASE WHEN {part} = 0 THEN 0 ELSE {end('- 1')} END"
+    own = f"substring({texts} FROM 1 + {size} + {start} FOR {end('')} - ({start}))"
+    return f"CASE WHEN {wanted} = 0 THEN NULL WHEN t.in_parts THEN {own} ELSE {texts} END"
 
 
 def inflated_texts(data: bytes, events: int, places: Sequence[int]) -> list[Texts]:

@@ -2,10 +2,10 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import orjson
@@ -25,15 +25,21 @@ _WHAT = (
 )
 
 
-_WHO_SQL = (
-    f"SELECT {_WHO} FROM usage_who w LEFT JOIN usage_tagset g ON g.id = w.tagset"  # noqa: S608
-    " LEFT JOIN usage_person p ON p.id = w.person_id WHERE w.id = ANY(%b)"
-)
-_WHAT_SQL = f"SELECT {_WHAT} FROM usage_what WHERE id = ANY(%b)"  # noqa: S608
-_SESSIONS_SQL = (
-    "SELECT id, session_id FROM usage_session WHERE org = %(org)s AND id = ANY(%(ids)b) UNION "
-    "SELECT session, session_id FROM usage_session_delta WHERE org = %(org)s AND session = ANY(%(ids)b)"
-)
+# All names in one turn, and as JSON, which is read at once.
+_NAMES: Final = f"""
+SELECT
+    (
+        SELECT json_agg(json_build_array({_WHO})) FROM usage_who w LEFT JOIN usage_tagset g ON g.id = w.tagset
+        LEFT JOIN usage_person p ON p.id = w.person_id WHERE w.id = ANY(%(who)b)
+    )::text,
+    (SELECT json_agg(json_build_array({_WHAT})) FROM usage_what WHERE id = ANY(%(what)b))::text,
+    (
+        SELECT json_agg(json_build_array(id, session_id)) FROM (
+            SELECT id, session_id FROM usage_session WHERE org = %(org)s AND id = ANY(%(session)b) UNION
+            SELECT session, session_id FROM usage_session_delta WHERE org = %(org)s AND session = ANY(%(session)b)
+        ) s
+    )::text
+"""  # noqa: S608
 _NUMBERS = tuple(name for name, _ in (*SCAN, *FACTS, *SPARSE) if name not in ("id", "request"))
 
 
@@ -79,18 +85,11 @@ def bodies(found: Sequence[Found], org: int, org_id: UUID) -> list[tuple[datetim
 
 
 def _names(numbers: Mapping[str, Sequence[int]], org: int) -> _Names:
-    who = fetch(_WHO_SQL, (Bigints(sorted(set(numbers["who"]))),), prepare=True)
-    what = fetch(_WHAT_SQL, (Bigints(sorted(set(numbers["what"]))),), prepare=True)
-    return _Names(
-        {number: (*map(_text, ids), tags) for number, *ids, tags in who},
-        {row[0]: row[1:] for row in what},
-        _session_names(org, set(numbers["session"]) - {0}),
+    used = {name: Bigints(sorted(set(numbers[name]) - {0})) for name in ("who", "what", "session")}
+    who, what, sessions = (
+        orjson.loads(text) if text else [] for text in fetch(_NAMES, {**used, "org": org}, prepare=True)[0]
     )
-
-
-def _session_names(org: int, numbers: Iterable[int]) -> dict[int, str]:
-    wanted = sorted(numbers)
-    return dict(fetch(_SESSIONS_SQL, {"org": org, "ids": Bigints(wanted)}, prepare=True)) if wanted else {}
+    return _Names({row[0]: row[1:] for row in who}, {row[0]: row[1:] for row in what}, dict(sessions))
 
 
 def _body(
@@ -136,7 +135,7 @@ def _body(
         "mcp_server": folded.get("mcp_server") or server or None,
         "mcp_tool": folded.get("mcp_tool") or tool or None,
         "source": folded.get("source") or source or None,
-        "tags": tags if isinstance(tags, dict) else orjson.loads(tags) if tags else {},
+        "tags": tags or {},
         "metadata": _metadata(metadata),
     }  # fmt: skip
 
@@ -162,7 +161,3 @@ def _cost_source(flags: int) -> str | None:
     if flags & COST_IS_REPORTED:
         return "reported"
     return "price_book" if flags & PRICED else None
-
-
-def _text(value: UUID | None) -> str | None:
-    return str(value) if value else None

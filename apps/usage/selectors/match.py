@@ -1,6 +1,6 @@
 """Which events of chunks a search matches: by their columns, then by their times and ids, then by their texts."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -13,7 +13,7 @@ import orjson
 from apps.usage.chunks import Bigints, Texts, fetch, request_hash, scan_slice, texts_head
 from apps.usage.hints import among, cost_source
 from apps.usage.ingest.what import DETAIL, STOP_REASONS
-from apps.usage.selectors.pick import OF_CHUNK, Moved, Picked, columns_of, days_of, pick, texts_of
+from apps.usage.selectors.pick import OF_CHUNK, Moved, Picked, columns_of, days_of, pick, picked_texts, texts_of
 from apps.usage.selectors.plan import Plan
 
 __all__ = ["FEW_EACH", "Match", "matches_at", "matches_in", "matches_of", "needed_columns", "read_columns"]
@@ -133,6 +133,7 @@ def matches_at(plan: Plan, told: Sequence[tuple[int, Any, Sequence[int]]]) -> li
     left = _places(plan, columns)
     ts = columns["ts"][left]
     left = left[_is_timely(plan, ts, columns["id"][left] if _asks_for_ids(plan) else None)]
+    texts = picked_texts(picked)
     # Events of a chunk are side by side.
     numbers = np.array([one.chunk for one in picked], dtype=np.int64)[left]
     borders = np.flatnonzero(np.diff(numbers)) + 1
@@ -142,8 +143,9 @@ def matches_at(plan: Plan, told: Sequence[tuple[int, Any, Sequence[int]]]) -> li
         mine = [picked[n] for n in left[low:high].tolist()]
         own = {name: column[low:high] for name, column in kept.items()}
         places = np.array([one.place for one in mine], dtype=np.int64)
-        one = _Looked(mine[0].chunk, mine[0].drop_on, mine[0].events, mine[0].texts_head, own, places, own["ts"])
+        one = _Looked(mine[0].chunk, mine[0].drop_on, mine[0].events, None, own, places, own["ts"])
         one.picked = {event.place: event for event in mine}
+        one.texts = {event.place: texts[event.chunk, event.place] for event in mine}
         found.append(one)
     return _matches_among(plan, found)
 
@@ -283,6 +285,8 @@ def _check_texts(plan: Plan, looked: list[_Looked]) -> None:
     """Leave of the places what the texts agree with; they are read of all chunks together."""
     wanted: list[tuple[int, Any, int, bytes, list[int]]] = []
     for one in looked:
+        if one.picked:
+            continue
         places = one.places
         if plan.requests is None:
             places = places[(one.columns["flags"] & DETAIL) != 0]
@@ -290,15 +294,16 @@ def _check_texts(plan: Plan, looked: list[_Looked]) -> None:
             wanted.append((one.chunk_id, one.drop_on, one.events, one.texts_head or b"", places.tolist()))
     texts = texts_of(plan.org, wanted)
     for one in looked:
-        one.keep([_texts_match(plan, one, n, texts) for n in range(len(one.places))])
-        one.texts = {
-            place: texts[one.chunk_id, place] for place in one.places.tolist() if (one.chunk_id, place) in texts
-        }
+        if not one.picked:
+            one.texts = {
+                place: texts[one.chunk_id, place] for place in one.places.tolist() if (one.chunk_id, place) in texts
+            }
+        one.keep([_texts_match(plan, one, n) for n in range(len(one.places))])
 
 
-def _texts_match(plan: Plan, one: _Looked, n: int, texts: Mapping[tuple[int, int], Texts]) -> bool:
+def _texts_match(plan: Plan, one: _Looked, n: int) -> bool:
     """Whether the texts of the ``n``-th of the places agree."""
-    request, detail, _ = texts.get((one.chunk_id, int(one.places[n])), (b"", b"", b""))
+    request, detail, _ = one.texts.get(int(one.places[n]), (b"", b"", b""))
     if plan.requests is not None and request not in plan.requests:
         return False
     read = orjson.loads(detail) if plan.details and detail else {}

@@ -10,22 +10,39 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from apps.usage import chunks
 from apps.usage.chunks import (
     CHUNK_FIELDS,
     FACTS,
+    IN_PARTS,
     SCAN,
     SPARSE,
     Bigints,
     Chunk,
     Texts,
+    at_micros,
     chunk_of,
     fetch,
     inflated_texts,
+    texts_events,
     texts_head,
     texts_held,
+    texts_part,
 )
 
-__all__ = ["FEW", "OF_CHUNK", "Moved", "Picked", "Places", "columns_of", "days_of", "pick", "pick_events", "texts_of"]
+__all__ = [
+    "FEW",
+    "OF_CHUNK",
+    "Moved",
+    "Picked",
+    "Places",
+    "columns_of",
+    "days_of",
+    "pick",
+    "pick_events",
+    "picked_texts",
+    "texts_of",
+]
 
 Places = npt.NDArray[np.int64]
 # A chunk is read whole where more of its events are wanted than this: each column of each event is a read of its own.
@@ -46,16 +63,19 @@ class Moved(Exception):
 
 
 class Picked(NamedTuple):
-    """An event that was read alone: its chunk, its place there, its columns, and the head of the chunk's texts."""
+    """An event that was read alone: its chunk, its place there, and its columns.
+
+    ``texts`` is that part of the chunk's texts that has it, or all where they are in one; None where that was not asked
+    for, or came with an event before it.
+    """
 
     chunk: int
     drop_on: Any
-    first_at: Any
-    last_at: Any
     events: int
     place: int
     data: bytes
-    texts_head: bytes
+    in_parts: bool
+    texts: bytes | None
 
 
 @dataclass(slots=True)
@@ -146,13 +166,19 @@ def _event_bytes() -> str:
 
 
 @cache
-def _pick_sql(head: str) -> str:
+def _pick_sql(part: str) -> str:
     return f"""
-SELECT c.id, c.drop_on, c.first_at, c.last_at, c.events, a.place, {_event_bytes()},
-    substring(c.texts FROM 1 FOR {head})
-FROM (SELECT id, day, place::integer AS place, n FROM unnest(%b, %b, %b) WITH ORDINALITY AS u (id, day, place, n)) AS a
-{OF_CHUNK.format(columns="id, drop_on, first_at, last_at, events, scan, facts, texts")}
-CROSS JOIN LATERAL (SELECT get_byte(substring(c.facts FROM 1 FOR 1), 0) AS mask OFFSET 0) m ORDER BY a.n
+SELECT c.id, c.drop_on, c.events, a.place, {_event_bytes()}, t.in_parts, {part}
+FROM (
+    SELECT id, day, place::integer AS place, wants_texts, n
+    FROM unnest(%b, %b, %b, %b) WITH ORDINALITY AS u (id, day, place, wants_texts, n)
+) AS a
+{OF_CHUNK.format(columns="id, drop_on, events, scan, facts, texts")}
+CROSS JOIN LATERAL (SELECT get_byte(substring(c.facts FROM 1 FOR 1), 0) AS mask OFFSET 0) m
+CROSS JOIN LATERAL (
+    SELECT head, get_byte(head, 0) = {IN_PARTS} AS in_parts
+    FROM (SELECT substring(c.texts FROM 1 FOR {texts_head("c.events")}) AS head OFFSET 0) h OFFSET 0
+) t ORDER BY a.n
 """  # noqa: S608
 
 
@@ -162,17 +188,42 @@ FROM unnest(%b, %b, %b, %b) WITH ORDINALITY AS a (id, day, start, size, n) {OF_C
 """  # noqa: S608
 
 
-def pick(org: int, asked: Sequence[tuple[int, Any, int]]) -> list[Picked]:
-    """Events by chunk, day of dropping and place, in this order; :class:`Moved` where a chunk is gone."""
+def pick(
+    org: int, asked: Sequence[tuple[int, Any, int]], known: Mapping[tuple[int, int], Texts] | None = None
+) -> list[Picked]:
+    """Events by chunk, day of dropping and place, in this order, those of a chunk one after the other and in order.
+
+    With each part of their texts, but for those that are ``known``. :class:`Moved` where a chunk is gone.
+    """
     if not asked:
         return []
     numbers, days, places = zip(*asked, strict=True)
-    rows = fetch(
-        _pick_sql(texts_head("c.events")), (Bigints(numbers), days_of(days), Bigints(places), org), prepare=True
-    )
+    wants, last = [], (0, -1)
+    for number, place in zip(numbers, places, strict=True):
+        part = (number, place // chunks.TEXTS_TOGETHER)
+        is_known = known is not None and (number, place) in known
+        wants.append(int(part != last and not is_known))
+        if not is_known:
+            last = part
+    params = (Bigints(numbers), days_of(days), Bigints(places), Bigints(wants), org)
+    rows = fetch(_pick_sql(texts_part("c.events", "c.texts", "a.place", "a.wants_texts")), params, prepare=True)
     if len(rows) != len(asked):
         raise Moved
     return [Picked(*row) for row in rows]
+
+
+def picked_texts(picked: Sequence[Picked]) -> dict[tuple[int, int], Texts]:
+    """The texts of events that were read with theirs, by chunk and place."""
+    texts: dict[tuple[int, int], Texts] = {}
+    runs: list[tuple[range, bytes, list[Picked]]] = []
+    for one in picked:
+        if one.texts is not None and (one.in_parts or not runs or runs[-1][2][0].chunk != one.chunk):
+            runs.append((texts_events(one.events, one.place) if one.in_parts else range(one.events), one.texts, []))
+        runs[-1][2].append(one)
+    for events, data, mine in runs:
+        inflated = inflated_texts(data, len(events), [one.place - events.start for one in mine])
+        texts.update(zip(((one.chunk, one.place) for one in mine), inflated, strict=True))
+    return texts
 
 
 def columns_of(picked: Sequence[Picked]) -> dict[str, npt.NDArray[Any]]:
@@ -192,15 +243,10 @@ def _parts(
     if not wanted:
         return []
     asked = [(number, day, place) for number, (day, own) in wanted.items() for place in own.tolist()]
-    read = pick(org, [one for one in asked if (one[0], one[2]) not in picked])
+    read = pick(org, [one for one in asked if (one[0], one[2]) not in picked], known)
+    texts = {**known, **picked_texts([one for one in read if (one.chunk, one.place) not in known])}
     picked = {**picked, **{(one.chunk, one.place): one for one in read}}
     rows = [picked[number, place] for number, _, place in asked]
-    chunks = [
-        (held[0].chunk, held[0].drop_on, held[0].events, held[0].texts_head, missing)
-        for held in _by_chunk(rows)
-        if (missing := [one.place for one in held if (one.chunk, one.place) not in known])
-    ]
-    texts = {**known, **texts_of(org, chunks)} if chunks else known
     return [_part(org, rows, texts)] if together else [_part(org, own, texts) for own in _by_chunk(rows)]
 
 
@@ -210,9 +256,10 @@ def _by_chunk(rows: list[Picked]) -> Iterator[list[Picked]]:
 
 
 def _part(org: int, rows: list[Picked], texts: Mapping[tuple[int, int], Texts]) -> _Part:
-    number, drop_on, first_at, last_at, *_ = rows[0]
+    columns = columns_of(rows)
+    first_at, last_at = at_micros(int(columns["ts"].min())), at_micros(int(columns["ts"].max()))
     texts_here = [texts[row.chunk, row.place] for row in rows]
-    return _Part(number, org, drop_on, first_at, last_at, len(rows), columns_of(rows), b"", texts_here)
+    return _Part(rows[0].chunk, org, rows[0].drop_on, first_at, last_at, len(rows), columns, b"", texts_here)
 
 
 def texts_of(
