@@ -20,6 +20,7 @@ import hashlib
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -89,6 +90,8 @@ _RARE_SHARE: Final = 16
 # Runs of entries that lie no further apart (bytes) are read as one.
 _NEAR: Final = 2048
 _RUN, _MOST_BITS = 64, 16
+# So many blocks' combinations are remembered unpacked, by what they are packed as; the largest are 0.3 MB.
+_REMEMBERED: Final = 32
 # So many values are compared one by one.
 _FEW: Final = 12
 _COMBO = np.dtype([("who", "<i4"), ("what", "<i4"), ("stop", "u1"), ("cost", "u1"), ("error", "<u2")])
@@ -340,28 +343,46 @@ def combos_hold(
     errors: Sequence[int] | None,
 ) -> Held:
     """What a block's combinations say of events with one of each (None: whichever); errors by their codes."""
+    known = _unpacked(packed, chunks, format)
+    columns = known.columns
+    mask = np.ones(len(columns["who"]), dtype=bool)
+    if errors is not None and "error" in columns:
+        mask &= among(columns["error"], [*errors, ANY_ERROR])
+    for name, values in (("stop", stops), ("cost", costs)):
+        if values is not None:
+            mask &= among(columns[name], values)
+    for name, numbers in (("what", what), ("who", who)):
+        if numbers is not None and mask.any():
+            mask &= among(columns[name], numbers) | (columns[name] == ANY)
+    found: Mask = np.unpackbits(np.bitwise_or.reduce(known.held[mask], axis=0, initial=0), count=chunks).astype(bool)
+    return Held(found, mask, has_who=known.has_who, has_errors=known.has_errors, starts=known.starts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Combos:
+    """What ``combos`` of a block have: each field, a bit for each chunk, and what :class:`Held` has of them."""
+
+    columns: dict[str, npt.NDArray[Any]]
+    held: npt.NDArray[np.uint8]
+    has_who: bool
+    has_errors: bool
+    starts: npt.NDArray[np.int64] | None
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _unpacked(packed: bytes, chunks: int, format: int) -> _Combos:
     data = _tools.decompress(packed)
     count = int.from_bytes(data[:4], "little")
     knows_errors, count = count >= _WITH_ERROR, count & ~_WITH_ERROR
     rows = np.frombuffer(data, dtype=_COMBO if knows_errors else _COMBO_WITHOUT_ERROR, count=count, offset=4)
-    mask = np.ones(count, dtype=bool)
-    if errors is not None and knows_errors:
-        mask &= among(rows["error"], [*errors, ANY_ERROR])
-    for name, values in (("stop", stops), ("cost", costs)):
-        if values is not None:
-            mask &= among(rows[name], values)
-    for name, numbers in (("what", what), ("who", who)):
-        if numbers is not None and mask.any():
-            mask &= among(rows[name], numbers) | (rows[name] == ANY)
     width = -(-chunks // 8)
     at = 4 + rows.nbytes
     held = np.frombuffer(data, dtype=np.uint8, count=count * width, offset=at).reshape(count, width)
-    found: Mask = np.unpackbits(np.bitwise_or.reduce(held[mask], axis=0, initial=0), count=chunks).astype(bool)
     starts = None
     if format != FIRST_FORMAT:
         starts = np.frombuffer(data, dtype=_FENCE, count=count + 1, offset=at + held.nbytes).astype(np.int64)
-    return Held(
-        found, mask,
+    return _Combos(
+        {name: rows[name].copy() for name in rows.dtype.names or ()}, held.copy(),
         has_who=not count or bool((rows["who"] != ANY).any()),
         has_errors=knows_errors and not bool((rows["error"] == ANY_ERROR).any()),
         starts=starts,

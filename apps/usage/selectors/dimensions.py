@@ -45,10 +45,15 @@ def dimension_column(name: str, index: int, params: dict[str, Any]) -> str:
     return column if column else f"({_IDS[name]})::text"
 
 
-def dimension_conditions(filters: Mapping[str, Sequence[str]], params: dict[str, Any]) -> list[str]:
-    """One condition for each filter: one of its values, an empty one meaning "not known"."""
+def dimension_conditions(
+    filters: Mapping[str, Sequence[str]], params: dict[str, Any], *, first: int = 0
+) -> list[str]:  # fmt: skip
+    """One condition for each filter: one of its values, an empty one meaning "not known".
+
+    ``first``: the number of the first one's parameters, where others of the same statement are in ``params`` already.
+    """
     conditions = []
-    for index, (name, values) in enumerate(filters.items()):
+    for index, (name, values) in enumerate(filters.items(), first):
         params[f"f{index}"] = list(values)
         if name.startswith("tag:"):
             params[f"ftag{index}"] = name.removeprefix("tag:")

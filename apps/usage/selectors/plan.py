@@ -72,18 +72,24 @@ def plan_dimensions(plan: Plan, filters: Mapping[str, Sequence[str]]) -> None:
         if name in filters:
             params[name] = list(filters[name])
             conditions.append(f"{expression} = ANY(%({name})s)")
+    asked = []
+    if conditions:
+        asked.append(f"SELECT true, t.id FROM usage_what t WHERE {' AND '.join(conditions)}")  # noqa: S608
+    if whos:
+        among = dimension_conditions(whos, params, first=len(whats))
+        asked.append(
+            f"SELECT false, w.id FROM usage_who w {dimension_joins(whos)}"  # noqa: S608
+            f"WHERE w.org = %(org)s AND {' AND '.join(among)}"
+        )
+    if not asked:
+        return
     with connection.cursor() as cursor:
-        if conditions:
-            cursor.execute(f"SELECT id FROM usage_what t WHERE {' AND '.join(conditions)}", params)  # noqa: S608
-            plan.what = np.array([row[0] for row in cursor.fetchall()], dtype=np.int64)
-        if whos:
-            conditions = dimension_conditions(whos, params)
-            cursor.execute(
-                f"SELECT w.id FROM usage_who w {dimension_joins(whos)}"  # noqa: S608
-                f"WHERE w.org = %(org)s AND {' AND '.join(conditions)}",
-                params,
-            )
-            plan.who = np.array([row[0] for row in cursor.fetchall()], dtype=np.int64)
+        cursor.execute(" UNION ALL ".join(asked), params)
+        found = cursor.fetchall()
+    if conditions:
+        plan.what = np.array([number for is_what, number in found if is_what], dtype=np.int64)
+    if whos:
+        plan.who = np.array([number for is_what, number in found if not is_what], dtype=np.int64)
 
 
 def plan_fields(plan: Plan, filters: Mapping[str, Sequence[str]], org_id: UUID, salt: bytes) -> None:
