@@ -34,6 +34,8 @@ __all__ = ["EVENT_FIELDS", "EventRow", "event_search"]
 
 # Chunks looked at in one query: few at first, since mostly the newest ones have enough.
 _FIRST_LOOK, _LONGEST_LOOK = 4, 256
+# So many more where hints tell of single events.
+_TOLD_LOOK = 16
 _TRIES = 5
 
 
@@ -125,10 +127,15 @@ def _matches(plan: Plan, limit: int) -> list[Match]:
         # alone.
         narrow = tested if tested and looked and len(times) < FEW_EACH * looked else None
         rows = _look(plan, None if hints.tells else narrow or needed, beyond, look, hints)
-        for found in _found(plan, needed, narrow, rows, hints):
+        is_last, told = len(rows) < look, None
+        if hints.tells:
+            told = hints.places([row[0] for row in rows])
+            enough = _enough(rows, told, limit - len(times) + _FIRST_LOOK)
+            is_last, rows = is_last and enough == len(rows), rows[:enough]
+        for found in _found(plan, needed, narrow, rows, told):
             matches.append(found)
             times += found.ts.tolist()
-        if len(rows) < look:
+        if is_last:
             return matches
         beyond = (rows[-1][3], rows[-1][0])
         if len(times) >= limit:
@@ -145,6 +152,9 @@ def _matches(plan: Plan, limit: int) -> list[Match]:
                 # One less than were found, since that may have been luck.
                 look = _told_look((len(times) - 1) / looked, limit - len(times))
         hints.know(looked + look)
+        if hints.tells:
+            # Chunks of which nothing is read take next to nothing: more, so that it need not be done again for one.
+            look += _TOLD_LOOK
 
 
 def _next_look(last: int, looked: int, found: int, limit: int) -> int:
@@ -163,16 +173,25 @@ def _told_look(each: float, wanted: int) -> int:
     return min(_LONGEST_LOOK, max(_FIRST_LOOK, int(wanted / max(1.0, each)) + _FIRST_LOOK))
 
 
+def _enough(rows: Sequence[tuple[Any, ...]], told: Mapping[int, Sequence[int]], wanted: int) -> int:
+    """How many of the chunks of a look have so many of the events that hints tell of; all where none are enough."""
+    have = np.cumsum([len(told.get(row[0], ())) for row in rows])
+    return min(len(rows), int(np.searchsorted(have, wanted)) + 1)
+
+
 def _found(
-    plan: Plan, needed: Sequence[str], narrow: Sequence[str] | None, rows: list[tuple[Any, ...]], hints: Hints
+    plan: Plan,
+    needed: Sequence[str],
+    narrow: Sequence[str] | None,
+    rows: list[tuple[Any, ...]],
+    told: Mapping[int, Sequence[int]] | None,
 ) -> list[Match]:
     """The matches among the chunks of a look; ``narrow`` are the columns to read first, None where all needed ones.
 
-    Where hints tell of single events the look has read no columns: these events are read, and columns of the others.
+    Where hints have ``told`` of single events the look has read no columns: these are read, and columns of the others.
     """
     found = []
-    if hints.tells and rows:
-        told = hints.places([row[0] for row in rows])
+    if told is not None:
         found = matches_at(plan, [(row[0], row[1], told[row[0]]) for row in rows if row[0] in told])
         rows = _columns(plan, narrow or needed, [row for row in rows if row[0] not in told])
     if not rows:
