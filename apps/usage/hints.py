@@ -435,11 +435,11 @@ def rare_runs(held: Held) -> list[tuple[int, int]] | None:
     return _runs(starts, ends, _NEAR)
 
 
-def rare_entries_hold(run: bytes, start: int, held: Held, whos: npt.NDArray[Any] | None) -> Found:
-    """Of a run of entries that begins at this byte: what is of the combinations that match, and of one of the whos."""
-    entries = np.frombuffer(run, dtype=_RARE_ENTRY)
+def rare_entries_hold(runs: Sequence[tuple[int, bytes]], held: Held, whos: npt.NDArray[Any] | None) -> Found:
+    """Of runs of entries, each from a byte on: what is of the combinations that match, and of one of the whos."""
+    entries = np.frombuffer(b"".join([run for _, run in runs]), dtype=_RARE_ENTRY)
     assert held.starts is not None
-    at = start + np.arange(len(entries)) * _RARE_ENTRY.itemsize
+    at = np.concatenate([np.arange(start, start + len(run), _RARE_ENTRY.itemsize) for start, run in runs])
     mask = held.combos[np.searchsorted(held.starts, at, side="right") - 1]
     if whos is not None:
         mask &= among(entries["who"], whos)

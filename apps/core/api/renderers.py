@@ -21,7 +21,7 @@ class PageRenderer(JSONRenderer):
     def render(
         self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None
     ) -> bytes:
-        if data is not None and self.get_indent(accepted_media_type, renderer_context or {}) is None:
+        if data is not None and self.get_indent(accepted_media_type or "", renderer_context or {}) is None:
             try:
                 found = orjson.dumps(data)
             except TypeError:

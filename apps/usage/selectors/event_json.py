@@ -78,9 +78,9 @@ def bodies(found: Sequence[Found], org: int, org_id: UUID) -> list[tuple[datetim
     org_text = str(org_id)
     out = []
     for event_id, own, *values in zip(ids, texts, *numbers.values(), strict=True):
-        n = dict(zip(_NUMBERS, values, strict=True))
-        at, ident = at_micros(n["ts"]), UUID(bytes=event_id)
-        out.append((at, ident, _body(at, ident, org_text, n, own, names)))
+        of_event = dict(zip(_NUMBERS, values, strict=True))
+        at, ident = at_micros(of_event["ts"]), UUID(bytes=event_id)
+        out.append((at, ident, _body(at, ident, org_text, of_event, own, names)))
     return out
 
 

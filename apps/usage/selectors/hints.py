@@ -1,7 +1,7 @@
 """What hints say of a search: the chunks that surely hold nothing it looks for, and those that may."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -59,7 +59,7 @@ class _Block:
     maybe: Any
     is_telling: bool = False
     has_errors: bool = False
-    found: list[Found] = field(default_factory=list)
+    found: Found | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,10 +203,9 @@ class Hints:
 
     def _tell(self, block: _Block) -> None:
         """Remember which events of the block's chunks may be meant, where that is told of all and they are few."""
-        if not block.found:
+        if block.found is None:
             return
-        places = np.concatenate([one.places for one in block.found])
-        events = np.concatenate([one.events for one in block.found])
+        places, events = block.found.places, block.found.events
         counts = np.bincount(places, minlength=len(block.chunks))
         told = block.maybe & (block.chunks != 0) & (counts <= FEW)
         told[places[events == SOMEWHERE]] = False
@@ -307,12 +306,11 @@ def _ask_runs(blocks: list[_Block], runs: list[_Run], whos: Any) -> None:
             block = blocks[place]
             held = asked[0][1].held
             if asked[0][1].is_rare:
-                block.found = [rare_entries_hold(said[n], run.start, held, whos) for n, run in asked]
+                block.found = rare_entries_hold([(run.start, said[n]) for n, run in asked], held, whos)
             else:
-                block.found = [who_entries_hold(b"".join([said[n] for n, _ in asked]), held.combos, block.format)]
+                block.found = who_entries_hold(b"".join([said[n] for n, _ in asked]), held.combos, block.format)
             mask = np.zeros(len(block.chunks), dtype=bool)
-            for one in block.found:
-                mask[one.places] = True
+            mask[block.found.places] = True
             block.maybe &= mask
 
 

@@ -26,7 +26,7 @@ _KINDS: Final = {
     "ts": "<i8", "session": "<i8", "who": "<i4", "what": "<i4", "request": "<u4", "flags": "u1", "stop": "u1",
 }  # fmt: skip
 # What later tests ask of the columns of what was found.
-_KEPT: Final = ("ts", "flags", "stop")
+_KEPT: Final[tuple[str, ...]] = ("ts", "flags", "stop")
 _Columns = dict[str, npt.NDArray[Any]]
 
 
