@@ -15,18 +15,20 @@ from apps.usage.hints import (
     REQUEST,
     SESSION,
     SOMEWHERE,
+    error_code,
+    id_keys,
+    value_keys,
+    word_key,
+)
+from apps.usage.hints_read import (
     Found,
     Held,
     combos_hold,
     entries_hold,
-    error_code,
-    id_keys,
     rare_entries_hold,
     rare_runs,
-    value_keys,
     who_entries_hold,
     who_runs,
-    word_key,
 )
 from apps.usage.ingest.what import STOP_REASONS
 from apps.usage.selectors.pick import FEW

@@ -9,9 +9,9 @@ import zstandard
 from django.db import connection
 
 from apps.usage import hinting, hints
-from apps.usage.hints import FORMAT, FORMATS, BlockMaker
-from tests.usage.engine.conftest import make_world, value
-from tests.usage.read.test_hints import check, chunks_of, count, without
+from apps.usage.hints import FIRST_FORMAT, FORMAT, FORMATS, BlockMaker
+from tests.usage.engine.conftest import make_world, rows, value
+from tests.usage.read.test_hints import check, chunks_of, count, told, without
 
 # Of what a block of each format has for the events of :func:`made`. Where this fails, what the bytes of a block mean
 # has changed: give FORMAT the next number, add it here, and keep the old one in FORMATS only where it can be read.
@@ -71,3 +71,48 @@ def test_blocks_of_another_version_are_looked_past(db: None, monkeypatch: pytest
     hinting.hint_some(every=True)
     assert without(world, request_id="req_nowhere")
     check(rng, world, 40)
+
+
+@pytest.mark.parametrize("most", [hints.MAX_COMBOS, 40], ids=["who in the combinations", "entries of whos"])
+def test_blocks_of_the_first_format_are_read(db: None, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    rng, world = Random(12), make_world()
+    monkeypatch.setattr(hinting, "ENOUGH", 6)
+    monkeypatch.setattr(hints, "MAX_COMBOS", most)
+    monkeypatch.setattr(hints, "_RARE_SHARE", 2)
+    count(rng, world, 14, days=2)
+    hinting.hint_some(every=True)
+    asked = {"user": str(world.alice), "status": "error"}
+    known, events = without(world, **asked), told(world, **asked)
+    assert events
+    back_to_the_first_format()
+    assert value("SELECT bool_or(who_entries IS NOT NULL) FROM usage_hint") == (most == 40)
+    # The same is ruled out; which events it is they do not tell.
+    assert without(world, **asked) == known
+    assert told(world, **asked) == {}
+    check(rng, world, 40)
+    # Beside them, those that an upgraded worker makes.
+    count(rng, world, 14, days=2)
+    hinting.hint_some(every=True)
+    assert set(rows("SELECT DISTINCT format FROM usage_hint")) == {(FIRST_FORMAT,), (FORMAT,)}
+    assert told(world, **asked)
+    check(rng, world, 40)
+
+
+def back_to_the_first_format() -> None:
+    """Make blocks what they were in the first format: entries of whos without events, none of rare combinations."""
+    for number, packed, chunks, fence, entries in rows(
+        "SELECT id, combos, cardinality(chunks), who_fence, who_entries FROM usage_hint"
+    ):
+        data = zstandard.ZstdDecompressor().decompress(bytes(packed))
+        combos = int.from_bytes(data[:4], "little") & 0x7FFFFFFF
+        combos_end = 4 + combos * (12 + -(-chunks // 8))
+        older = None
+        if fence is not None:
+            whos = np.frombuffer(bytes(fence), dtype=np.dtype([("who", "<i4"), ("start", "<u4")]))
+            of_whos = np.frombuffer(bytes(entries), dtype=np.uint8, count=5 * int(whos["start"][-1])).reshape(-1, 5)
+            older = of_whos[:, :3].tobytes()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE usage_hint SET format = %s, combos = %s, who_entries = %s WHERE id = %s",
+                [FIRST_FORMAT, zstandard.compress(data[:combos_end]), older, number],
+            )

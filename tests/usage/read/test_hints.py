@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
+import numpy as np
 import pytest
 import zstandard
 from django.db import connection
@@ -20,6 +21,7 @@ from apps.usage.drain import merge
 from apps.usage.drain.shard import drain_now
 from apps.usage.repricing import reprice, reprice_start
 from apps.usage.selectors import hints as hints_asked
+from apps.usage.selectors import match, raw
 from apps.usage.selectors.hints import Hints
 from apps.usage.selectors.plan import EVER, Plan, plan_dimensions, plan_fields
 from apps.usage.selectors.raw import event_search
@@ -126,13 +128,22 @@ def check(rng: Random, world: World, questions: int) -> None:
 
 def without(world: World, **filters: str) -> set[int]:
     """The chunks that a search need not look into."""
+    return set(said(world, filters)[1].without)
+
+
+def told(world: World, **filters: str) -> dict[int, list[int]]:
+    """The events that hints tell of, by chunk."""
+    return said(world, filters)[1].places(list(chunks_of(world)))
+
+
+def said(world: World, filters: Mapping[str, str]) -> tuple[Plan, Hints]:
     org, salt = rows("SELECT id, salt FROM usage_org WHERE org_id = %s", world.org_id)[0]
     plan, asked = Plan(org, -EVER, EVER), {name: [one] for name, one in filters.items()}
     plan_dimensions(plan, asked)
     plan_fields(plan, asked, world.org_id, bytes(salt))
-    said = Hints(plan)
-    said.know(ALL)
-    return set(said.without)
+    found = Hints(plan)
+    found.know(ALL)
+    return plan, found
 
 
 def chunks_of(world: World) -> set[int]:
@@ -149,6 +160,8 @@ def test_searches_find_the_same_with_hints_whatever_happened_to_the_chunks(
     monkeypatch.setattr(merge, "TOGETHER", 4)
     # Crowds: who is left out of the combinations, and has entries of its own; or what is, too.
     monkeypatch.setattr(hints, "MAX_COMBOS", {1: hints.MAX_COMBOS, 2: 5, 3: 40}[seed])
+    # Rare combinations: all that there are but a few, and next to none.
+    monkeypatch.setattr(hints, "_RARE_SHARE", {1: 1, 2: 2, 3: 16}[seed])
     monkeypatch.setattr(hints_asked, "_FIRST_BLOCKS", 1)
     # As where chunks are large: texts in parts, events read alone.
     monkeypatch.setattr(chunks, "_PARTED", 10)
@@ -191,6 +204,62 @@ def test_searches_find_the_same_with_hints_whatever_happened_to_the_chunks(
     hinting.hint_some(every=True)
     assert without(world, cost_source="unpriced") == chunks_of(world)
     check(rng, world, 40)
+
+
+@pytest.mark.parametrize(
+    ("most", "share"), [(hints.MAX_COMBOS, 1), (40, 1), (40, 1 << 20)], ids=["rare", "rare, whos apart", "whos apart"]
+)
+def test_single_events_are_told_of_and_it_is_they(
+    db: None, monkeypatch: pytest.MonkeyPatch, most: int, share: int
+) -> None:
+    monkeypatch.setattr(hints, "MAX_COMBOS", most)
+    monkeypatch.setattr(hints, "_RARE_SHARE", share)
+    rng, world = Random(9), make_world()
+    count(rng, world, 20, days=1)
+    hinting.hint_some(every=True)
+    assert value("SELECT bool_and(who_fence IS NOT NULL) FROM usage_hint") == (most == 40)
+    all_told = 0
+    for filters in (
+        {"user": str(world.alice), "status": "error"}, {"user": str(world.bob), "model": "claude-haiku-4-5"},
+        {"user": str(world.bob), "stop_reason": "end_turn", "source": "sdk"}, {"status": "error", "stop_reason": ""},
+        {"user": str(world.alice), "error_type": "odd_error"},
+    ):  # fmt: skip
+        plan, hinted = said(world, filters)
+        places = hinted.places(list(chunks_of(world)))
+        all_told += len(places)
+        for chunk in chunks.read_chunks(plan.org, limit=ALL):
+            mine = np.ones(chunk.events, dtype=bool)
+            for name, values in (("who", plan.who), ("what", plan.what), ("stop", plan.stops)):
+                if values is not None:
+                    mine &= np.isin(chunk.columns[name], values)
+            expected = np.flatnonzero(mine).tolist()
+            if "error_type" in filters:
+                expected = [place for place in expected if b'"odd_error"' in chunk.texts()[place][1]]
+            if chunk.id in places:
+                assert sorted(places[chunk.id]) == expected
+            elif chunk.id in hinted.without:
+                assert expected == []
+            else:
+                assert len(expected) > 4 or share > 1
+    assert all_told > 10 or (share > 1 and all_told)
+
+
+def test_what_hardly_any_event_is_is_read_event_by_event(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And found as it is by a look at the columns; the page goes on where it ended."""
+    monkeypatch.setattr(hints, "_RARE_SHARE", 1)
+    rng, world = Random(10), make_world()
+    count(rng, world, 30, days=1)
+    filters = {"user": [str(world.alice)], "status": ["error"]}
+    plain = event_search(org_id=world.org_id, filters=filters, limit=ALL)
+    hinting.hint_some(every=True)
+    read: list[int] = []
+    monkeypatch.setattr(raw, "matches_at", lambda plan, told: read.append(len(told)) or match.matches_at(plan, told))
+    monkeypatch.setattr(raw, "_FIRST_LOOK", 1)
+    assert event_search(org_id=world.org_id, filters=filters, limit=ALL) == plain
+    assert sum(read) > 1
+    first = event_search(org_id=world.org_id, filters=filters, limit=3)
+    after = (first[-1].at, first[-1].event_id)
+    assert first + event_search(org_id=world.org_id, filters=filters, limit=ALL, after=after) == plain
 
 
 @pytest.mark.parametrize("numbers", [[], [0], [3, -1, 1 << 62, -(1 << 63)]], ids=["none", "one", "some"])
