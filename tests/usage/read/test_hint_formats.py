@@ -11,11 +11,11 @@ from django.db import connection
 from apps.usage import hinting, hints
 from apps.usage.hints import FIRST_FORMAT, FORMAT, FORMATS, BlockMaker
 from tests.usage.engine.conftest import make_world, rows, value
-from tests.usage.read.test_hints import check, chunks_of, count, told, without
+from tests.usage.read.test_hints import all_rare, check, chunks_of, count, leave_out_who, told, without
 
 # Of what a block of each format has for the events of :func:`made`. Where this fails, what the bytes of a block mean
 # has changed: give FORMAT the next number, add it here, and keep the old one in FORMATS only where it can be read.
-MADE = {1: "73e7fcb9"}
+MADE = {1: "73e7fcb9", 2: "8ef5d6f4"}
 
 
 def made() -> str:
@@ -73,27 +73,29 @@ def test_blocks_of_another_version_are_looked_past(db: None, monkeypatch: pytest
     check(rng, world, 40)
 
 
-@pytest.mark.parametrize("most", [hints.MAX_COMBOS, 40], ids=["who in the combinations", "entries of whos"])
-def test_blocks_of_the_first_format_are_read(db: None, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+@pytest.mark.parametrize("apart", [False, True], ids=["who in the combinations", "entries of whos"])
+def test_blocks_of_the_first_format_are_read(db: None, monkeypatch: pytest.MonkeyPatch, apart: bool) -> None:
     rng, world = Random(12), make_world()
     monkeypatch.setattr(hinting, "ENOUGH", 6)
-    monkeypatch.setattr(hints, "MAX_COMBOS", most)
-    monkeypatch.setattr(hints, "_RARE_SHARE", 2)
-    count(rng, world, 14, days=2)
+    if apart:
+        leave_out_who(monkeypatch)
+    else:
+        all_rare(monkeypatch)
+    count(rng, world, 14, days=1)
     hinting.hint_some(every=True)
-    asked = {"user": str(world.alice), "status": "error"}
-    known, events = without(world, **asked), told(world, **asked)
-    assert events
+    asked = {"user": str(world.alice), "model": "claude-opus-5"}
+    known = without(world, **asked)
+    assert told(world, **asked)
     back_to_the_first_format()
-    assert value("SELECT bool_or(who_entries IS NOT NULL) FROM usage_hint") == (most == 40)
+    assert value("SELECT bool_or(who_entries IS NOT NULL) FROM usage_hint") == apart
     # The same is ruled out; which events it is they do not tell.
     assert without(world, **asked) == known
     assert told(world, **asked) == {}
     check(rng, world, 40)
     # Beside them, those that an upgraded worker makes.
-    count(rng, world, 14, days=2)
+    count(rng, world, 14, days=1)
     hinting.hint_some(every=True)
-    assert set(rows("SELECT DISTINCT format FROM usage_hint")) == {(FIRST_FORMAT,), (FORMAT,)}
+    assert value("SELECT count(DISTINCT format) FROM usage_hint") == 2
     assert told(world, **asked)
     check(rng, world, 40)
 
