@@ -42,8 +42,8 @@ Numbers = npt.NDArray[np.int64]
 _MAX_VALUES: Final = 50
 # Bytes of entries of whos that are read at most: whoever asks for so many people finds something soon.
 _MAX_WHO_BYTES: Final = 4 << 20
-# Of a chunk so many events are told where their texts decide: columns would leave more, and each part of the texts.
-_FEW_OF_TEXTS: Final = 24
+# Of a chunk so many events are told where their texts decide: columns would leave more of them, and each takes a read.
+_FEW_OF_TEXTS: Final = 8
 # So many blocks are asked first, so many times as many each time after: often the newest ones have enough.
 _FIRST_BLOCKS, _MORE_BLOCKS = 4, 8
 

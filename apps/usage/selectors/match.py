@@ -13,7 +13,17 @@ import orjson
 from apps.usage.chunks import Bigints, Texts, fetch, request_hash, scan_slice, texts_head
 from apps.usage.hints import among, cost_source
 from apps.usage.ingest.what import DETAIL, STOP_REASONS
-from apps.usage.selectors.pick import OF_CHUNK, Moved, Picked, columns_of, days_of, pick, picked_texts, texts_of
+from apps.usage.selectors.pick import (
+    LEFT_OUT,
+    OF_CHUNK,
+    Moved,
+    Picked,
+    columns_of,
+    days_of,
+    pick,
+    picked_texts,
+    texts_of,
+)
 from apps.usage.selectors.plan import Plan
 
 __all__ = ["FEW_EACH", "Match", "matches_at", "matches_in", "matches_of", "needed_columns", "read_columns"]
@@ -130,7 +140,7 @@ def matches_at(plan: Plan, told: Sequence[tuple[int, Any, Sequence[int]]]) -> li
     if not picked:
         return []
     columns = columns_of(picked)
-    left = _places(plan, columns)
+    left = _places(plan, columns, left_out=LEFT_OUT)
     ts = columns["ts"][left]
     left = left[_is_timely(plan, ts, columns["id"][left] if _asks_for_ids(plan) else None)]
     texts = picked_texts(picked)
@@ -233,10 +243,12 @@ def _matches_among(plan: Plan, looked: list[_Looked]) -> list[Match]:
     ]
 
 
-def _places(plan: Plan, columns: _Columns) -> npt.NDArray[np.int64]:
-    """What the columns other than time leave; texts may still say no."""
+def _places(plan: Plan, columns: _Columns, *, left_out: str = "") -> npt.NDArray[np.int64]:
+    """What the columns other than time, and one that is ``left_out``, leave; texts may still say no."""
     places: npt.NDArray[np.int64] | None = None
     for name, test in _tests(plan):
+        if name == left_out:
+            continue
         of = columns[name] if places is None else columns[name][places]
         places = np.flatnonzero(test(of)) if places is None else places[test(of)]
     return np.arange(len(next(iter(columns.values())))) if places is None else places

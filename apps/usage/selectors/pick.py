@@ -32,6 +32,7 @@ from apps.usage.chunks import (
 
 __all__ = [
     "FEW",
+    "LEFT_OUT",
     "OF_CHUNK",
     "Moved",
     "Picked",
@@ -53,8 +54,8 @@ _Held = tuple[range, int, int | None, list[int]]
 # Of a chunk whose texts are in one piece: more than any has.
 _ALL: Final = (1 << 31) - 1
 _EVENT: Final = np.dtype([*SCAN, *FACTS, *SPARSE])
-# What nobody asks of an event that was found; it reads as 0.
-_LEFT_OUT: Final = "request"
+# What is not read of single events, and reads as 0: a hash of what their texts have.
+LEFT_OUT: Final = "request"
 _FIRST_DAY: Final = date(1970, 1, 1)
 
 
@@ -144,7 +145,7 @@ def _event_bytes() -> str:
     parts, before = [], 0
     for name, kind in SCAN:
         size = np.dtype(kind).itemsize
-        if name == _LEFT_OUT:
+        if name == LEFT_OUT:
             parts.append(f"'\\x{'00' * size}'::bytea")
         else:
             parts.append(f"substring(c.scan FROM 1 + {before} * c.events + {size} * a.place FOR {size})")

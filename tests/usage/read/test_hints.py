@@ -275,6 +275,9 @@ def test_what_hardly_any_event_is_is_read_event_by_event(db: None, monkeypatch: 
     monkeypatch.setattr(raw, "_FIRST_LOOK", 1)
     assert event_search(org_id=world.org_id, filters=filters, limit=ALL) == plain
     assert sum(read) > 1
+    for one in plain:
+        asked = {**filters, "request_id": [one.body["request_id"] or ""], "event_id": [str(one.event_id)]}
+        assert event_search(org_id=world.org_id, filters=asked, limit=ALL) == [one]
     first = event_search(org_id=world.org_id, filters=filters, limit=3)
     after = (first[-1].at, first[-1].event_id)
     assert first + event_search(org_id=world.org_id, filters=filters, limit=ALL, after=after) == plain
