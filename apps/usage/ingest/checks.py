@@ -14,7 +14,7 @@ from apps.usage.ingest.decode import MAX_METADATA_BYTES
 from apps.usage.ingest.nesting import MAX_DEPTH, too_deep
 from apps.usage.ingest.parse import is_uuid, parse_uuid
 
-__all__ = ["Problems", "find_problems", "nano_of", "rejections"]
+__all__ = ["Problems", "find_problems", "nano_of", "owner_problems", "rejections", "value_problems"]
 
 Problems = dict[int, tuple[str, str, str]]
 
@@ -24,8 +24,22 @@ def find_problems(columns: Columns, key: KeyContext, window: Window, micros: Int
     problems: Problems = {}
     if micros.min() < window.received - window.past or micros.max() > window.received + window.future:
         _check_window(micros, window, problems)
+    problems |= owner_problems(columns, key)
+    problems |= value_problems(columns)
+    return problems
+
+
+def owner_problems(columns: Columns, key: KeyContext) -> Problems:
+    """Events of another organisation or project than the key's."""
+    problems: Problems = {}
     _check_owner(columns["org_id"], key.org_id, "org", problems)
     _check_owner(columns["project_id"], key.project_id, "project", problems)
+    return problems
+
+
+def value_problems(columns: Columns) -> Problems:
+    """What is wrong whoever sent it and whenever."""
+    problems: Problems = {}
     if not columns.all_none("user_id"):
         _check_users(columns, problems)
     if not columns.all_none("cost_usd"):
