@@ -6,6 +6,7 @@ until theirs is done. So the less time there is, the less each costs.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
@@ -36,35 +37,36 @@ class _Waiting(Generic[W]):
 
 
 class Turns(Generic[W]):
-    """``act`` is called for some works at a time, by one thread at a time; then ``finish``, beside the next turn.
+    """``act`` is called for some works at a time, by one thread at a time; then ``finish``, beside the next turn's act.
 
-    Together they are of up to ``most`` in size, or one work of any. What either raises is every one's error. They set
-    the errors of single works themselves, and whatever else there is to be known of them.
+    A turn waits for the one before to be finished before it is finished itself and the next begins: what comes
+    meanwhile gathers, where otherwise each would be a turn of its own. The works of a turn are together of up to
+    ``most`` in size, or it is one work of any. What either raises is every one's error. They set the errors of single
+    works themselves, and whatever else there is to be known of them.
     """
 
     def __init__(
         self, act: Callable[[list[W]], None], finish: Callable[[list[W]], None] = lambda works: None, *, most: int
     ) -> None:
         self._act, self._finish, self.most = act, finish, most
+        self._finishing = threading.Lock()
         self._lock = threading.Lock()
         self._waiting: list[_Waiting[W]] = []
         self._busy = False
 
     def run(self, work: W) -> None:
         """Return when ``work`` is finished; raises its error."""
+        own = _Waiting(work)
         with self._lock:
-            own = None
-            if self._busy:
-                own = _Waiting(work)
-                self._waiting.append(own)
-            self._busy = True
-        if own is None:
-            self._lead([work], [])
-        else:
+            leads, self._busy = not self._busy, True
+            self._waiting.append(own)
+        if not leads:
             own.woken.acquire()
-            if own.leads:
-                taken = self._take()
-                self._lead([each.work for each in taken], taken[1:])
+        if leads or own.leads:
+            # Whoever has come this far and waits for the interpreter comes along.
+            time.sleep(0)
+            taken = self._take()
+            self._lead([each.work for each in taken], taken[1:])
         if work.error is not None:
             raise work.error
 
@@ -85,9 +87,13 @@ class Turns(Generic[W]):
         try:
             try:
                 self._act(works)
+                self._finishing.acquire()
             finally:
                 self._hand_on()
-            self._finish(works)
+            try:
+                self._finish(works)
+            finally:
+                self._finishing.release()
         except BaseException as raised:
             for work in works:
                 work.error = work.error or raised
