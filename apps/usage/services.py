@@ -205,7 +205,7 @@ def _taken(batch: SentBatch, decoded: Decoded) -> Taken:
 def _commit_batches(batches: list[SentBatch]) -> None:
     """Commit what was taken of all of them as one."""
     rows: list[InboxRow] = []
-    waste: list[list[object]] = []
+    waste: list[object] = []
     for batch in batches:
         if batch.taken is None:
             continue
@@ -215,9 +215,11 @@ def _commit_batches(batches: list[SentBatch]) -> None:
             batch.error, batch.taken = error, None
             continue
         rows += [_row(batch.taken, built) for built in batch.taken.parts if built.accepted]
-        waste += [built.waste for built in batch.taken.parts]
+        for built in batch.taken.parts:
+            waste += built.waste
+            built.waste = []
     if rows:
-        _write(rows, meanwhile=lambda: [each.clear() for each in waste])
+        _write(rows, meanwhile=waste.clear)
     for batch in batches:
         if batch.taken is not None:
             batch.result = _told(batch.taken)

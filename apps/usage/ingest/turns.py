@@ -39,10 +39,10 @@ class _Waiting(Generic[W]):
 class Turns(Generic[W]):
     """``act`` is called for some works at a time, by one thread at a time; then ``finish``, beside the next turn's act.
 
-    A turn waits for the one before to be finished before it is finished itself and the next begins: what comes
-    meanwhile gathers, where otherwise each would be a turn of its own. The works of a turn are together of up to
-    ``most`` in size, or it is one work of any. What either raises is every one's error. They set the errors of single
-    works themselves, and whatever else there is to be known of them.
+    The works of a turn are together of up to ``most`` in size, or it is one work of any. A turn of less than a quarter
+    of that waits for the one before to be finished before it is itself and the next begins: what comes meanwhile
+    gathers, where otherwise each would be a turn of its own. What either raises is every one's error. They set the
+    errors of single works themselves, and whatever else there is to be known of them.
     """
 
     def __init__(
@@ -87,13 +87,15 @@ class Turns(Generic[W]):
         try:
             try:
                 self._act(works)
-                self._finishing.acquire()
+                small = 4 * sum(work.size for work in works) < self.most
+                alone = self._finishing.acquire(blocking=small)
             finally:
                 self._hand_on()
             try:
                 self._finish(works)
             finally:
-                self._finishing.release()
+                if alone:
+                    self._finishing.release()
         except BaseException as raised:
             for work in works:
                 work.error = work.error or raised

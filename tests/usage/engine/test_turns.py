@@ -99,27 +99,38 @@ def test_an_act_that_fails_hands_the_lead_on() -> None:
     assert acted == [1, 2]
 
 
-def test_the_next_turn_is_acted_on_while_one_is_finished_and_finished_after_it() -> None:
+def said_by_two(size: int) -> list[str]:
+    """What two turns say; the first is finished only when the second, of this size, has gone as far as it can."""
     said: list[str] = []
-    finishing = threading.Event()
+    first_finishes, second_acted = threading.Event(), threading.Event()
 
     def act(pieces: list[Piece]) -> None:
         said.append(f"act {pieces[0].name}")
-        if pieces[0].name == "b":
-            assert finishing.wait(5)
-            GO_ON.set()
 
     def finish(pieces: list[Piece]) -> None:
         said.append(f"finish {pieces[0].name}")
         if pieces[0].name == "a":
-            finishing.set()
+            first_finishes.set()
             assert GO_ON.wait(5)
+        else:
+            second_acted.set()
         said.append(f"finished {pieces[0].name}")
 
-    turns = Turns(act, finish, most=1)
-    threads = [threading.Thread(target=turns.run, args=(Piece(name),)) for name in "ab"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
-    assert said.index("act b") < said.index("finished a") < said.index("finish b")
+    turns = Turns(act, finish, most=8)
+    first, second = (threading.Thread(target=turns.run, args=(piece,)) for piece in (Piece("a"), Piece("b", size)))
+    first.start()
+    assert first_finishes.wait(5)
+    second.start()
+    second_acted.wait(0.3)
+    GO_ON.set()
+    first.join(10)
+    second.join(10)
+    return said
+
+
+def test_a_small_turn_is_finished_after_the_one_before_and_acted_on_beside_it() -> None:
+    assert said_by_two(1) == ["act a", "finish a", "act b", "finished a", "finish b", "finished b"]
+
+
+def test_a_larger_one_waits_for_none() -> None:
+    assert said_by_two(2) == ["act a", "finish a", "act b", "finish b", "finished b", "finished a"]
