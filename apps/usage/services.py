@@ -25,7 +25,7 @@ from apps.usage.ingest.together import Part, build_together, fits
 from apps.usage.ingest.turns import Turns
 from apps.usage.models import Org, Person, TagKey
 from apps.usage.pricing.writes import price_end, price_set
-from apps.usage.telemetry import count_accepted, count_duplicates, count_rejected
+from apps.usage.telemetry import count_accepted, count_duplicates, count_rejected, count_turn
 
 __all__ = [
     "SentBatch",
@@ -168,6 +168,7 @@ def ingest_batch(batch: SentBatch) -> IngestResult:
 
 
 def _take_batches(batches: list[SentBatch]) -> None:
+    count_turn(len(batches))
     usual: list[tuple[SentBatch, Part]] = []
     for batch in batches:
         try:

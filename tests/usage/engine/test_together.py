@@ -26,6 +26,7 @@ from apps.usage.pricing.book import TOKEN_KINDS, PriceBook, PriceRow
 from apps.usage.services import SentBatch, ingest_batch
 from tests.usage.engine.conftest import World, event, make_world, moment, value
 from tests.usage.engine.shapes import ALICE, shapes
+from tests.usage.visibility.test_metrics import scrape
 
 UNITS = {kind: Fraction(number + 1, 7) for number, kind in enumerate(TOKEN_KINDS)}
 OWN_PRICES = 77
@@ -228,9 +229,17 @@ def test_usual_batches_that_wait_are_computed_as_one(committed: None, monkeypatc
         return found
 
     monkeypatch.setattr(services, "build_together", counted)
+    before = turns_told()
     answers = ingested_together([sent(worlds[n % 2], event(), event()) for n in range(5)], monkeypatch)
     assert [answer.accepted for answer in answers] == [2] * 5
     assert built == [4]
+    assert [after - figure for figure, after in zip(before, turns_told(), strict=True)] == [2, 5]
+
+
+def turns_told() -> list[float]:
+    """What the metrics say of turns, and of batches in them."""
+    figures = scrape()
+    return [figures[f"mindweave_usage_{name}_total"] for name in ("turns", "turn_batches")]
 
 
 def test_a_full_inbox_refuses_the_batch_for_which_there_is_no_room(
