@@ -1,5 +1,6 @@
 """What the usage engine does for others: take events in, keep tag keys, claim people, set prices."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -37,6 +38,8 @@ __all__ = [
     "register_tag_key",
     "remove_tag_key",
 ]
+
+logger = logging.getLogger(__name__)
 
 MAX_TAG_KEYS = 20
 # Up to this many events a request shares its commit with others; larger ones have their own, on their own thread.
@@ -136,7 +139,7 @@ def _told(taken: Taken) -> IngestResult:
 # ---------------------------------------------------------------- batches as they were sent
 @dataclass(slots=True)
 class SentBatch:
-    """A batch as it was sent under ``key``, and what became of it: a result, or an error."""
+    """A batch as it was sent under ``key``, and what became of it: what was taken, or an error."""
 
     key: KeyContext
     received: datetime
@@ -144,7 +147,6 @@ class SentBatch:
     content_type: str
     size: int = field(init=False)
     taken: Taken | None = None
-    result: IngestResult | None = None
     error: BaseException | None = None
 
     def __post_init__(self) -> None:
@@ -163,8 +165,9 @@ def ingest_batch(batch: SentBatch) -> IngestResult:
             raise batch.error
     else:
         _turns.run(batch)
-    assert batch.result is not None
-    return batch.result
+    assert batch.taken is not None
+    # In the context of the batch's own request, and nobody else's error.
+    return _told(batch.taken)
 
 
 def _take_batches(batches: list[SentBatch]) -> None:
@@ -181,7 +184,7 @@ def _take_batches(batches: list[SentBatch]) -> None:
             batch.taken = _taken(batch, decoded)
         except Exception as error:
             batch.error = error
-    found = build_together([part for _, part in usual]) if len(usual) > 1 else None
+    found = _built_together([part for _, part in usual]) if len(usual) > 1 else None
     for number, (batch, part) in enumerate(usual):
         try:
             if found is None:
@@ -190,6 +193,15 @@ def _take_batches(batches: list[SentBatch]) -> None:
                 batch.taken = Taken(batch.key, batch.received, [found[number]], [])
         except Exception as error:
             batch.error = error
+
+
+def _built_together(parts: list[Part]) -> list[Built] | None:
+    try:
+        return build_together(parts)
+    except Exception:
+        # Whichever of them it is, the others have nothing to do with it: each is tried by itself.
+        logger.exception("%d batches could not be built together", len(parts))
+        return None
 
 
 def _taken(batch: SentBatch, decoded: Decoded) -> Taken:
@@ -210,8 +222,10 @@ def _commit_batches(batches: list[SentBatch]) -> None:
     for batch in batches:
         if batch.taken is None:
             continue
+        accepted = sum(built.accepted for built in batch.taken.parts)
         try:
-            gauge.admit(sum(built.accepted for built in batch.taken.parts))
+            if accepted:
+                gauge.admit(accepted)
         except InboxFull as error:
             batch.error, batch.taken = error, None
             continue
@@ -221,9 +235,6 @@ def _commit_batches(batches: list[SentBatch]) -> None:
             built.waste = []
     if rows:
         _write(rows, meanwhile=waste.clear)
-    for batch in batches:
-        if batch.taken is not None:
-            batch.result = _told(batch.taken)
 
 
 # So many bytes of batches are worked on together: one of a thousand events, or ten of a hundred.

@@ -236,6 +236,36 @@ def test_usual_batches_that_wait_are_computed_as_one(committed: None, monkeypatc
     assert [after - figure for figure, after in zip(before, turns_told(), strict=True)] == [2, 5]
 
 
+def test_a_batch_that_breaks_the_building_is_nobody_elses_error(
+    committed: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = make_world()
+    make = services.build
+
+    def breaks(events: Any, **options: Any) -> Built:
+        if any(one.model == "poison" for one in events):
+            raise ZeroDivisionError
+        return make(events, **options)
+
+    def broken(parts: list[Part]) -> list[Built]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(services, "build", breaks)
+    monkeypatch.setattr(services, "build_together", broken)
+    batches = [sent(world, event()), sent(world, event()), sent(world, event(model="poison")), sent(world, event())]
+    answers = ingested_together(batches, monkeypatch)
+    assert [type(a) if isinstance(a, Exception) else a.accepted for a in answers] == [1, 1, ZeroDivisionError, 1]
+    assert "3 batches could not be built together" in caplog.text
+
+
+def test_whoever_is_answered_for_all_tells_nothing_for_others(committed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make_world()
+    told: list[tuple[UUID, int]] = []
+    monkeypatch.setattr(services, "_told", lambda taken: told.append((taken.key.org_id, threading.get_ident())))
+    ingested_together([sent(world, event()) for _ in range(4)], monkeypatch)
+    assert len({thread for _, thread in told}) == 4
+
+
 def turns_told() -> list[float]:
     """What the metrics say of turns, and of batches in them."""
     figures = scrape()
