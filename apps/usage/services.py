@@ -1,7 +1,8 @@
 """What the usage engine does for others: take events in, keep tag keys, claim people, set prices."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -14,17 +15,31 @@ from apps.core.errors import Conflict, NotFound, ValidationFailed
 from apps.core.tenancy import org_scope
 from apps.projects.contracts import KeyContext
 from apps.usage.contracts import EventCore, IngestResult, Rejection
+from apps.usage.errors import InboxFull
 from apps.usage.ingest.attribution import directory_of, forget_directories
 from apps.usage.ingest.columns import Built, Window, build
-from apps.usage.ingest.committer import committer
-from apps.usage.ingest.decode import MAX_EVENTS
+from apps.usage.ingest.committer import committer, joined_rows
+from apps.usage.ingest.decode import MAX_EVENTS, Decoded, decode_batch
 from apps.usage.ingest.inbox import InboxRow, gauge, insert_again
 from apps.usage.ingest.outside import note_outside
+from apps.usage.ingest.together import Part, build_together, fits
+from apps.usage.ingest.turns import Turns
 from apps.usage.models import Org, Person, TagKey
 from apps.usage.pricing.writes import price_end, price_set
-from apps.usage.telemetry import count_accepted, count_duplicates, count_rejected
+from apps.usage.telemetry import count_accepted, count_duplicates, count_rejected, count_turn
 
-__all__ = ["claim_person", "ingest", "price_end", "price_set", "register_tag_key", "remove_tag_key"]
+__all__ = [
+    "SentBatch",
+    "claim_person",
+    "ingest",
+    "ingest_batch",
+    "price_end",
+    "price_set",
+    "register_tag_key",
+    "remove_tag_key",
+]
+
+logger = logging.getLogger(__name__)
 
 MAX_TAG_KEYS = 20
 # Up to this many events a request shares its commit with others; larger ones have their own, on their own thread.
@@ -89,10 +104,28 @@ def take(
 
 def commit(taken: Taken, *, reserved: bool = False) -> IngestResult:
     """The second half of :func:`ingest`: what was taken is durable when this returns. Raises :class:`InboxFull`."""
-    accepted = duplicates = 0
     for built in taken.parts:
         if built.accepted:
-            _commit(taken.key.org_id, taken.received, built, reserved=reserved)
+            gauge.admit(built.accepted, reserved=reserved)
+            _write([_row(taken, built)], meanwhile=built.waste.clear)
+    return _told(taken)
+
+
+def _row(taken: Taken, built: Built) -> InboxRow:
+    return InboxRow(taken.key.org_id, taken.received, built.accepted, built.frame)
+
+
+def _write(rows: list[InboxRow], *, meanwhile: Callable[[], object]) -> None:
+    if connection.in_atomic_block or sum(row.events for row in rows) > GROUP_COMMIT_EVENTS:
+        insert_again(joined_rows(rows), meanwhile=meanwhile)
+    else:
+        committer.commit(rows)
+
+
+def _told(taken: Taken) -> IngestResult:
+    """The result of what was taken and is committed; counted for the metrics, noted where rules did not allow it."""
+    accepted = duplicates = 0
+    for built in taken.parts:
         accepted += built.accepted
         duplicates += built.duplicates
         if built.outside:
@@ -103,13 +136,110 @@ def commit(taken: Taken, *, reserved: bool = False) -> IngestResult:
     return IngestResult(accepted, duplicates, sorted(taken.rejected, key=lambda rejection: rejection.index))
 
 
-def _commit(org_id: UUID, received: datetime, built: Built, *, reserved: bool) -> None:
-    gauge.admit(built.accepted, reserved=reserved)
-    row = InboxRow(org_id, received, built.accepted, built.frame)
-    if connection.in_atomic_block or built.accepted > GROUP_COMMIT_EVENTS:
-        insert_again([row], meanwhile=built.waste.clear)
+# ---------------------------------------------------------------- batches as they were sent
+@dataclass(slots=True)
+class SentBatch:
+    """A batch as it was sent under ``key``, and what became of it: what was taken, or an error."""
+
+    key: KeyContext
+    received: datetime
+    body: bytes
+    content_type: str
+    size: int = field(init=False)
+    taken: Taken | None = None
+    error: BaseException | None = None
+
+    def __post_init__(self) -> None:
+        self.size = len(self.body)
+
+
+def ingest_batch(batch: SentBatch) -> IngestResult:
+    """Decode a batch and take its events in, together with whatever other batches wait just then.
+
+    What is accepted is committed when this returns. Raises what is wrong with the body, and :class:`InboxFull`.
+    """
+    if connection.in_atomic_block:
+        _take_batches([batch])
+        _commit_batches([batch])
+        if batch.error is not None:
+            raise batch.error
     else:
-        committer.commit(row)
+        _turns.run(batch)
+    assert batch.taken is not None
+    # In the context of the batch's own request, and nobody else's error.
+    return _told(batch.taken)
+
+
+def _take_batches(batches: list[SentBatch]) -> None:
+    count_turn(len(batches))
+    usual: list[tuple[SentBatch, Part]] = []
+    for batch in batches:
+        try:
+            decoded = decode_batch(batch.body, batch.content_type)
+            batch.body = b""
+            part = Part(decoded.events, batch.key, directory_of(batch.key.org_id), Window.of(batch.key, batch.received))
+            if len(batches) > 1 and decoded.is_whole and fits(part):
+                usual.append((batch, part))
+                continue
+            batch.taken = _taken(batch, decoded)
+        except Exception as error:
+            batch.error = error
+    found = _built_together([part for _, part in usual]) if len(usual) > 1 else None
+    for number, (batch, part) in enumerate(usual):
+        try:
+            if found is None:
+                batch.taken = _taken(batch, Decoded(part.events))
+            else:
+                batch.taken = Taken(batch.key, batch.received, [found[number]], [])
+        except Exception as error:
+            batch.error = error
+
+
+def _built_together(parts: list[Part]) -> list[Built] | None:
+    try:
+        return build_together(parts)
+    except Exception:
+        # Whichever of them it is, the others have nothing to do with it: each is tried by itself.
+        logger.exception("%d batches could not be built together", len(parts))
+        return None
+
+
+def _taken(batch: SentBatch, decoded: Decoded) -> Taken:
+    return take(
+        key=batch.key,
+        events=decoded.events,
+        received_at=batch.received,
+        places=decoded.places,
+        rejected=decoded.rejected,
+        check_nul=decoded.may_hold_nul,
+    )
+
+
+def _commit_batches(batches: list[SentBatch]) -> None:
+    """Commit what was taken of all of them as one."""
+    rows: list[InboxRow] = []
+    waste: list[object] = []
+    for batch in batches:
+        if batch.taken is None:
+            continue
+        accepted = sum(built.accepted for built in batch.taken.parts)
+        try:
+            if accepted:
+                gauge.admit(accepted)
+        except InboxFull as error:
+            batch.error, batch.taken = error, None
+            continue
+        rows += [_row(batch.taken, built) for built in batch.taken.parts if built.accepted]
+        for built in batch.taken.parts:
+            waste += built.waste
+            built.waste = []
+    if rows:
+        _write(rows, meanwhile=waste.clear)
+
+
+# So many bytes of batches are worked on together: one of a thousand events, or ten of a hundred.
+_TURN_BYTES = 500_000
+_turns: Turns[SentBatch] = Turns(_take_batches, _commit_batches, most=_TURN_BYTES)
 
 
 def register_tag_key(*, org_id: UUID, key: str) -> UUID:

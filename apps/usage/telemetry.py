@@ -24,6 +24,7 @@ __all__ = [
     "count_outside",
     "count_refused",
     "count_rejected",
+    "count_turn",
     "counted",
     "record_flush",
     "record_index",
@@ -36,6 +37,8 @@ OUTSIDE = Counter(
     "mindweave_usage_outside_settings_events", "Events outside their project's settings", ["rule", "refused"]
 )
 REFUSED = Counter("mindweave_usage_refused_requests", "Ingest requests refused as a whole", ["code"])
+TURNS = Counter("mindweave_usage_turns", "Times that web computed what was sent; batches that wait then are one turn")
+TURN_BATCHES = Counter("mindweave_usage_turn_batches", "Batches computed in these turns")
 DRAINED = Counter("mindweave_usage_drained_events", "Events counted", ["shard"])
 UNPRICED = Counter("mindweave_usage_unpriced_events", "Events counted without a price")
 FOLDED = Counter("mindweave_usage_folded_names", "Events whose name was one too many and counts as other", ["kind"])
@@ -89,6 +92,12 @@ def count_rejected(rejected: Sequence[Rejection]) -> None:
 def count_outside(rule: str, events: int, *, refused: bool) -> None:
     """``rule``: which setting they are outside of, the ``model`` or the ``source``."""
     OUTSIDE.labels(rule, "yes" if refused else "no").inc(events)
+
+
+def count_turn(batches: int) -> None:
+    """So many batches were computed together."""
+    TURNS.inc()
+    TURN_BATCHES.inc(batches)
 
 
 def count_refused(code: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["TextColumn", "TextColumns", "at", "concatenated", "joined", "kept", "pack", "parts", "unpack"]
+__all__ = ["TextColumn", "TextColumns", "at", "concatenated", "joined", "kept", "pack", "parts", "split", "unpack"]
 
 _LENGTH = np.dtype("<u4")
 # Of so few events the texts are looked for one by one.
@@ -66,13 +66,17 @@ def kept(columns: TextColumns, mask: npt.NDArray[np.bool_]) -> TextColumns:
 
 def parts(columns: TextColumns, events: int, size: int) -> Iterator[TextColumns]:
     """The columns of so many events in parts of ``size`` events each; the last may have fewer."""
-    borders = [None if column is None else column.borders() for column in columns]
-    for start in range(0, events, size):
-        end = min(events, start + size)
+    yield from split(columns, [*range(0, events, size), events])
+
+
+def split(columns: TextColumns, places: Sequence[int]) -> Iterator[TextColumns]:
+    """The columns in parts: from each of these places to the next."""
+    borders = [None if column is None else column.borders()[places].tolist() for column in columns]
+    for number, (start, end) in enumerate(pairwise(places)):
         yield tuple(  # type: ignore[misc]
             None
             if column is None or border is None
-            else TextColumn(column.lengths[start:end], column.data[int(border[start]) : int(border[end])])
+            else TextColumn(column.lengths[start:end], column.data[border[number] : border[number + 1]])
             for column, border in zip(columns, borders, strict=True)
         )
 

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import wraps
 from typing import Any, NamedTuple, TypeVar
 
@@ -28,10 +27,10 @@ from apps.projects.authentication import key_of_request
 from apps.projects.contracts import KeyContext
 from apps.usage.contracts import IngestResult
 from apps.usage.ingest.attribution import directory_of
-from apps.usage.ingest.decode import decode_batch, decode_one
+from apps.usage.ingest.decode import decode_one
 from apps.usage.pricing.book import get_book
 from apps.usage.selectors.engine import engine_state
-from apps.usage.services import commit, ingest, take
+from apps.usage.services import SentBatch, ingest, ingest_batch
 from apps.usage.telemetry import count_refused
 
 __all__ = ["Answer", "events", "guarded", "health", "ingest_key", "take_batch", "take_one", "track"]
@@ -108,11 +107,6 @@ def ingest_key(request: HttpRequest, *, scope: str = "ingest") -> KeyContext:
     return key
 
 
-# Large batches are computed one after the other: only one can run at a time anyway, and the first then need not wait
-# for the last. What would ask the database meanwhile has been asked before.
-_turn = threading.Lock()
-_SMALL_BODY = 8_000
-
 # Requests a minute of a key that has no limit of its own.
 DEFAULT_REQUESTS_A_MINUTE = 6000
 
@@ -141,22 +135,12 @@ def take_batch(request: HttpRequest) -> Answer:
     body = read_body(request)
     key = ingest_key(request)
     limits = limit_requests(key)
-    received = clock.now()
+    batch = SentBatch(key, clock.now(), body, request.META.get("CONTENT_TYPE", ""))
+    del body
+    # What would ask the database while others wait has been asked before.
     directory_of(key.org_id)
     get_book()
-    with _turn if len(body) > _SMALL_BODY else nullcontext():
-        decoded = decode_batch(body, request.META.get("CONTENT_TYPE", ""))
-        del body
-        taken = take(
-            key=key,
-            events=decoded.events,
-            received_at=received,
-            places=decoded.places,
-            rejected=decoded.rejected,
-            check_nul=decoded.may_hold_nul,
-        )
-        del decoded
-    return _answer(commit(taken), limits)
+    return _answer(ingest_batch(batch), limits)
 
 
 def take_one(request: HttpRequest) -> Answer:

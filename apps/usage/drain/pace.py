@@ -21,7 +21,7 @@ __all__ = ["LATE", "TOO_LATE", "Pace"]
 
 # Seconds that something may wait before the drain comes back to its usual place, before it runs as others do, and below
 # which it is in time.
-LATE, TOO_LATE, IN_TIME = 1.5, 5.0, 0.5
+LATE, TOO_LATE, IN_TIME = 0.7, 1.5, 0.5
 # So long it has been in time before it steps aside: in the beginning, and after it had to come forward.
 FIRST_AFTER, AGAIN_AFTER = 3.0, 30.0
 LOOK_SECONDS = 0.25

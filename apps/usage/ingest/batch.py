@@ -11,7 +11,7 @@ from msgspec.structs import astuple
 
 from apps.projects.contracts import KeyContext
 from apps.usage.contracts import EventCore, TelemetryEvent
-from apps.usage.texts import joined
+from apps.usage.texts import TextColumn, joined
 
 __all__ = ["Columns", "Ints", "Places", "Window", "ints"]
 
@@ -32,6 +32,11 @@ class Window:
         """The oldest moment that is accepted."""
         return self.received - self.past
 
+    @property
+    def future_edge(self) -> int:
+        """The newest moment that is accepted."""
+        return self.received + self.future
+
     @classmethod
     def of(cls, key: KeyContext, received_at: datetime) -> "Window":
         """7 days back to 5 minutes ahead; 400 days back for a key with the ``backfill`` scope."""
@@ -50,10 +55,13 @@ class Places(dict[Any, int]):
 class Columns:
     """The fields of a batch, each as one sequence; read by name. A field that the events' type lacks is all None."""
 
-    __slots__ = ("_absent", "_by_name", "_coded", "_metadata", "count", "metadata", "objects_only", "telemetry")
+    __slots__ = (
+        "_absent", "_by_name", "_coded", "_metadata", "_of", "count", "metadata", "objects_only", "telemetry",
+    )  # fmt: skip
 
     def __init__(self, events: Sequence[EventCore]) -> None:
         self.count = len(events)
+        self._of: tuple[Columns, slice] | None = None
         # One tuple an event and one transposition: cheaper than a loop for each of the fields.
         self._by_name = dict(zip(events[0].__struct_fields__, zip(*map(astuple, events), strict=True), strict=True))
         self._absent = (None,) * self.count
@@ -61,6 +69,16 @@ class Columns:
         self.telemetry = isinstance(events[0], TelemetryEvent)
         self._metadata: list[bytes] | None = None
         self._read_metadata(self._by_name["metadata"])
+
+    def part(self, start: int, end: int, metadata: TextColumn) -> "Columns":
+        """Some of the events, one after the other; ``metadata`` is theirs. A field is copied when it is asked for."""
+        part = object.__new__(Columns)
+        part.count = end - start
+        part._of, part._by_name, part._coded = (self, slice(start, end)), {}, {}
+        part._absent = (None,) * part.count
+        part.telemetry, part.objects_only = self.telemetry, self.objects_only
+        part.metadata, part._metadata = metadata, None
+        return part
 
     def _read_metadata(self, values: Sequence[Any]) -> None:
         """What is no object is ``null`` or refused; ``123`` is an opening brace."""
@@ -78,7 +96,11 @@ class Columns:
             self.metadata = joined(self._metadata)
 
     def __getitem__(self, name: str) -> tuple[Any, ...]:
-        return self._by_name.get(name, self._absent)
+        found = self._by_name.get(name)
+        if found is None:
+            found = self._absent if self._of is None else self._of[0][name][self._of[1]]
+            self._by_name[name] = found
+        return found
 
     def coded(self, name: str) -> tuple[Places, Ints]:
         """The distinct values of a column with a number each, and each event's number; remembered."""
@@ -91,8 +113,8 @@ class Columns:
 
     def is_constant(self, name: str) -> bool:
         """Whether all events have the same value."""
-        column = self._by_name.get(name)
-        return column is None or column.count(column[0]) == self.count
+        column = self[name]
+        return column is self._absent or column.count(column[0]) == self.count
 
     @property
     def metadata_texts(self) -> list[bytes]:
@@ -107,8 +129,8 @@ class Columns:
 
     def all_none(self, name: str) -> bool:
         """Whether no event has the field."""
-        column = self._by_name.get(name)
-        return column is None or (column[0] is None and column.count(None) == self.count)
+        column = self[name]
+        return column is self._absent or (column[0] is None and column.count(None) == self.count)
 
 
 def ints(column: Sequence[int | None], absent: int = 0) -> Ints:

@@ -27,7 +27,7 @@ from apps.usage.ingest.who import attribute
 from apps.usage.pricing.models_names import canonical_model
 from apps.usage.texts import TextColumns, joined
 
-__all__ = ["STOP_REASONS", "Built", "Window", "build"]
+__all__ = ["STOP_REASONS", "Built", "Window", "build", "fill_sessions", "fill_texts", "repeats"]
 
 
 @dataclass(slots=True)
@@ -89,20 +89,25 @@ def build(
     records["id"] = np.frombuffer(ids, dtype="V16")
     records["ts"] = micros
     whos, people = attribute(columns, key, directory, records)
-    whats = describe(columns, key, records)
-    sessions = _sessions(columns, records)
-    texts = _texts(columns, records)
+    whats = describe(columns, key.org_id, records)
+    sessions = fill_sessions(columns, records)
+    texts = fill_texts(columns, records)
     header = Header(columns.count, whos, whats, sessions, people, VERSION)
     unpriced = int(np.count_nonzero(records["flags"] & UNPRICED))
     frame = pack(header, records, texts)
     return Built(frame, columns.count, duplicates, refused, unpriced, outside, [events, columns])
 
 
+def repeats(ids: bytes) -> bool:
+    """Whether an id may be among these twice; the random halves of two different ones are hardly ever equal."""
+    low = np.sort(np.frombuffer(ids, dtype="<u8")[1::2])
+    return bool((low[1:] == low[:-1]).any())
+
+
 def _firsts(ids: bytes, kept: list[int] | None) -> list[int] | None:
     """Positions of the first of equal ids among those kept; None where that is all of them."""
     if kept is None:
-        low = np.sort(np.frombuffer(ids, dtype="<u8")[1::2])
-        if not (low[1:] == low[:-1]).any():
+        if not repeats(ids):
             return None
         kept = list(range(len(ids) // 16))
     first: dict[bytes, int] = {}
@@ -112,7 +117,7 @@ def _firsts(ids: bytes, kept: list[int] | None) -> list[int] | None:
     return None if len(positions) * 16 == len(ids) else positions
 
 
-def _sessions(columns: Columns, records: npt.NDArray[np.void]) -> list[str]:
+def fill_sessions(columns: Columns, records: npt.NDArray[np.void]) -> list[str]:
     """Fill ``session``; the batch's distinct session names."""
     if columns.all_none("session_id"):
         records["session"] = NO_SESSION
@@ -127,7 +132,7 @@ def _sessions(columns: Columns, records: npt.NDArray[np.void]) -> list[str]:
     return names
 
 
-def _texts(columns: Columns, records: npt.NDArray[np.void]) -> TextColumns:
+def fill_texts(columns: Columns, records: npt.NDArray[np.void]) -> TextColumns:
     """Request id, detail and metadata of all events; fills the hash of the first and the flag of the second."""
     requests = details = None
     if not columns.all_none("request_id"):

@@ -5,26 +5,25 @@ threads. What arrives meanwhile gathers, and the first of it leads the next comm
 no window to wait for; a thousand at a time share one fsync.
 """
 
-import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from django.db import connection
 
 from apps.usage.ingest.inbox import InboxRow, insert_again
+from apps.usage.ingest.turns import Turns
 
-__all__ = ["GroupCommitter", "committer"]
+__all__ = ["GroupCommitter", "committer", "joined_rows"]
 
 
-class _Waiting:
-    __slots__ = ("error", "leads", "row", "woken")
+@dataclass(slots=True)
+class _Rows:
+    rows: list[InboxRow]
+    error: BaseException | None = None
 
-    def __init__(self, row: InboxRow) -> None:
-        self.row = row
-        # Held until it is committed or has to lead; an Event is three objects more.
-        self.woken = threading.Lock()
-        self.woken.acquire()
-        self.leads = False
-        self.error: BaseException | None = None
+    @property
+    def size(self) -> int:
+        return len(self.rows)
 
 
 class GroupCommitter:
@@ -34,54 +33,21 @@ class GroupCommitter:
 
     def __init__(self, write: Callable[[list[InboxRow]], None] = insert_again) -> None:
         self._write = write
-        self._lock = threading.Lock()
-        self._waiting: list[_Waiting] = []
-        self._busy = False
+        self._turns: Turns[_Rows] = Turns(self._commit, most=self.MAX_ROWS)
 
-    def commit(self, row: InboxRow) -> None:
-        """Return when ``row`` is committed; raises what the commit raised."""
-        with self._lock:
-            own = None
-            if self._busy:
-                own = _Waiting(row)
-                self._waiting.append(own)
-            self._busy = True
-        if own is None:
-            self._lead([row], [])
-            return
-        own.woken.acquire()
-        if own.leads:
-            self._lead_waiting()
-        elif own.error is not None:
-            raise own.error
+    def commit(self, rows: list[InboxRow]) -> None:
+        """Return when ``rows`` are committed; raises what the commit raised."""
+        self._turns.run(_Rows(rows))
 
-    def _lead_waiting(self) -> None:
-        with self._lock:
-            taken, self._waiting = self._waiting[: self.MAX_ROWS], self._waiting[self.MAX_ROWS :]
-        self._lead([waiting.row for waiting in taken], taken[1:])
-
-    def _lead(self, rows: list[InboxRow], followers: list[_Waiting]) -> None:
-        """Commit ``rows``, hand the lead on, and tell the followers; the first of ``rows`` is the leader's own."""
-        error: BaseException | None = None
+    def _commit(self, works: list[_Rows]) -> None:
         try:
-            self._write(_joined(rows))
-        except BaseException as raised:
-            error = raised
+            self._write(joined_rows([row for work in works for row in work.rows]))
+        except BaseException:
             connection.close()
-        with self._lock:
-            heir = self._waiting[0] if self._waiting else None
-            self._busy = heir is not None
-        if heir is not None:
-            heir.leads = True
-            heir.woken.release()
-        for follower in followers:
-            follower.error = error
-            follower.woken.release()
-        if error is not None:
-            raise error
+            raise
 
 
-def _joined(rows: list[InboxRow]) -> list[InboxRow]:
+def joined_rows(rows: list[InboxRow]) -> list[InboxRow]:
     """One row an organisation: the drain reads frames, and fewer rows cost less."""
     if len(rows) == 1:
         return rows

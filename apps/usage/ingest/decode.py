@@ -61,6 +61,11 @@ class Decoded:
     rejected: list[Rejection] = field(default_factory=list)
     may_hold_nul: bool = False
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing of the batch is missing or suspect."""
+        return self.places is None and not self.rejected and not self.may_hold_nul
+
 
 def decode_batch(body: bytes, content_type: str = "") -> Decoded:
     """``{"events": […]}`` or one event a line; raises a problem where nothing can be read or the size is wrong."""

@@ -2,11 +2,11 @@
 
 from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
 
-from apps.projects.contracts import KeyContext
 from apps.usage.ingest.batch import Columns, Ints, ints
 from apps.usage.ingest.checks import nano_of
 from apps.usage.ingest.frame import WhatKey
@@ -65,8 +65,11 @@ def _what_of(row: tuple[Any, ...], band: str) -> WhatKey:
     return (event_type, name, *price_class, server or "", tool or "", source or "", status or "ok")
 
 
-def describe(columns: Columns, key: KeyContext, records: npt.NDArray[np.void]) -> list[WhatKey]:
-    """Fill tokens, cost and ``what``; the batch's distinct :data:`WhatKey` rows."""
+def describe(columns: Columns, org_id: UUID | None, records: npt.NDArray[np.void]) -> list[WhatKey]:
+    """Fill tokens, cost and ``what``; the batch's distinct :data:`WhatKey` rows.
+
+    Prices are the organisation's own, then the list's; the list's alone where none is named.
+    """
     tokens = _tokens(columns)
     rows, index = _combinations(columns)
     bands, band = _bands(tokens)
@@ -78,7 +81,7 @@ def describe(columns: Columns, key: KeyContext, records: npt.NDArray[np.void]) -
         whats = [_what_of(rows[value // len(bands)], bands[value % len(bands)]) for value in used.tolist()]
     if len(whats) > 1:
         records["what"] = code
-    _price(columns, key, records, tokens, whats, code)
+    _price(columns, org_id, records, tokens, whats, code)
     for field, column in zip(
         ("input", "output", "cache_read", "write_5m", "write_1h", "web"), tokens.values(), strict=True
     ):
@@ -138,7 +141,7 @@ def _bands(tokens: _Tokens) -> tuple[list[str], Ints | None]:
 
 def _price(
     columns: Columns,
-    key: KeyContext,
+    org_id: UUID | None,
     records: npt.NDArray[np.void],
     tokens: _Tokens,
     whats: list[WhatKey],
@@ -150,7 +153,7 @@ def _price(
     reported one, or nothing and the event is unpriced.
     """
     pairs = tuple((row[1], PriceClass(*row[2:7])) for row in whats)
-    nano, priced = get_book().price_pairs(key.org_id, pairs, code, records["ts"], tokens)
+    nano, priced = get_book().price_pairs(org_id, pairs, code, records["ts"], tokens)
     wanted = _wants_price(whats, code, tokens)
     if columns.all_none("cost_usd") and wanted is None and priced.all():
         records["cost"], records["flags"] = nano, PRICED

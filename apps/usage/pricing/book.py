@@ -82,10 +82,16 @@ class PriceBook:
     _rates: dict[tuple[int, PriceClass], tuple[Fraction, ...]] = field(default_factory=dict)
     _tables: dict[tuple[int, ...], Table] = field(default_factory=dict)
     _settled: dict[tuple[UUID | None, Pairs], Settled] = field(default_factory=dict)
+    _owners: set[UUID | None] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         for row in sorted(self.rows, key=lambda row: row.from_us):
             self._by_model.setdefault((row.org_id, row.model), []).append(row)
+            self._owners.add(row.org_id)
+
+    def has_own(self, org_id: UUID) -> bool:
+        """Whether the organisation has prices of its own."""
+        return org_id in self._owners
 
     # ------------------------------------------------------------------ one event
     def find(self, model: str, at_us: int, org_id: UUID | None = None) -> PriceRow | None:

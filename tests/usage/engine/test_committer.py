@@ -29,13 +29,13 @@ def test_what_gathers_during_a_commit_goes_into_the_next_one() -> None:
 
     committer = GroupCommitter(write)
     orgs = [uuid4(), uuid4()]
-    threads = [threading.Thread(target=committer.commit, args=(row(orgs[0], b"a"),))]
+    threads = [threading.Thread(target=committer.commit, args=([row(orgs[0], b"a")],))]
     threads[0].start()
     assert first_is_in.wait(5)
     for n in range(10):
-        threads.append(threading.Thread(target=committer.commit, args=(row(orgs[n % 2], bytes([n])),)))
+        threads.append(threading.Thread(target=committer.commit, args=([row(orgs[n % 2], bytes([n]))],)))
         threads[-1].start()
-    while len(committer._waiting) < 10:
+    while len(committer._turns._waiting) < 10:
         pass
     go_on.set()
     for thread in threads:
@@ -54,9 +54,9 @@ def test_a_commit_that_fails_is_told_to_all_that_waited_for_it_and_to_no_other()
 
     committer = GroupCommitter(write)
     with pytest.raises(RuntimeError, match="no"):
-        committer.commit(row(uuid4(), b""))
+        committer.commit([row(uuid4(), b"")])
     fail = False
-    committer.commit(row(uuid4(), b""))
+    committer.commit([row(uuid4(), b"")])
 
 
 def test_many_single_events_at_once_are_each_committed(committed: None) -> None:
@@ -87,12 +87,12 @@ def test_whoever_waits_leads_when_its_turn_comes_and_a_failure_ahead_is_not_its_
             raise RuntimeError("no")
 
     committer = GroupCommitter(write)
-    committer.MAX_ROWS = 2
+    committer._turns.most = 2
     outcomes: list[str] = []
 
     def send() -> None:
         try:
-            committer.commit(row(uuid4(), b""))
+            committer.commit([row(uuid4(), b"")])
             outcomes.append("committed")
         except RuntimeError as error:
             outcomes.append(str(error))
@@ -102,7 +102,7 @@ def test_whoever_waits_leads_when_its_turn_comes_and_a_failure_ahead_is_not_its_
     assert first_is_in.wait(5)
     for thread in threads[1:]:
         thread.start()
-    while len(committer._waiting) < 5:
+    while len(committer._turns._waiting) < 5:
         pass
     go_on.set()
     for thread in threads:

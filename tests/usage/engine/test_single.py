@@ -2,12 +2,11 @@
 
 from fractions import Fraction
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import msgspec
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from apps.core import clock
 from apps.projects.contracts import KeyContext
@@ -15,39 +14,8 @@ from apps.usage.contracts import EventCore
 from apps.usage.ingest.attribution import Directory
 from apps.usage.ingest.columns import Window, build
 from apps.usage.pricing.book import TOKEN_KINDS, PriceBook, PriceRow
-from tests.usage.engine.conftest import World, event, moment
-
-ALICE, STRANGER = uuid4(), uuid4()
-TOO_LONG = b'{"a":"' + b"x" * 17_000 + b'"}'
-
-
-def shapes() -> st.SearchStrategy[dict[str, Any]]:
-    count = st.one_of(st.none(), st.integers(0, 120_000), st.integers(0, 2_000_000_000))
-    return st.fixed_dictionaries(
-        {
-            "event_id": st.one_of(st.uuids().map(str), st.sampled_from(["no", "", "A" * 32])),
-            "timestamp": st.sampled_from(
-                [moment(seconds=1), moment(days=3), moment(days=30), "yesterday", "2026-11-23T10:00:00+02:00"]
-            ),
-            "event_type": st.sampled_from(["api_call", "mcp_tool", "session"]),
-            "model": st.sampled_from([None, "", "claude-opus-5", "Claude-Opus-5", "unheard-of", "claude-opus-5[1m]"]),
-            "user_id": st.sampled_from([None, str(ALICE), str(STRANGER), "nobody"]),
-            "input_tokens": count,
-            "output_tokens": count,
-            "cache_read_input_tokens": count,
-            "cache_creation_input_tokens": count,
-            "latency_ms": st.one_of(st.none(), st.integers(0, 2_000_000_000)),
-            "cost_usd": st.one_of(st.none(), st.floats(0, 10), st.sampled_from(["0.125", "-1", 7])),
-            "session_id": st.one_of(st.none(), st.just(""), st.text(min_size=1, max_size=8).map(_printable)),
-            "request_id": st.one_of(st.none(), st.just(""), st.just("req_é1")),
-            "status": st.sampled_from([None, "ok", "error"]),
-            "metadata": st.sampled_from([b"", b"null", b"{}", b'{"feature":"chat"}', b"[1]", TOO_LONG]),
-        }
-    )  # fmt: skip
-
-
-def _printable(text: str) -> str:
-    return "".join(character for character in text if character.isprintable()) or "s"
+from tests.usage.engine.conftest import World, event
+from tests.usage.engine.shapes import ALICE, shapes
 
 
 @pytest.mark.parametrize("tag_keys", [(), ("feature",)])
