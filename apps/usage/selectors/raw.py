@@ -155,7 +155,7 @@ def _matches(plan: Plan, limit: int) -> list[Match]:
                 # One less than were found, since that may have been luck.
                 look = _told_look((len(times) - 1) / looked, limit - len(times))
         hints.know(looked + look)
-        if hints.tells:
+        if hints.tells and len(times) < limit:
             # Chunks of which nothing is read take next to nothing: more, so that it need not be done again for one.
             look += _TOLD_LOOK
 
@@ -177,8 +177,8 @@ def _told_look(each: float, wanted: int) -> int:
 
 
 def _enough(rows: Sequence[tuple[Any, ...]], told: Mapping[int, Sequence[int]], wanted: int) -> int:
-    """How many of the chunks of a look have so many of the events that hints tell of; all where none are enough."""
-    have = np.cumsum([len(told.get(row[0], ())) for row in rows])
+    """How many of the chunks of a look have so many events, as far as hints tell: one where they do not say which."""
+    have = np.cumsum([len(told.get(row[0], (0,))) for row in rows])
     return min(len(rows), int(np.searchsorted(have, wanted)) + 1)
 
 
