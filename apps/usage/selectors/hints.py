@@ -42,8 +42,6 @@ Numbers = npt.NDArray[np.int64]
 _MAX_VALUES: Final = 50
 # Bytes of entries of whos that are read at most: whoever asks for so many people finds something soon.
 _MAX_WHO_BYTES: Final = 4 << 20
-# Of a chunk so many events are told where their texts decide: columns would leave more of them, and each takes a read.
-_FEW_OF_TEXTS: Final = 8
 # So many blocks are asked first, so many times as many each time after: often the newest ones have enough.
 _FIRST_BLOCKS, _MORE_BLOCKS = 4, 8
 
@@ -211,8 +209,7 @@ class Hints:
             return
         places, events = block.found.places, block.found.events
         counts = np.bincount(places, minlength=len(block.chunks))
-        few = _FEW_OF_TEXTS if self._plan.details else FEW
-        told = block.maybe & (block.chunks != 0) & (counts <= few)
+        told = block.maybe & (block.chunks != 0) & (counts <= FEW)
         told[places[events == SOMEWHERE]] = False
         mine = told[places]
         self._told_chunks.append(block.chunks[places[mine]])
@@ -238,7 +235,7 @@ def _asks_for_combos(plan: Plan, errors: list[int] | None) -> bool:
     lists = [values for values in (plan.who, plan.what) if values is not None]
     long = any(len(values) > MAX_LISTED for values in lists)
     fields = len(lists) + (errors is not None)
-    return long or fields >= 2 or errors is not None or plan.stops is not None or plan.costs is not None
+    return long or fields >= 2 or plan.stops is not None or plan.costs is not None
 
 
 def _values(plan: Plan) -> list[_Values]:

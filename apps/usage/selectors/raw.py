@@ -122,9 +122,6 @@ def _matches(plan: Plan, limit: int) -> list[Match]:
     needed = needed_columns(plan)
     tested = [name for name in needed if name != "ts"]
     hints = Hints(plan)
-    if plan.details:
-        # What has texts read of each event that may match is not looked at in any chunk without need.
-        hints.know(1)
     while True:
         # Times and ids are five sixths of what a look reads: where chunks have hardly anything, they are read of that
         # alone.
