@@ -172,32 +172,34 @@ def ingest_batch(batch: SentBatch) -> IngestResult:
 
 def _take_batches(batches: list[SentBatch]) -> None:
     count_turn(len(batches))
-    usual: list[tuple[SentBatch, Part]] = []
+    # By the class of their events, which has the fields that are columns.
+    usual: dict[type[EventCore], list[tuple[SentBatch, Part]]] = {}
     for batch in batches:
         try:
             decoded = decode_batch(batch.body, batch.content_type)
             batch.body = b""
             part = Part(decoded.events, batch.key, directory_of(batch.key.org_id), Window.of(batch.key, batch.received))
             if len(batches) > 1 and decoded.is_whole and fits(part):
-                usual.append((batch, part))
+                usual.setdefault(type(decoded.events[0]), []).append((batch, part))
                 continue
             batch.taken = _taken(batch, decoded)
         except Exception as error:
             batch.error = error
-    found = _built_together([part for _, part in usual]) if len(usual) > 1 else None
-    for number, (batch, part) in enumerate(usual):
-        try:
-            if found is None:
-                batch.taken = _taken(batch, Decoded(part.events))
-            else:
-                batch.taken = Taken(batch.key, batch.received, [found[number]], [])
-        except Exception as error:
-            batch.error = error
+    for alike in usual.values():
+        found = _built_together([part for _, part in alike])
+        for number, (batch, part) in enumerate(alike):
+            try:
+                if found is None:
+                    batch.taken = _taken(batch, Decoded(part.events))
+                else:
+                    batch.taken = Taken(batch.key, batch.received, [found[number]], [])
+            except Exception as error:
+                batch.error = error
 
 
 def _built_together(parts: list[Part]) -> list[Built] | None:
     try:
-        return build_together(parts)
+        return build_together(parts) if len(parts) > 1 else None
     except Exception:
         # Whichever of them it is, the others have nothing to do with it: each is tried by itself.
         logger.exception("%d batches could not be built together", len(parts))

@@ -41,15 +41,11 @@ class Part:
 
 def fits(part: Part) -> bool:
     """Whether a batch is of the usual kind, as far as that is known before it is looked at."""
-    return (
-        type(part.events[0]) is EventCore
-        and (part.key.rules is None or part.key.rules.only_tags)
-        and not get_book().has_own(part.key.org_id)
-    )
+    return (part.key.rules is None or part.key.rules.only_tags) and not get_book().has_own(part.key.org_id)
 
 
 def build_together(parts: Sequence[Part]) -> list[Built] | None:
-    """What each batch, of those that :func:`fits` is true of, would be built to by itself.
+    """What each batch, of those that :func:`fits` is true of, would be built to by itself; all events are of one class.
 
     None where there is a problem or an id twice in any of them: then each has to be built by itself, which says what.
     """

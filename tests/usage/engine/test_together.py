@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from apps.core import clock
 from apps.projects.contracts import IngestRules, KeyContext
 from apps.usage import services
-from apps.usage.contracts import EventCore, EventIn
+from apps.usage.contracts import CacheCreation, EventCore, EventIn, ServerToolUse
 from apps.usage.errors import InboxFull
 from apps.usage.ingest.attribution import Directory
 from apps.usage.ingest.batch import Window
@@ -60,6 +60,28 @@ def events_of(found: list[dict[str, Any]]) -> list[EventCore]:
     return [EventCore(**{**shape, "metadata": msgspec.Raw(shape["metadata"])}) for shape in found]
 
 
+def widened(events: list[EventCore], more: list[dict[str, Any]]) -> list[EventCore]:
+    """The events with these fields in turn, where there are any."""
+    return [
+        EventIn(**msgspec.structs.asdict(one), **more[number % len(more)]) if more else one
+        for number, one in enumerate(events)
+    ]
+
+
+def rarer() -> st.SearchStrategy[dict[str, Any]]:
+    """Fields that few events have."""
+    words = st.sampled_from([None, "", "batch", "us", "fast", "overloaded_error", "tool_use", "unheard-of"])
+    names = ("service_tier", "inference_geo", "speed", "error_type", "stop_reason", "mcp_server", "mcp_tool", "source")
+    count = st.integers(0, 1000)
+    return st.fixed_dictionaries(
+        {
+            **dict.fromkeys(names, words),
+            "cache_creation": st.one_of(st.none(), st.builds(CacheCreation, count, count)),
+            "server_tool_use": st.one_of(st.none(), st.builds(ServerToolUse, count, count)),
+        }
+    )
+
+
 def told(built: Built) -> list[tuple[Any, ...]]:
     """Each event of a frame, with what its positions in the dictionaries stand for."""
     [frame] = unpack(built.frame)
@@ -85,12 +107,18 @@ def alone(part: Part) -> Built:
 
 
 @settings(max_examples=150, deadline=None)
-@given(found=st.lists(st.lists(shapes(sound=True), min_size=1, max_size=40), min_size=2, max_size=5))
+@given(found=st.lists(st.lists(shapes(sound=True), min_size=1, max_size=40), min_size=2, max_size=5), data=st.data())
 @pytest.mark.parametrize("tag_keys", [(), ("feature",)])
-def test_each_becomes_what_it_would_by_itself(tag_keys: tuple[str, ...], found: list[list[dict[str, Any]]]) -> None:
+@pytest.mark.parametrize("wide", [False, True])
+def test_each_becomes_what_it_would_by_itself(
+    wide: bool, tag_keys: tuple[str, ...], found: list[list[dict[str, Any]]], data: st.DataObject
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         priced(patch)
-        parts = [part_of(n + 1, events_of(one), tag_keys if n % 2 else ()) for n, one in enumerate(found)]
+        more = data.draw(st.lists(rarer(), min_size=1, max_size=4)) if wide else []
+        parts = [
+            part_of(n + 1, widened(events_of(one), more), tag_keys if n % 2 else ()) for n, one in enumerate(found)
+        ]
         assert all(map(fits, parts))
         ids = [one["event_id"] for batch in found for one in batch]
         built = build_together(parts)
@@ -148,7 +176,6 @@ def test_what_has_rules_or_prices_of_its_own_is_not_of_the_usual_kind(monkeypatc
     assert fits(part_of(1, events, rules=IngestRules(default_tags=(("environment", "staging"),))))
     assert not fits(part_of(1, events, rules=IngestRules(allowed_models=("claude-opus-5",), refuses=True)))
     assert not fits(part_of(OWN_PRICES, events))
-    assert not fits(part_of(1, [EventIn(**event())]))
 
 
 # ---------------------------------------------------------------- as they are sent
@@ -220,6 +247,7 @@ def test_batches_that_wait_are_committed_together_and_each_gets_its_own_answer(
 
 
 def test_usual_batches_that_wait_are_computed_as_one(committed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those with rarer fields too, beside them."""
     worlds = [make_world(name) for name in ("one", "two")]
     built: list[int] = []
 
@@ -230,10 +258,12 @@ def test_usual_batches_that_wait_are_computed_as_one(committed: None, monkeypatc
 
     monkeypatch.setattr(services, "build_together", counted)
     before = turns_told()
-    answers = ingested_together([sent(worlds[n % 2], event(), event()) for n in range(5)], monkeypatch)
-    assert [answer.accepted for answer in answers] == [2] * 5
-    assert built == [4]
-    assert [after - figure for figure, after in zip(before, turns_told(), strict=True)] == [2, 5]
+    usual = [sent(worlds[n % 2], event(), event()) for n in range(5)]
+    wide = [sent(worlds[n % 2], event(stop_reason="tool_use"), event()) for n in range(3)]
+    answers = ingested_together([*usual, *wide], monkeypatch)
+    assert [answer.accepted for answer in answers] == [2] * 8
+    assert built == [4, 3]
+    assert [after - figure for figure, after in zip(before, turns_told(), strict=True)] == [2, 8]
 
 
 def test_a_batch_that_breaks_the_building_is_nobody_elses_error(
