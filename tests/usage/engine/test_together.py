@@ -106,7 +106,7 @@ def alone(part: Part) -> Built:
     return build(part.events, key=part.key, directory=part.directory, window=part.window, check_nul=False)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(found=st.lists(st.lists(shapes(sound=True), min_size=1, max_size=40), min_size=2, max_size=5), data=st.data())
 @pytest.mark.parametrize("tag_keys", [(), ("feature",)])
 @pytest.mark.parametrize("wide", [False, True])
