@@ -57,6 +57,7 @@ EXEMPT = {
     "apps.sso.services.forget_told_sign_ins": "retention by the clock; the run of its job is kept",
     "apps.teams.services.prune_invitations": "retention by the clock; the run of its job is kept",
     "apps.usage.services.ingest": "the events are the record, kept in the inbox and then raw",
+    "apps.usage.services.ingest_batch": "as ingest",
 }
 
 
