@@ -71,6 +71,10 @@ def looked_at(run_id: UUID) -> int:
     return int(value("SELECT looked_at FROM usage_reprice WHERE id = %s", run_id))
 
 
+def ended(run_id: UUID) -> bool:
+    return value("SELECT state FROM usage_reprice WHERE id = %s", run_id) not in ("queued", "running")
+
+
 def figures(world: World) -> dict[str, Any]:
     """Costs of an organisation: of its events one by one, of each rollup with what is not folded, of its sessions."""
     org = value("SELECT id FROM usage_org WHERE org_id = %s", world.org_id)
@@ -123,14 +127,20 @@ def test_a_repricing_that_is_killed_comes_to_what_an_undisturbed_one_does(commit
     killed, calm = worlds
     set_price("brand-new")
     run_id, go_on, running = begin(killed)
-    for _ in range(_KILLS):
+    kills = 0
+    while kills < _KILLS:
         before = looked_at(run_id)
-        wait_for(lambda before=before: looked_at(run_id) > before, seconds=60, what="progress")  # type: ignore[misc]
+        wait_for(lambda before=before: looked_at(run_id) > before or ended(run_id), seconds=60, what="progress")  # type: ignore[misc]
         os.kill(running.pid, signal.SIGKILL)
         running.wait()
-        assert progress(run_id)[0][0] == "running", "it was killed in the midst of it"
+        # A slow machine may look again only when all has been looked at.
+        if ended(run_id):
+            break
+        kills += 1
         running = go_on()
-    assert running.wait(120) == 0
+    else:
+        assert running.wait(120) == 0
+    assert kills, "it was killed in the midst of it"
     undisturbed = reprice_start(org_id=calm.org_id, model="brand-new")
     assert reprice(undisturbed)
 
