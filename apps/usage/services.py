@@ -178,11 +178,12 @@ def _take_batches(batches: list[SentBatch]) -> None:
         try:
             decoded = decode_batch(batch.body, batch.content_type)
             batch.body = b""
-            part = Part(decoded.events, batch.key, directory_of(batch.key.org_id), Window.of(batch.key, batch.received))
-            if len(batches) > 1 and decoded.is_whole and fits(part):
+            if len(batches) > 1 and decoded.is_whole and fits(batch.key):
+                window = Window.of(batch.key, batch.received)
+                part = Part(decoded.events, batch.key, directory_of(batch.key.org_id), window)
                 usual.setdefault(type(decoded.events[0]), []).append((batch, part))
-                continue
-            batch.taken = _taken(batch, decoded)
+            else:
+                batch.taken = _taken(batch, decoded)
         except Exception as error:
             batch.error = error
     for alike in usual.values():

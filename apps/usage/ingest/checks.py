@@ -23,7 +23,7 @@ Problems = dict[int, tuple[str, str, str]]
 def find_problems(columns: Columns, key: KeyContext, window: Window, micros: Ints) -> Problems:
     """Code, sentence and pointer of what may not be counted, by position."""
     problems: Problems = {}
-    if micros.min() < window.received - window.past or micros.max() > window.received + window.future:
+    if micros.min() < window.past_edge or micros.max() > window.future_edge:
         _check_window(micros, window, problems)
     problems |= owner_problems(columns, key)
     problems |= value_problems(columns)
@@ -60,9 +60,9 @@ def rejections(events: Sequence[EventCore], problems: Problems, places: list[int
 
 def _check_window(micros: Ints, window: Window, problems: Problems) -> None:
     days = window.past // DAY_US
-    for position in np.flatnonzero(micros < window.received - window.past).tolist():
+    for position in np.flatnonzero(micros < window.past_edge).tolist():
         problems[position] = ("timestamp_too_old", f"must be at most {days} days old", "/timestamp")
-    for position in np.flatnonzero(micros > window.received + window.future).tolist():
+    for position in np.flatnonzero(micros > window.future_edge).tolist():
         problems[position] = ("timestamp_in_future", "must be at most 5 minutes ahead of our clock", "/timestamp")
 
 

@@ -15,10 +15,10 @@ from apps.projects.contracts import KeyContext
 from apps.usage.chunks import request_hash
 from apps.usage.contracts import EventCore, Rejection
 from apps.usage.ingest.attribution import Directory
-from apps.usage.ingest.batch import Columns, Window
+from apps.usage.ingest.batch import Columns, Ints, Window
 from apps.usage.ingest.checks import find_problems, rejections
 from apps.usage.ingest.decode import check_strings
-from apps.usage.ingest.frame import NO_SESSION, RECORD, VERSION, Header, pack
+from apps.usage.ingest.frame import NO_SESSION, RECORD, VERSION, Header, WhatKey, WhoKey, pack
 from apps.usage.ingest.parse import parse_timestamps, parse_uuids
 from apps.usage.ingest.rules import Outside, find_outside, treated_metadata
 from apps.usage.ingest.single import frame_of_one
@@ -27,7 +27,17 @@ from apps.usage.ingest.who import attribute
 from apps.usage.pricing.models_names import canonical_model
 from apps.usage.texts import TextColumns, joined
 
-__all__ = ["STOP_REASONS", "Built", "Window", "build", "fill_sessions", "fill_texts", "repeats"]
+__all__ = [
+    "STOP_REASONS",
+    "Built",
+    "Window",
+    "begun_records",
+    "build",
+    "fill_sessions",
+    "fill_texts",
+    "framed",
+    "repeats",
+]
 
 
 @dataclass(slots=True)
@@ -85,17 +95,37 @@ def build(
         ids, micros = np.frombuffer(ids, dtype="V16")[firsts].tobytes(), micros[firsts]
     if rules is not None and rules.touches_metadata:
         columns.keep_metadata(treated_metadata(columns.metadata_texts, rules, directory.tag_keys))
-    records = np.zeros(columns.count, dtype=RECORD)
-    records["id"] = np.frombuffer(ids, dtype="V16")
-    records["ts"] = micros
+    records = begun_records(ids, micros)
     whos, people = attribute(columns, key, directory, records)
     whats = describe(columns, key.org_id, records)
     sessions = fill_sessions(columns, records)
     texts = fill_texts(columns, records)
-    header = Header(columns.count, whos, whats, sessions, people, VERSION)
+    built = framed(records, whos, whats, sessions, people, texts)
+    built.duplicates, built.rejected, built.outside = duplicates, refused, outside
+    built.waste += [events, columns]
+    return built
+
+
+def begun_records(ids: bytes, micros: Ints) -> npt.NDArray[np.void]:
+    """Records that have their ids (16 bytes each) and times, and zeroes."""
+    records = np.zeros(len(micros), dtype=RECORD)
+    records["id"] = np.frombuffer(ids, dtype="V16")
+    records["ts"] = micros
+    return records
+
+
+def framed(
+    records: npt.NDArray[np.void],
+    whos: list[WhoKey],
+    whats: list[WhatKey],
+    sessions: list[str],
+    people: list[tuple[bytes, str, str]],
+    texts: TextColumns,
+) -> Built:
+    """The frame of these records, all of whose events are accepted."""
+    header = Header(len(records), whos, whats, sessions, people, VERSION)
     unpriced = int(np.count_nonzero(records["flags"] & UNPRICED))
-    frame = pack(header, records, texts)
-    return Built(frame, columns.count, duplicates, refused, unpriced, outside, [events, columns])
+    return Built(pack(header, records, texts), len(records), 0, [], unpriced)
 
 
 def repeats(ids: bytes) -> bool:

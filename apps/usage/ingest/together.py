@@ -17,10 +17,10 @@ from apps.usage.contracts import EventCore
 from apps.usage.ingest.attribution import Directory
 from apps.usage.ingest.batch import Columns, Ints, Window
 from apps.usage.ingest.checks import owner_problems, value_problems
-from apps.usage.ingest.columns import Built, fill_sessions, fill_texts, repeats
-from apps.usage.ingest.frame import RECORD, VERSION, Header, WhatKey, pack
+from apps.usage.ingest.columns import Built, begun_records, fill_sessions, fill_texts, framed, repeats
+from apps.usage.ingest.frame import WhatKey
 from apps.usage.ingest.parse import parse_timestamps, parse_uuids
-from apps.usage.ingest.what import UNPRICED, describe
+from apps.usage.ingest.what import describe
 from apps.usage.ingest.who import attribute
 from apps.usage.pricing.book import get_book
 from apps.usage.pricing.tables import distinct
@@ -39,13 +39,13 @@ class Part:
     window: Window
 
 
-def fits(part: Part) -> bool:
-    """Whether a batch is of the usual kind, as far as that is known before it is looked at."""
-    return (part.key.rules is None or part.key.rules.only_tags) and not get_book().has_own(part.key.org_id)
+def fits(key: KeyContext) -> bool:
+    """Whether batches of a key are of the usual kind, as far as that is known before they are looked at."""
+    return (key.rules is None or key.rules.only_tags) and not get_book().has_own(key.org_id)
 
 
 def build_together(parts: Sequence[Part]) -> list[Built] | None:
-    """What each batch, of those that :func:`fits` is true of, would be built to by itself; all events are of one class.
+    """What each batch, of keys that :func:`fits` is true of, would be built to by itself; all events are of one class.
 
     None where there is a problem or an id twice in any of them: then each has to be built by itself, which says what.
     """
@@ -64,9 +64,7 @@ def build_together(parts: Sequence[Part]) -> list[Built] | None:
     ]
     if any(owner_problems(piece, part.key) for piece, part in zip(pieces, parts, strict=True)):
         return None
-    records = np.zeros(columns.count, dtype=RECORD)
-    records["id"] = np.frombuffer(ids, dtype="V16")
-    records["ts"] = micros
+    records = begun_records(ids, micros)
     whats = describe(columns, None, records)
     texts = split(fill_texts(columns, records), places)
     built = [
@@ -94,7 +92,5 @@ def _frame(
     if len(used) < len(whats):
         records["what"] = place
         whats = [whats[number] for number in used.tolist()]
-    header = Header(piece.count, whos, whats, sessions, people, VERSION)
     own: TextColumns = tuple(column if column and column.data else None for column in texts)  # type: ignore[assignment]
-    unpriced = int(np.count_nonzero(records["flags"] & UNPRICED))
-    return Built(pack(header, records, own), piece.count, 0, [], unpriced)
+    return framed(records, whos, whats, sessions, people, own)
