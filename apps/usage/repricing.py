@@ -78,13 +78,20 @@ def reprice_resume(run_id: UUID) -> None:
 
 
 def reprice_step(*, seconds: float = 20.0) -> dict[str, int]:
-    """Work at the oldest open run for about so long (the job); what is not done then is done at the next step."""
-    rows = fetch("SELECT id FROM usage_reprice WHERE state IN ('queued', 'running') ORDER BY created_at LIMIT 1", ())
+    """Work at the open runs for about so long (the job), oldest first; the rest is done at the next step.
+
+    A run that has to wait does not hold up those behind it. ``done`` counts the runs that ended.
+    """
+    rows = fetch("SELECT id FROM usage_reprice WHERE state IN ('queued', 'running') ORDER BY created_at LIMIT 100", ())
     if not rows:
         return {}
     end = time.monotonic() + seconds
-    done = reprice(rows[0][0], enough=lambda: time.monotonic() > end)
-    return {"done": int(done)}
+    done = 0
+    for (run_id,) in rows:
+        done += reprice(run_id, enough=lambda: time.monotonic() > end)
+        if time.monotonic() > end:
+            break
+    return {"done": done}
 
 
 def reprice(
@@ -114,44 +121,59 @@ def _go_on(run_id: UUID, enough: Callable[[], bool], say: Callable[[str], None])
 
 
 def _work(run: Run, enough: Callable[[], bool], say: Callable[[str], None]) -> bool:
-    for org, org_id in list(_orgs(run)):
-        if org != run.at_org:
-            run.at_org, run.at_chunk, run.at_day = org, 0, None
-        whats = whats_of(run)
-        for day in history_days(run, org):
-            if enough():
+    while True:
+        for org, org_id in list(_orgs(run)):
+            if not _work_at(run, org, org_id, enough, say):
                 return False
-            reprice_day(run, org, org_id, whats, day)
-        settled = False
-        while True:
-            chunks = _chunks(run, org)
-            for number in chunks:
-                if enough():
-                    return False
-                reprice_chunk(run, org, org_id, whats, number)
-            if chunks:
-                say(f"organisation {org}: chunk {run.at_chunk}")
-                continue
-            if settled:
-                break
-            # What was accepted under the former prices may still wait in the inbox.
-            settled = _wait_for_inbox(run, org_id)
-            if not settled:
-                say("events accepted before are not counted yet; is the drain running?")
-                return False
+        # The first events of an organisation may have been accepted before, and it be known only now.
+        if not _wait_for_inbox(run, run.org_id, say):
+            return False
+        if all(org == run.at_org for org, _ in _orgs(run)):
+            break
     _finish(run)
     return True
 
 
-def _wait_for_inbox(run: Run, org_id: UUID) -> bool:
+def _work_at(run: Run, org: int, org_id: UUID, enough: Callable[[], bool], say: Callable[[str], None]) -> bool:
+    """Price what one organisation has; whether all of it was."""
+    if org != run.at_org:
+        run.at_org, run.at_chunk, run.at_day = org, 0, None
+    whats = whats_of(run)
+    for day in history_days(run, org):
+        if enough():
+            return False
+        reprice_day(run, org, org_id, whats, day)
+    settled = False
+    while True:
+        chunks = _chunks(run, org)
+        for number in chunks:
+            if enough():
+                return False
+            reprice_chunk(run, org, org_id, whats, number)
+        if chunks:
+            say(f"organisation {org}: chunk {run.at_chunk}")
+            continue
+        if settled:
+            return True
+        # What was accepted under the former prices may still wait in the inbox.
+        settled = _wait_for_inbox(run, org_id, say)
+        if not settled:
+            return False
+
+
+def _wait_for_inbox(run: Run, org_id: UUID | None, say: Callable[[str], None]) -> bool:
+    """Whether what was accepted before is counted, of one organisation or all; waits for it for a while."""
     assert run.started_at is not None
     deadline = time.monotonic() + _WAIT_SECONDS
-    while time.monotonic() < deadline:
-        oldest = fetch("SELECT min(received_at) FROM usage_inbox WHERE org_id = %s", (org_id,))[0][0]
+    where, params = ("WHERE org_id = %s", (org_id,)) if org_id else ("", ())
+    while True:
+        oldest = fetch(f"SELECT min(received_at) FROM usage_inbox {where}", params)[0][0]  # noqa: S608
         if oldest is None or oldest > run.started_at + _SETTLED:
             return True
+        if time.monotonic() > deadline:
+            say("events accepted before are not counted yet; is the drain running?")
+            return False
         time.sleep(0.05)
-    return False
 
 
 # ---------------------------------------------------------------------------------------------- the run's own row

@@ -28,7 +28,7 @@ from apps.usage.repricing import reprice, reprice_start
 from apps.usage.selectors.event import event_explained
 from apps.usage.services import ingest
 from apps.usage.subscriptions import on_price_changed
-from tests.usage.engine.conftest import World, moment, rows, typed, value
+from tests.usage.engine.conftest import World, make_world, moment, rows, typed, value
 
 UNITS = {
     "input": Decimal(2), "output": Decimal(10), "cache_read": Decimal("0.2"), "cache_write_5m": Decimal("2.5"),
@@ -270,6 +270,23 @@ def test_a_run_that_failed_is_resumed_and_one_that_waits_for_the_drain_goes_on(
     assert rows("SELECT state, changed, error FROM usage_reprice") == [("completed", 2, "")]
     with pytest.raises(CommandError, match="completed already"):
         call_command("reprice", "--resume", str(run_id))
+
+
+def test_a_run_that_waits_does_not_hold_up_the_next(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = make_world("other")
+    count(other, typed(model="brand-new"))
+    ingest(key=world.key, events=[typed(model="brand-new")])
+    set_price()
+    monkeypatch.setattr(repricing, "_WAIT_SECONDS", 0.05)
+    waits, goes = (reprice_start(org_id=each.org_id, model="brand-new") for each in (world, other))
+    assert repricing.reprice_step() == {"done": 1}
+    states = {run_id: value("SELECT state FROM usage_reprice WHERE id = %s", run_id) for run_id in (waits, goes)}
+    assert states == {waits: "running", goes: "completed"}
+    drain_now()
+    assert repricing.reprice_step() == {"done": 1}
+    assert repricing.reprice_step() == {}
+    # These are the first events that anybody has seen of the organisation.
+    assert rows("SELECT changed FROM usage_reprice WHERE id = %s", waits) == [(1,)]
 
 
 def test_what_a_client_knows_better_keeps_its_cost(world: World) -> None:
