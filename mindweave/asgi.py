@@ -4,10 +4,12 @@ import os
 
 from django.core.asgi import get_asgi_application
 
+from apps.core.priority import want_short_turns
 from mindweave.process import begin, settle
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mindweave.settings")
 begin()
+want_short_turns()
 django_application = get_asgi_application()
 
 # Consumers import models, so they come after the applications are loaded.

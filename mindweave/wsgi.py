@@ -4,10 +4,12 @@ import os
 
 import django
 
+from apps.core.priority import want_short_turns
 from mindweave.process import begin, settle
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mindweave.settings")
 begin()
+want_short_turns()
 
 django.setup(set_prefix=False)
 

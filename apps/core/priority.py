@@ -7,21 +7,78 @@ limit ``RLIMIT_NICE`` that its nice value is within. Others stay in the usual cl
 
 Where the kernel shares the processor out by session (``kernel.sched_autogroup_enabled``), classes count inside a
 session only; there the session's share is made small.
+
+The other way round, what somebody waits for asks for short turns (Linux 6.12 and later): whoever runs is interrupted
+for one that wakes and wants little, in whatever session, where it would keep the processor to the end of its turn
+otherwise (docs/decisions/0032).
 """
 
 import contextlib
+import ctypes
 import logging
 import os
+import platform
+import struct
+import sys
 import threading
 from collections.abc import Set
 from pathlib import Path
 
-__all__ = ["Aside"]
+__all__ = ["Aside", "turns_of", "usual_turns", "want_short_turns"]
 
 logger = logging.getLogger(__name__)
 
 # The share of a session that stepped aside, as a nice value.
 _LAST = 19
+
+# sched_setattr(2), for which neither Python nor the GNU C library before 2.41 has a name, and sched_getattr(2).
+_SYSCALLS = {"x86_64": (314, 315), "aarch64": (274, 275)}
+# struct sched_attr: its size, the class, flags, the nice value, the priority, and runtime, deadline, period in ns. Of a
+# usual class the runtime is the turn that is wished for, from 0.1 to 100 ms; 0 is the usual one.
+_ATTRIBUTES = struct.Struct("=IIQiIQQQ")
+_SHORT_NS = 300_000
+
+
+def want_short_turns() -> None:
+    """Have this thread, and the threads and processes it starts, get the processor soon and for a short while.
+
+    For what answers somebody. Its share stays the same. Without effect where the system knows no such wish.
+    """
+    _wish(0, _SHORT_NS)
+
+
+def usual_turns(pid: int = 0) -> None:
+    """Have this thread, or the first one of a process, take turns as long as the system's own."""
+    _wish(pid, 0)
+
+
+def turns_of(thread: int = 0) -> int:
+    """The length in nanoseconds of a thread's turns; 0 where the system does not say."""
+    calls = _syscalls()
+    found = ctypes.create_string_buffer(_ATTRIBUTES.size)
+    if calls is None or _libc().syscall(calls[1], thread, found, _ATTRIBUTES.size, 0):
+        return 0
+    turn: int = _ATTRIBUTES.unpack(found.raw)[5]
+    return turn
+
+
+def _wish(thread: int, nanoseconds: int) -> None:
+    calls = _syscalls()
+    if calls is None:
+        return
+    with contextlib.suppress(OSError):
+        known = (os.sched_getscheduler(thread), 0, os.getpriority(os.PRIO_PROCESS, thread))
+        asked = _ATTRIBUTES.pack(_ATTRIBUTES.size, *known, 0, nanoseconds, 0, 0)
+        # Whether it is granted changes nothing but how long somebody waits.
+        _libc().syscall(calls[0], thread, ctypes.create_string_buffer(asked, len(asked)), 0)
+
+
+def _syscalls() -> tuple[int, int] | None:
+    return _SYSCALLS.get(platform.machine()) if sys.platform == "linux" else None
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
 
 
 class Aside:
@@ -42,7 +99,11 @@ class Aside:
 
     def add_helper(self, pid: int, name: str) -> None:
         """A process on this machine that works for this one and is called ``name``; nothing where it is not ours."""
-        if not self.able or _name(pid) != name or not _may_place(pid):
+        if _name(pid) != name:
+            return
+        # It may have been started by one whose turns are short.
+        usual_turns(pid)
+        if not self.able or not _may_place(pid):
             return
         started = _started(pid)
         if started is None:

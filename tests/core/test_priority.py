@@ -4,11 +4,11 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from apps.core.priority import Aside
+from apps.core.priority import Aside, turns_of, usual_turns, want_short_turns
 
 # In a process of its own: all of its threads are moved.
 _STEPS = """
@@ -98,3 +98,51 @@ def test_who_may_not_come_forward_again_never_steps_aside(monkeypatch: pytest.Mo
 def _name_of(pid: int) -> str:
     with open(f"/proc/{pid}/comm") as file:
         return file.read().strip()
+
+
+def _in_a_thread(work: Callable[[], object]) -> None:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+def test_what_somebody_waits_for_takes_short_turns_and_so_does_what_it_starts(helper: subprocess.Popen[bytes]) -> None:
+    turns: dict[str, int] = {}
+
+    def work() -> None:
+        turns["usual"] = turns_of()
+        want_short_turns()
+        turns["short"], turns["nice"] = turns_of(), os.getpriority(os.PRIO_PROCESS, 0)
+        _in_a_thread(lambda: turns.update(thread=turns_of()))
+        script = "from apps.core.priority import turns_of; print(turns_of())"
+        turns["process"] = int(subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout)
+        usual_turns()
+        turns["again"] = turns_of()
+
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    _in_a_thread(work)
+    if turns["short"] == turns["usual"]:
+        pytest.skip("this Linux has no turns of a length that is wished for (6.12 and later)")
+    assert turns["nice"] == before
+    assert 0 < turns["short"] == turns["thread"] == turns["process"] < turns["usual"] == turns["again"]
+
+
+def test_a_process_that_works_for_it_takes_usual_turns() -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        want_short_turns()
+        started.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]))
+
+    _in_a_thread(start)
+    try:
+        short = turns_of(started[0].pid)
+        aside = Aside()
+        # Whether or not it may step aside.
+        aside.able = False
+        aside.add_helper(started[0].pid, _name_of(started[0].pid))
+        usual_turns_of_others = turns_of(os.getpid())
+        assert turns_of(started[0].pid) == usual_turns_of_others >= short
+    finally:
+        started[0].kill()
+        started[0].wait()

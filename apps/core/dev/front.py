@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from apps.core.dev.servers import ServerError
+from apps.core.priority import want_short_turns
 
 __all__ = ["REALTIME_PATHS", "front_command", "front_config", "nginx_binary"]
 
@@ -254,6 +255,7 @@ def main() -> None:
     host, _, port = arguments.listen.rpartition(":")
     run_dir = Path(tempfile.mkdtemp(prefix="front-"))
     command, env = front_command(run_dir, host, int(port), web=arguments.web, realtime=arguments.realtime)
+    want_short_turns()
     os.execve(command[0], command, env)  # noqa: S606 - no shell is wanted
 
 

@@ -13,6 +13,8 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+from apps.core.priority import usual_turns, want_short_turns
+
 __all__ = ["child_setup", "chown_tree", "die_with_parent", "end_with_parent", "name_process", "server_uid", "step_back"]
 
 _PR_SET_PDEATHSIG = 1
@@ -60,8 +62,12 @@ def chown_tree(root: Path, owner: tuple[int, int]) -> None:
             os.chown(os.path.join(directory, name), *owner, follow_symlinks=False)
 
 
-def child_setup(*, become: tuple[int, int] | None = None, parent_pid: int | None = None) -> Callable[[], None]:
+def child_setup(
+    *, become: tuple[int, int] | None = None, parent_pid: int | None = None, prompt: bool = False
+) -> Callable[[], None]:
     """What a child does between fork and exec: change user where asked, and die with its parent.
+
+    ``prompt`` is one that somebody waits for: it gets the processor soon.
 
     The kernel sends SIGKILL when the thread that forked ends (PR_SET_PDEATHSIG), which a change of uid would clear, so
     it is set last; a parent that is gone by then is noticed by its pid.
@@ -69,6 +75,10 @@ def child_setup(*, become: tuple[int, int] | None = None, parent_pid: int | None
     expected = parent_pid if parent_pid is not None else os.getpid()
 
     def setup() -> None:
+        if prompt:
+            want_short_turns()
+        else:
+            usual_turns()
         if become is not None:
             # access(2) forgets the capabilities of a user that is not root, unless this bit is set; initdb asks it.
             _libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0)

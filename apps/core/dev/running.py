@@ -129,7 +129,7 @@ def programs(here: Place) -> list[Program]:
         Program("bus", function=lambda: call_command("bus")),
         Program("worker", function=_worker, grace=1.6, nice=10),
         Program("beat", function=_beat, grace=1.0, nice=10),
-        Program("front", command=command, env=env, grace=1.0, stop_signal=signal.SIGINT),
+        Program("front", command=command, env=env, grace=1.0, stop_signal=signal.SIGINT, prompt=True),
     ]
 
 

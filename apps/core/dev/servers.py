@@ -226,7 +226,7 @@ def _spawn(command: list[str], log: Path, *, become: tuple[int, int] | None = No
             stdin=subprocess.DEVNULL,
             cwd="/",
             start_new_session=True,
-            preexec_fn=child_setup(become=become),
+            preexec_fn=child_setup(become=become, prompt=True),
         )
 
 

@@ -45,14 +45,13 @@ def web_program(path: Path, target: str = _WEB) -> Program:
     """What serves the API and the pages on the Unix socket ``path``; ``target`` is ``module:name``."""
     workers = web_workers(os.cpu_count() or 1)
     options = {"interface": "wsgi", "workers": workers, "blocking_threads": _WEB_THREADS, "backlog": 2048}
-    return Program("web", function=lambda: _serve(path, target, options), grace=2.0, socket=path)
+    return Program("web", function=lambda: _serve(path, target, options), grace=2.0, socket=path, prompt=True)
 
 
 def realtime_program(path: Path) -> Program:
     """What holds sockets and streams, on the Unix socket ``path``."""
-    return Program(
-        "realtime", function=lambda: _serve(path, _REALTIME, {"interface": "asginl"}), grace=2.0, socket=path
-    )
+    options = {"interface": "asginl"}
+    return Program("realtime", function=lambda: _serve(path, _REALTIME, options), grace=2.0, socket=path, prompt=True)
 
 
 def _serve(path: Path, target: str, options: dict[str, Any]) -> None:

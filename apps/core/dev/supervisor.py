@@ -29,6 +29,7 @@ class Program:
     """What a child runs: a command, or a function of ours; ``grace`` is the time in seconds it gets to end.
 
     ``socket`` is where it listens: one that was killed leaves the file behind, and the next could not listen there.
+    ``prompt`` is one that somebody waits for (:func:`apps.core.priority.want_short_turns`).
     """
 
     name: str
@@ -39,6 +40,7 @@ class Program:
     stop_signal: signal.Signals = signal.SIGTERM
     socket: Path | None = None
     nice: int = 0
+    prompt: bool = False
 
 
 @dataclass
@@ -61,7 +63,7 @@ def _redirect(log: Path) -> None:
     os.dup2(descriptor, 2)
 
 
-def _fork(function: Callable[[], object], log: Path, name: str = "once", nice: int = 0) -> int:
+def _fork(function: Callable[[], object], log: Path, name: str = "once", *, nice: int = 0, prompt: bool = False) -> int:
     parent = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -75,7 +77,7 @@ def _fork(function: Callable[[], object], log: Path, name: str = "once", nice: i
         os.setsid()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
-        child_setup(parent_pid=parent)()
+        child_setup(parent_pid=parent, prompt=prompt)()
         _redirect(log)
         name_process(f"mw-{name}")
         step_back(nice)
@@ -121,7 +123,7 @@ class Supervisor:
         if program.socket is not None:
             program.socket.unlink(missing_ok=True)
         if program.function is not None:
-            child.pid = _fork(program.function, log, program.name, program.nice)
+            child.pid = _fork(program.function, log, program.name, nice=program.nice, prompt=program.prompt)
         else:
             assert program.command is not None
             with log.open("ab") as out:
@@ -132,7 +134,7 @@ class Supervisor:
                     stderr=out,
                     env=dict(program.env) if program.env is not None else None,
                     start_new_session=True,
-                    preexec_fn=child_setup(),
+                    preexec_fn=child_setup(prompt=program.prompt),
                 )
             child.pid = process.pid
             process.returncode = 0  # reaped below, not by Popen
