@@ -34,7 +34,7 @@ def _role(command: str) -> str:
         ("postgres: ", "PostgreSQL"), ("/postgres ", "PostgreSQL"), ("redis-server", "Redis"), ("nginx", "front"),
         ("mw-drain", "drain"), (" drain", "drain"), (" bus", "bus"), ("mw-bus", "bus"), ("beat", "beat"),
         ("celery", "worker"), ("mw-worker", "worker"),
-        ("mw-realtime", "realtime"), ("mw-web", "web"),
+        ("mw-realtime", "realtime"), ("mw-web", "web"), ("mw-intake", "intake"),
     ):  # fmt: skip
         if word in command:
             return role

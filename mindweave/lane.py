@@ -43,7 +43,7 @@ from apps.usage.api import ingest, otlp
 from apps.usage.api.ingest import Answer
 from mindweave.handlers import ApiHandler
 
-__all__ = ["Lane", "LaneRequest"]
+__all__ = ["OWN_HEADERS", "Lane", "LaneRequest", "refusal"]
 
 View = Callable[[HttpRequest], HttpResponse]
 Handler = Callable[[Any], Answer]
@@ -54,7 +54,7 @@ _HEADERS = (
     ("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "same-origin"), ("X-Frame-Options", "DENY"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
 )  # fmt: skip
-_OWN_HEADERS = (
+OWN_HEADERS = (
     *_HEADERS,
     ("Content-Security-Policy", CSP),
     ("Permissions-Policy", PERMISSIONS_POLICY),
@@ -135,7 +135,7 @@ class Lane:
         request = LaneRequest(environ)
         context = context_of(cast(HttpRequest, request))
         with bind_new(RequestContext(actor=ANONYMOUS, **context)):
-            own = (*_OWN_HEADERS, ("X-Correlation-Id", context["correlation_id"]))
+            own = (*OWN_HEADERS, ("X-Correlation-Id", context["correlation_id"]))
             try:
                 answer = ingest.guarded(handler, cast(HttpRequest, request), lambda: WSGIRequest(environ))
             except Exception as error:
@@ -147,6 +147,25 @@ class Lane:
         ]  # fmt: skip
         start_response("202 Accepted", headers)
         return [answer.body]
+
+
+def refusal(
+    error: BaseException, environ: dict[str, Any], correlation_id: str
+) -> tuple[int, list[tuple[str, str]], bytes]:
+    """Status, headers and body of what an error of taking events in is answered with, as the lane does."""
+
+    def fail(request: HttpRequest) -> Answer:
+        raise error
+
+    own = (*OWN_HEADERS, ("X-Correlation-Id", correlation_id))
+    said: list[Any] = []
+    request = cast(HttpRequest, LaneRequest(environ))
+    try:
+        answer = ingest.guarded(fail, request, lambda: WSGIRequest(environ))
+    except Exception as raised:
+        answer = response_for_exception(WSGIRequest(environ), raised)
+    (content,) = _send(cast(HttpResponse, answer), own, lambda status, headers: said.extend((status, headers)))
+    return int(said[0][:3]), said[1], content
 
 
 # ---------------------------------------------------------------- signing in
@@ -184,7 +203,7 @@ def _sign_in(environ: dict[str, Any], start_response: Start, work: signing.Work)
     context = context_of(cast(HttpRequest, request))
     agent = environ.get("HTTP_USER_AGENT", "")[:300]
     actor = replace(ANONYMOUS, ip=client_ip(cast(HttpRequest, request)), user_agent=agent)
-    own = [*_OWN_HEADERS, ("X-Correlation-Id", context["correlation_id"]), ("Allow", "OPTIONS, POST")]
+    own = [*OWN_HEADERS, ("X-Correlation-Id", context["correlation_id"]), ("Allow", "OPTIONS, POST")]
     if settings.SECURE_HSTS_SECONDS and _is_secure(environ):
         own.append(("Strict-Transport-Security", f"max-age={settings.SECURE_HSTS_SECONDS}"))
     caller = signing.counted(actor.ip)

@@ -19,7 +19,7 @@ from apps.usage.errors import InboxFull
 from apps.usage.ingest.attribution import directory_of, forget_directories
 from apps.usage.ingest.columns import Built, Window, build
 from apps.usage.ingest.committer import committer, joined_rows
-from apps.usage.ingest.decode import MAX_EVENTS, Decoded, decode_batch
+from apps.usage.ingest.decode import MAX_EVENTS, Decoded, decode_batch, decode_one
 from apps.usage.ingest.inbox import InboxRow, gauge, insert_again
 from apps.usage.ingest.outside import note_outside
 from apps.usage.ingest.together import Part, build_together, fits
@@ -29,14 +29,19 @@ from apps.usage.pricing.writes import price_end, price_set
 from apps.usage.telemetry import count_accepted, count_duplicates, count_rejected, count_turn
 
 __all__ = [
+    "TURN_BYTES",
     "SentBatch",
+    "admitted_rows",
     "claim_person",
+    "commit_rows",
     "ingest",
     "ingest_batch",
     "price_end",
     "price_set",
     "register_tag_key",
     "remove_tag_key",
+    "take_batches",
+    "told",
 ]
 
 logger = logging.getLogger(__name__)
@@ -108,7 +113,7 @@ def commit(taken: Taken, *, reserved: bool = False) -> IngestResult:
         if built.accepted:
             gauge.admit(built.accepted, reserved=reserved)
             _write([_row(taken, built)], meanwhile=built.waste.clear)
-    return _told(taken)
+    return told(taken)
 
 
 def _row(taken: Taken, built: Built) -> InboxRow:
@@ -122,7 +127,7 @@ def _write(rows: list[InboxRow], *, meanwhile: Callable[[], object]) -> None:
         committer.commit(rows)
 
 
-def _told(taken: Taken) -> IngestResult:
+def told(taken: Taken) -> IngestResult:
     """The result of what was taken and is committed; counted for the metrics, noted where rules did not allow it."""
     accepted = duplicates = 0
     for built in taken.parts:
@@ -145,6 +150,7 @@ class SentBatch:
     received: datetime
     body: bytes
     content_type: str
+    is_single: bool = False
     size: int = field(init=False)
     taken: Taken | None = None
     error: BaseException | None = None
@@ -159,7 +165,7 @@ def ingest_batch(batch: SentBatch) -> IngestResult:
     What is accepted is committed when this returns. Raises what is wrong with the body, and :class:`InboxFull`.
     """
     if connection.in_atomic_block:
-        _take_batches([batch])
+        take_batches([batch])
         _commit_batches([batch])
         if batch.error is not None:
             raise batch.error
@@ -167,15 +173,21 @@ def ingest_batch(batch: SentBatch) -> IngestResult:
         _turns.run(batch)
     assert batch.taken is not None
     # In the context of the batch's own request, and nobody else's error.
-    return _told(batch.taken)
+    return told(batch.taken)
 
 
-def _take_batches(batches: list[SentBatch]) -> None:
+def take_batches(batches: list[SentBatch]) -> None:
+    """All computing there is for these: what was taken of each, or its error. Nothing is kept of it yet."""
     count_turn(len(batches))
     # By the class of their events, which has the fields that are columns.
     usual: dict[type[EventCore], list[tuple[SentBatch, Part]]] = {}
     for batch in batches:
         try:
+            if batch.is_single:
+                batch.taken = take(
+                    key=batch.key, events=[decode_one(batch.body)], received_at=batch.received, check_nul=False
+                )
+                continue
             decoded = decode_batch(batch.body, batch.content_type)
             batch.body = b""
             if len(batches) > 1 and decoded.is_whole and fits(batch.key):
@@ -220,6 +232,16 @@ def _taken(batch: SentBatch, decoded: Decoded) -> Taken:
 
 def _commit_batches(batches: list[SentBatch]) -> None:
     """Commit what was taken of all of them as one."""
+    rows, waste = admitted_rows(batches)
+    if rows:
+        _write(rows, meanwhile=waste.clear)
+
+
+def admitted_rows(batches: list[SentBatch]) -> tuple[list[InboxRow], list[object]]:
+    """What of the batches is to be committed, and what may be freed when nobody waits for it.
+
+    A batch that the inbox has no room for has its error and nothing taken.
+    """
     rows: list[InboxRow] = []
     waste: list[object] = []
     for batch in batches:
@@ -236,13 +258,17 @@ def _commit_batches(batches: list[SentBatch]) -> None:
         for built in batch.taken.parts:
             waste += built.waste
             built.waste = []
-    if rows:
-        _write(rows, meanwhile=waste.clear)
+    return rows, waste
+
+
+def commit_rows(rows: list[InboxRow]) -> None:
+    """Commit rows on this thread's own connection; raises what Django raises where the database is away."""
+    insert_again(joined_rows(rows))
 
 
 # So many bytes of batches are worked on together: one of a thousand events, or ten of a hundred.
-_TURN_BYTES = 500_000
-_turns: Turns[SentBatch] = Turns(_take_batches, _commit_batches, most=_TURN_BYTES)
+TURN_BYTES = 500_000
+_turns: Turns[SentBatch] = Turns(take_batches, _commit_batches, most=TURN_BYTES)
 
 
 def register_tag_key(*, org_id: UUID, key: str) -> UUID:

@@ -42,8 +42,12 @@ def fetch(connection: http.client.HTTPConnection, path: str, **request: Any) -> 
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     directory: Path = tmp_path_factory.mktemp("f")
     upstreams = [Upstream(name, directory / f"{name}.sock").start() for name in ("web", "realtime")]
+    intake = [Upstream("intake", directory / f"intake-{number}.sock").start() for number in range(2)]
     port = free_port()
-    command, env = front_command(directory, "127.0.0.1", port, web=upstreams[0].path, realtime=upstreams[1].path)
+    command, env = front_command(
+        directory, "127.0.0.1", port, web=upstreams[0].path, realtime=upstreams[1].path,
+        intake=[upstream.path for upstream in intake],
+    )  # fmt: skip
     process = subprocess.Popen(command, env=env, stderr=(directory / "log").open("wb"), cwd=directory)
     front = Front(port, *upstreams)
     try:
@@ -52,7 +56,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     finally:
         process.terminate()
         process.wait()
-        for upstream in upstreams:
+        for upstream in (*upstreams, *intake):
             upstream.stop()
 
 
@@ -61,6 +65,14 @@ def _listens(front: Front) -> bool:
         return bool(front.fetch("/"))
     except OSError:
         return False
+
+
+def test_events_that_are_sent_go_to_the_intake_and_those_that_are_asked_for_to_web(front: Front) -> None:
+    for path in ("/v1/events", "/v1/track", "/v1/events?a=b"):
+        assert front.fetch(path, method="POST", body=b"{}")["by"] == "intake", path
+        assert front.fetch(path)["by"] == "web", path
+    for path in ("/v1/events/x", "/v1/eventsx", "/otlp/v1/logs"):
+        assert front.fetch(path, method="POST", body=b"{}")["by"] == "web", path
 
 
 def test_sockets_and_gateways_go_to_realtime_and_all_else_to_web(front: Front) -> None:

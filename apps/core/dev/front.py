@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -23,6 +24,7 @@ _BUFFERED = "1m"
 
 # What streams or holds sockets goes to the ASGI server; all else to the WSGI one.
 REALTIME_PATHS = ["/ws/", "/gateway/"]
+_INTAKE_PATHS = ["/v1/events", "/v1/track"]
 # Uploads of files: they may be larger than the disk would like to hold twice, so they pass as they come.
 _UNBUFFERED_PATHS = ["/v1/imports", "~ ^/o/[^/]+/imports/upload$"]
 # Each holds one of web's threads for as long as its client takes; more at once would leave too few to all others.
@@ -70,6 +72,7 @@ http {{
     limit_conn_status 429;
 
     upstream web {{ server {web}; keepalive 128; keepalive_requests 1000000; }}
+{intake}
     upstream realtime {{ server {realtime}; keepalive 128; keepalive_requests 1000000; }}
 
     proxy_http_version 1.1;
@@ -122,6 +125,10 @@ http {{
         }}
     }}
 }}
+"""
+_INTAKE = """
+    upstream intake {{ {servers} keepalive 128; keepalive_requests 1000000; }}
+    map $request_method $takes {{ POST intake; default web; }}
 """
 _LARGE = (
     '{"type": "about:blank", "title": "Payload too large", "status": 413, "code": "payload_too_large", '
@@ -180,9 +187,12 @@ def _can_wait() -> bool:
     return "echo-nginx-module" in said
 
 
-def _locations(upstream: str, *paths: str, options: str = "") -> list[str]:
-    """What answers these paths: the upstream, and it again after each pause where no connection to it was made."""
-    passing = f"proxy_pass http://{upstream}; {options}".strip()
+def _locations(upstream: str, *paths: str, options: str = "", to: str = "") -> list[str]:
+    """What answers these paths: the upstream, and it again after each pause where no connection to it was made.
+
+    ``to`` is a variable of nginx that names one of several.
+    """
+    passing = f"proxy_pass http://{to or upstream}; {options}".strip()
     pauses = _PAUSES if _can_wait() else ()
     # A location that names error pages of its own inherits none.
     then = [
@@ -198,10 +208,13 @@ def _locations(upstream: str, *paths: str, options: str = "") -> list[str]:
     return made
 
 
-def front_config(host: str, port: int, *, web: Path | str, realtime: Path | str, run: Path) -> str:
+def front_config(
+    host: str, port: int, *, web: Path | str, realtime: Path | str, run: Path, intake: Sequence[Path | str] = ()
+) -> str:
     """nginx's configuration; what it must write (bodies that wait, its process id) stays in ``run``.
 
-    ``web`` and ``realtime`` are the paths of Unix sockets, or ``host:port``.
+    ``web``, ``realtime`` and each of ``intake`` are the paths of Unix sockets, or ``host:port``. Where there is an
+    intake the requests that it takes go there, else to web.
 
     ``X-Forwarded-For`` and ``-Proto`` are set from the connection; what a client sends of them is dropped, since no
     other proxy is trusted, and so is every header with an underscore: WSGI would take ``X_Forwarded_For`` for the
@@ -211,8 +224,10 @@ def front_config(host: str, port: int, *, web: Path | str, realtime: Path | str,
     def server(upstream: Path | str) -> str:
         return f"unix:{upstream}" if isinstance(upstream, Path) else upstream
 
+    taking = _INTAKE.format(servers=" ".join(f"server {server(each)};" for each in intake)) if intake else ""
     locations = [
         *_locations("web", "/"),
+        *(_locations("intake", *(f"= {path}" for path in _INTAKE_PATHS), to="$takes") if intake else ()),
         *(
             f"location {path} {{ proxy_pass http://web; proxy_request_buffering off; limit_conn uploads {_UPLOADS}; "
             f"client_max_body_size {_most_of_file() + _FORM}; "
@@ -227,7 +242,7 @@ def front_config(host: str, port: int, *, web: Path | str, realtime: Path | str,
         ),
     ]
     return _HTTP.format(
-        run=run, buffered=_BUFFERED, web=server(web), realtime=server(realtime), away=_AWAY,
+        run=run, intake=taking, buffered=_BUFFERED, web=server(web), realtime=server(realtime), away=_AWAY,
         large=_LARGE, large_file=_LARGE_FILE % _most_of_file(), many=_MANY, most=_most(),
         listen=f"{f'[{host}]' if ':' in host else host}:{port}",
         locations="\n".join(f"        {line}" for line in locations),
@@ -235,13 +250,13 @@ def front_config(host: str, port: int, *, web: Path | str, realtime: Path | str,
 
 
 def front_command(
-    run_dir: Path, host: str, port: int, *, web: Path | str, realtime: Path | str
+    run_dir: Path, host: str, port: int, *, web: Path | str, realtime: Path | str, intake: Sequence[Path | str] = ()
 ) -> tuple[list[str], dict[str, str]]:
     """The command that runs the front, and its environment; its files stay in ``run_dir``."""
     own = run_dir / "nginx"
     own.mkdir(mode=0o700, exist_ok=True)
     path = run_dir / "front.conf"
-    path.write_text(front_config(host, port, web=web, realtime=realtime, run=own))
+    path.write_text(front_config(host, port, web=web, realtime=realtime, run=own, intake=intake))
     return [nginx_binary(), "-p", str(own), "-e", "stderr", "-c", str(path)], dict(os.environ)
 
 
@@ -251,10 +266,13 @@ def main() -> None:
     parser.add_argument("listen", help="host:port")
     parser.add_argument("--web", required=True, metavar="HOST:PORT")
     parser.add_argument("--realtime", required=True, metavar="HOST:PORT")
+    parser.add_argument("--intake", action="append", default=[], metavar="HOST:PORT")
     arguments = parser.parse_args()
     host, _, port = arguments.listen.rpartition(":")
     run_dir = Path(tempfile.mkdtemp(prefix="front-"))
-    command, env = front_command(run_dir, host, int(port), web=arguments.web, realtime=arguments.realtime)
+    command, env = front_command(
+        run_dir, host, int(port), web=arguments.web, realtime=arguments.realtime, intake=arguments.intake
+    )
     want_short_turns()
     os.execve(command[0], command, env)  # noqa: S606 - no shell is wanted
 

@@ -18,7 +18,7 @@ from django.core.management import call_command
 from apps.core.dev.environment import ROOT, Place
 from apps.core.dev.front import front_command
 from apps.core.dev.servers import ServerError
-from apps.core.dev.serving import load, realtime_program, web_program
+from apps.core.dev.serving import intake_programs, load, realtime_program, web_program
 from apps.core.dev.supervisor import Program, run_forked
 
 __all__ = ["check_port", "check_room", "forget_metrics", "hold_lock", "prepare", "programs"]
@@ -121,9 +121,14 @@ def programs(here: Place) -> list[Program]:
     """All programs in the order of their start; they stop in the opposite one. What they share is loaded first."""
     load()
     web, realtime = here.run_dir / "web.sock", here.run_dir / "realtime.sock"
-    command, env = front_command(here.run_dir, settings.HOST, settings.PORT, web=web, realtime=realtime)
+    intake = intake_programs(here.run_dir)
+    command, env = front_command(
+        here.run_dir, settings.HOST, settings.PORT, web=web, realtime=realtime,
+        intake=[program.socket for program in intake if program.socket],
+    )  # fmt: skip
     return [
         web_program(web),
+        *intake,
         realtime_program(realtime),
         Program("drain", function=lambda: call_command("drain"), grace=1.6, nice=15),
         Program("bus", function=lambda: call_command("bus")),

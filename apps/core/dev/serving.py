@@ -16,9 +16,10 @@ from django.conf import settings
 from apps.core import logging
 from apps.core.dev.supervisor import Program
 
-__all__ = ["load", "realtime_program", "web_program", "web_workers"]
+__all__ = ["intake_programs", "load", "realtime_program", "web_program", "web_workers"]
 
 # By name, since the project stands above its applications.
+_INTAKE = "mindweave.intake.server:serve"
 _WEB, _REALTIME = "mindweave.wsgi:application", "mindweave.asgi:application"
 _BEGIN, _SETTLE = "mindweave.process:begin", "mindweave.process:settle"
 # Requests that each of them works on at a time.
@@ -31,7 +32,7 @@ def load() -> None:
 
     for module in ("celery.bin.celery", "celery.apps.worker", "celery.apps.beat", "django_celery_beat.schedulers"):
         import_module(module)
-    for target in (_WEB, _REALTIME):
+    for target in (_WEB, _REALTIME, _INTAKE):
         _loaded(target)
     _ = get_resolver().reverse_dict  # makes each module of routes, and so each view
 
@@ -46,6 +47,23 @@ def web_program(path: Path, target: str = _WEB) -> Program:
     workers = web_workers(os.cpu_count() or 1)
     options = {"interface": "wsgi", "workers": workers, "blocking_threads": _WEB_THREADS, "backlog": 2048}
     return Program("web", function=lambda: _serve(path, target, options), grace=2.0, socket=path, prompt=True)
+
+
+def intake_programs(run_dir: Path) -> list[Program]:
+    """What takes events in: as many processes as web has, each on a Unix socket of its own."""
+    return [
+        _intake_program(f"intake-{number}", run_dir / f"intake-{number}.sock")
+        for number in range(web_workers(os.cpu_count() or 1))
+    ]
+
+
+def _intake_program(name: str, path: Path) -> Program:
+    return Program(name, function=lambda: _take_in(path), grace=2.0, socket=path, prompt=True)
+
+
+def _take_in(path: Path) -> None:
+    application = _worker(_WEB)
+    _loaded(_INTAKE)(path, application)
 
 
 def realtime_program(path: Path) -> Program:

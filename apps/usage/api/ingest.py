@@ -33,7 +33,18 @@ from apps.usage.selectors.engine import engine_state
 from apps.usage.services import SentBatch, ingest, ingest_batch
 from apps.usage.telemetry import count_refused
 
-__all__ = ["Answer", "events", "guarded", "health", "ingest_key", "take_batch", "take_one", "track"]
+__all__ = [
+    "Answer",
+    "answer_of",
+    "events",
+    "guarded",
+    "health",
+    "ingest_key",
+    "limit_requests",
+    "take_batch",
+    "take_one",
+    "track",
+]
 
 T = TypeVar("T")
 View = Callable[[HttpRequest], HttpResponse]
@@ -128,6 +139,21 @@ def _answer(result: IngestResult, limits: RateResult | None) -> Answer:
     return Answer(_encode(body), tuple(limits.headers().items()) if limits is not None else ())
 
 
+def answer_of(result: IngestResult, batch: SentBatch) -> bytes:
+    """The body that answers a batch; of a single event what is wrong with it is raised."""
+    if batch.is_single:
+        _raise_rejection(result)
+    return _answer(result, None).body
+
+
+def _raise_rejection(result: IngestResult) -> None:
+    for rejection in result.rejected:
+        pointer = rejection.pointer.removeprefix("/events/0")
+        raise ValidationFailed(
+            rejection.detail, code=rejection.code, errors=[{"pointer": pointer, "detail": rejection.detail}]
+        )
+
+
 def take_batch(request: HttpRequest) -> Answer:
     """A batch: ``{"events": […]}`` or one event a line."""
     if request.method != "POST":
@@ -151,11 +177,7 @@ def take_one(request: HttpRequest) -> Answer:
     key = ingest_key(request)
     limits = limit_requests(key)
     result = ingest(key=key, events=[decode_one(body)], check_nul=False)
-    for rejection in result.rejected:
-        pointer = rejection.pointer.removeprefix("/events/0")
-        raise ValidationFailed(
-            rejection.detail, code=rejection.code, errors=[{"pointer": pointer, "detail": rejection.detail}]
-        )
+    _raise_rejection(result)
     return _answer(result, limits)
 
 

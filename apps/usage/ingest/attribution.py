@@ -23,7 +23,14 @@ from apps.usage.contracts import PersonRef
 from apps.usage.ingest.parse import parse_uuid
 from apps.usage.models import DirectoryChange
 
-__all__ = ["Directory", "directory_changed", "directory_of", "forget_directories", "forget_directory_changes"]
+__all__ = [
+    "Directory",
+    "directory_changed",
+    "directory_of",
+    "forget_directories",
+    "forget_directory_changes",
+    "is_directory_young",
+]
 
 # An organisation's people, teams and tags are kept here as a copy, which the bus refreshes: what changes them is told
 # there, a row of `usage_directory_change` says so to every process, and each has looked for such rows so lately. After
@@ -108,6 +115,14 @@ def directory_of(org_id: UUID) -> Directory:
     if moment - found.loaded_at >= age:
         meanwhile(org_id, lambda: _keep(org_id, found))
     return found
+
+
+def is_directory_young(org_id: UUID) -> bool:
+    """Whether :func:`directory_of` asks nobody."""
+    moment = time.monotonic()
+    found = _directories.get(org_id)
+    age = min(MAX_AGE_SECONDS, max(MIN_AGE_SECONDS, len(_directories) / LOADS_A_SECOND))
+    return found is not None and moment - _looked_at < 0.9 * LOOK_SECONDS and moment - found.loaded_at < 1.9 * age
 
 
 def _keep(org_id: UUID, known: Directory | None) -> Directory:

@@ -14,9 +14,9 @@ from django.db import InterfaceError, OperationalError, connection
 
 from apps.core.meanwhile import meanwhile
 from apps.usage.errors import InboxFull
-from apps.usage.ingest.statement import INSERT_ROWS, insert_rows
+from apps.usage.ingest.statement import INSERT_ROWS, Row, insert_rows
 
-__all__ = ["SLOTS", "InboxRow", "gauge", "insert", "insert_again", "slot_of"]
+__all__ = ["SLOTS", "InboxRow", "gauge", "insert", "insert_again", "sent_row", "slot_of"]
 
 # Organisations are spread over this many slots for ever; the drain's shards share the slots out among them.
 SLOTS = 8
@@ -38,13 +38,18 @@ class InboxRow:
     frames: bytes
 
 
+def sent_row(row: InboxRow) -> Row:
+    """A row as the statement takes it."""
+    return slot_of(row.org_id), row.org_id, row.received_at, row.events, row.frames
+
+
 def insert(rows: list[InboxRow], *, meanwhile: Callable[[], object] | None = None) -> None:
     """Commit ``rows`` together. When it returns outside a transaction, they survive a crash of the server.
 
     ``meanwhile`` may be called while the server works.
     """
     connection.ensure_connection()
-    sent = [(slot_of(row.org_id), row.org_id, row.received_at, row.events, row.frames) for row in rows]
+    sent = [sent_row(row) for row in rows]
     if not connection.in_atomic_block:
         with connection.wrap_database_errors:
             insert_rows(connection.connection, sent, meanwhile=meanwhile)
@@ -96,6 +101,11 @@ class Gauge:
         if self._events + events > limit:
             raise InboxFull("More events are waiting than may wait; send this batch again in a second", retry_after=1)
         self._events += events
+
+    @property
+    def is_young(self) -> bool:
+        """Whether :meth:`admit` asks nobody."""
+        return time.monotonic() - self._looked_at < 0.9 * self.OLDEST
 
     @property
     def events(self) -> int:

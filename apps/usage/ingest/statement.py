@@ -15,7 +15,7 @@ import psycopg
 from psycopg import pq
 from psycopg.errors import error_from_result
 
-__all__ = ["INSERT_ROWS", "Row", "insert_rows"]
+__all__ = ["INSERT_ROWS", "Row", "Sending", "insert_rows", "prepare"]
 
 _ONE, _MANY = b"mindweave_inbox", b"mindweave_inbox_rows"
 # `synchronous_commit` is set inside the statement, so that an ack is durable whatever the server's or the
@@ -55,14 +55,48 @@ def insert_rows(
     """
     if connection.closed:
         raise psycopg.OperationalError("the connection is closed")
-    if len(rows) == 1:
-        result = _execute(connection, _ONE, _ONE_SQL, _TYPES, _values(*rows[0]), meanwhile)
-    else:
-        columns = zip(*(_values(*row) for row in rows), strict=True)
-        arrays = tuple(_as_array(oid, column) for oid, column in zip(_TYPES, columns, strict=True))
-        result = _execute(connection, _MANY, _ROWS_SQL, _ARRAYS, arrays, meanwhile)
+    result = _execute(connection, *_statement(rows), meanwhile)
     if result.command_tuples != len(rows):
         raise RuntimeError("the inbox took fewer rows than it was given")
+
+
+def prepare(connection: "psycopg.Connection[object]") -> None:
+    """Have a connection know the statements of :class:`Sending`; raises what psycopg raises."""
+    for name, sql, types in ((_ONE, _ONE_SQL, _TYPES), (_MANY, _ROWS_SQL, _ARRAYS)):
+        _check(connection.pgconn.prepare(name, sql, list(types)), connection)
+    connection.pgconn.nonblocking = 1
+
+
+class Sending:
+    """Rows on their way on a connection that knows them (:func:`prepare`), for whoever waits for its answer himself.
+
+    Raises what psycopg raises; the connection is of no use then.
+    """
+
+    def __init__(self, connection: "psycopg.Connection[object]", rows: Sequence[Row]) -> None:
+        self._connection, self._count = connection, len(rows)
+        name, _, _, values = _statement(rows)
+        connection.pgconn.send_query_prepared(name, list(values), _BINARY)
+
+    def finish(self) -> None:
+        """Take the answer, which is there."""
+        server = self._connection.pgconn
+        result = server.get_result()
+        if result is None:
+            raise psycopg.OperationalError("the server ended before it answered")
+        while server.get_result() is not None:
+            pass
+        _check(result, self._connection)
+        if result.command_tuples != self._count:
+            raise RuntimeError("the inbox took fewer rows than it was given")
+
+
+def _statement(rows: Sequence[Row]) -> tuple[bytes, bytes, tuple[int, ...], tuple[bytes, ...]]:
+    if len(rows) == 1:
+        return _ONE, _ONE_SQL, _TYPES, _values(*rows[0])
+    columns = zip(*(_values(*row) for row in rows), strict=True)
+    arrays = tuple(_as_array(oid, column) for oid, column in zip(_TYPES, columns, strict=True))
+    return _MANY, _ROWS_SQL, _ARRAYS, arrays
 
 
 def _values(slot: int, org_id: UUID, received_at: datetime, events: int, frames: bytes) -> tuple[bytes, ...]:

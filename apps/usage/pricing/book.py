@@ -58,6 +58,7 @@ __all__ = [
     "TokenUsage",
     "forget_book",
     "get_book",
+    "is_book_young",
     "round_half_even",
 ]
 
@@ -308,6 +309,11 @@ def get_book() -> PriceBook:
     if age >= _CHECK_EVERY / 2:
         meanwhile("price book", _look)
     return book
+
+
+def is_book_young() -> bool:
+    """Whether :func:`get_book` asks nobody."""
+    return _book is not None and time.monotonic() - _checked < 0.9 * _CHECK_EVERY
 
 
 def _look() -> PriceBook:

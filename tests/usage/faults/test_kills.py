@@ -159,7 +159,8 @@ def test_kill_9_of_each_part_and_of_all_loses_and_doubles_nothing(instance: Inst
     left = upload.now()
     assert left["state"] == "running", left
     assert 0 < left["accepted"] < _LINES
-    kill_named(instance, "mw-web")
+    for name in ("mw-web", "mw-intake-0", "mw-intake-1"):
+        kill_named(instance, name)
     goes_on(load)
     for victims in (("redis-server",), ("/postgres ", "postgres: ")):
         kill(instance, *victims)

@@ -1,0 +1,49 @@
+"""The intake as a process of its own, on the database of the tests."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.processes import Processes
+from tests.usage.engine.conftest import World, _fresh_caches, committed, drain, world
+from tests.waiting import wait_for
+
+__all__ = ["_fresh_caches", "committed", "drain", "world"]
+
+
+class Server:
+    """The process, and where it listens."""
+
+    def __init__(self, logs: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self._processes = Processes(logs, "mindweave.settings")
+        self.process = self._processes.start("-m", "mindweave.intake", f"127.0.0.1:{self.port}")
+
+    def client(self, world: World) -> httpx.Client:
+        headers = {"Authorization": f"Bearer {world.token}", "Content-Type": "application/json"}
+        return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", headers=headers, timeout=30)
+
+    def is_up(self) -> bool:
+        assert self.process.poll() is None, "it ended"
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.port}/health/live").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def end(self) -> None:
+        self._processes.end()
+
+
+@pytest.fixture
+def server(world: World, tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path)
+    try:
+        wait_for(server.is_up, seconds=60, what="the intake")
+        yield server
+    finally:
+        server.end()
