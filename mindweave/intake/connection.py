@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 from functools import lru_cache
-from http.client import responses
+from http import HTTPStatus
 from typing import Any, Protocol, cast
 
 import httptools
@@ -39,7 +39,11 @@ def _key(name: bytes) -> str:
 
 @lru_cache(maxsize=64)
 def _status(status: int) -> bytes:
-    return f"HTTP/1.1 {status} {responses.get(status, 'Unknown')}\r\n".encode("ascii")
+    try:
+        reason = HTTPStatus(status).phrase
+    except ValueError:
+        reason = "Unknown"
+    return f"HTTP/1.1 {status} {reason}\r\n".encode("ascii")
 
 
 class Connection(asyncio.Protocol):

@@ -4,6 +4,7 @@ import http.client
 import json
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ pytestmark = pytest.mark.processes
 
 
 class Front:
-    def __init__(self, port: int, web: Upstream, realtime: Upstream) -> None:
-        self.port, self.web, self.realtime = port, web, realtime
+    def __init__(self, port: int, web: Upstream, realtime: Upstream, intake: list[Upstream]) -> None:
+        self.port, self.web, self.realtime, self.intake = port, web, realtime, intake
 
     def connection(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
@@ -49,14 +50,14 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
         intake=[upstream.path for upstream in intake],
     )  # fmt: skip
     process = subprocess.Popen(command, env=env, stderr=(directory / "log").open("wb"), cwd=directory)
-    front = Front(port, *upstreams)
+    front = Front(port, *upstreams, intake)
     try:
         wait_for(lambda: _listens(front), what="the front")
         yield front
     finally:
         process.terminate()
         process.wait()
-        for upstream in (*upstreams, *intake):
+        for upstream in (front.web, front.realtime, *front.intake):
             upstream.stop()
 
 
@@ -196,7 +197,7 @@ def test_a_request_waits_for_an_upstream_that_restarts(front: Front) -> None:
     path.unlink()
     answers: list[dict[str, Any]] = []
     asking = threading.Thread(
-        target=lambda: answers.append(front.fetch("/v1/events", method="POST", body=b"x" * 70_000))
+        target=lambda: answers.append(front.fetch("/otlp/v1/logs", method="POST", body=b"x" * 70_000))
     )
     asking.start()
     asking.join(0.3)
@@ -205,6 +206,27 @@ def test_a_request_waits_for_an_upstream_that_restarts(front: Front) -> None:
     front.web = Upstream("web", path).start()
     asking.join(20)
     assert answers[0]["size"] == 70_000
+
+
+def test_an_intake_that_is_away_is_passed_by_and_both_are_waited_for(front: Front) -> None:
+    first, second = front.intake
+    first.stop()
+    first.path.unlink()
+    begun = time.monotonic()
+    for _ in range(6):
+        assert front.fetch("/v1/track", method="POST", body=b"{}")["by"] == "intake"
+    assert time.monotonic() - begun < 5, "nobody waits for one as long as there is another"
+    second.stop()
+    second.path.unlink()
+    answers: list[dict[str, Any]] = []
+    asking = threading.Thread(target=lambda: answers.append(front.fetch("/v1/track", method="POST", body=b"{}")))
+    asking.start()
+    asking.join(0.3)
+    assert asking.is_alive()
+    front.intake = [Upstream("intake", each.path).start() for each in (first, second)]
+    asking.join(20)
+    assert answers[0]["by"] == "intake"
+    assert front.fetch("/v1/events", method="POST", body=b"{}")["by"] == "intake"
 
 
 def test_an_upstream_that_stays_away_is_a_problem_that_says_when_to_come_again(tmp_path: Path) -> None:

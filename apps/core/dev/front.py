@@ -224,10 +224,19 @@ def front_config(
     def server(upstream: Path | str) -> str:
         return f"unix:{upstream}" if isinstance(upstream, Path) else upstream
 
-    taking = _INTAKE.format(servers=" ".join(f"server {server(each)};" for each in intake)) if intake else ""
+    taking = (
+        _INTAKE.format(servers=" ".join(f"server {server(each)} max_fails=0;" for each in intake)) if intake else ""
+    )
     locations = [
         *_locations("web", "/"),
-        *(_locations("intake", *(f"= {path}" for path in _INTAKE_PATHS), to="$takes") if intake else ()),
+        # One that no connection is made to is passed by; what was sent to one is never sent to another.
+        *(
+            _locations(
+                "intake", *(f"= {path}" for path in _INTAKE_PATHS), to="$takes", options="proxy_next_upstream error;"
+            )
+            if intake
+            else ()
+        ),
         *(
             f"location {path} {{ proxy_pass http://web; proxy_request_buffering off; limit_conn uploads {_UPLOADS}; "
             f"client_max_body_size {_most_of_file() + _FORM}; "

@@ -189,7 +189,7 @@ def sent(world: World, *events: dict[str, Any], body: bytes | None = None) -> Se
 
 def ingested_together(batches: list[SentBatch], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What each of these is answered, the first of which is held up until all others wait."""
-    take, turns = services._take_batches, services._turns
+    take, turns = services.take_batches, services._turns
     sizes: list[int] = []
 
     def slow(works: list[SentBatch]) -> None:
@@ -293,7 +293,7 @@ def test_a_batch_that_breaks_the_building_is_nobody_elses_error(
 def test_whoever_is_answered_for_all_tells_nothing_for_others(committed: None, monkeypatch: pytest.MonkeyPatch) -> None:
     world = make_world()
     told: list[tuple[UUID, int]] = []
-    monkeypatch.setattr(services, "_told", lambda taken: told.append((taken.key.org_id, threading.get_ident())))
+    monkeypatch.setattr(services, "told", lambda taken: told.append((taken.key.org_id, threading.get_ident())))
     ingested_together([sent(world, event()) for _ in range(4)], monkeypatch)
     assert len({thread for _, thread in told}) == 4
 

@@ -26,7 +26,7 @@ from tests.waiting import wait_for
 pytestmark = pytest.mark.processes
 
 # Each is a transaction of the run, so that there is a good deal to break off.
-_FLUSHES = 250
+_FLUSHES = 150
 _KILLS = 3
 _JOB = """
 import django
