@@ -118,7 +118,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            # The front asks for no other protocol, whatever its clients wish for.
             if self._transport is not None:
                 self._transport.write(_status(400) + b"Content-Length: 0\r\nConnection: close\r\n\r\n")
             self.close()
@@ -150,6 +151,8 @@ class Connection(asyncio.Protocol):
             self._taker.hold(len(body))
 
     def on_message_complete(self) -> None:
+        if self._parser.should_upgrade():
+            return
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         request = self._environ, body, self._size, self._parser.should_keep_alive()
         self._environ, self._body, self._size, self._is_amid = {}, [], 0, False

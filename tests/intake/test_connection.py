@@ -116,7 +116,15 @@ def test_whoever_waits_for_leave_to_send_gets_it() -> None:
     assert transport.written == b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-@pytest.mark.parametrize("sent", [b"GARBAGE\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", b"\x16\x03\x01"])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GARBAGE\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+        b"\x16\x03\x01",
+        post(b"x", "Connection: Upgrade", "Upgrade: h2c"),
+    ],
+)
 def test_what_is_no_request_is_told_so_and_closed(sent: bytes) -> None:
     taker = Requests()
     connection, transport = connected(taker)

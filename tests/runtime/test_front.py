@@ -72,6 +72,11 @@ def test_events_that_are_sent_go_to_the_intake_and_those_that_are_asked_for_to_w
     for path in ("/v1/events", "/v1/track", "/v1/events?a=b"):
         assert front.fetch(path, method="POST", body=b"{}")["by"] == "intake", path
         assert front.fetch(path)["by"] == "web", path
+    wish = {"Connection": "Upgrade", "Upgrade": "h2c", "X-Forwarded-For": "203.0.113.9"}
+    found = front.fetch("/v1/events", method="POST", body=b"{}", headers=wish)["headers"]
+    assert "upgrade" not in found
+    assert found["x-forwarded-for"] == "127.0.0.1"
+    assert found["host"] == found["x-forwarded-host"] == f"127.0.0.1:{front.port}"
     for path in ("/v1/events/x", "/v1/eventsx", "/otlp/v1/logs"):
         assert front.fetch(path, method="POST", body=b"{}")["by"] == "web", path
 

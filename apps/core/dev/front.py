@@ -24,7 +24,7 @@ _BUFFERED = "1m"
 
 # What streams or holds sockets goes to the ASGI server; all else to the WSGI one.
 REALTIME_PATHS = ["/ws/", "/gateway/"]
-_INTAKE_PATHS = ["/v1/events", "/v1/track"]
+_INTAKE_PATHS = ["= /v1/events", "= /v1/track"]
 # Uploads of files: they may be larger than the disk would like to hold twice, so they pass as they come.
 _UNBUFFERED_PATHS = ["/v1/imports", "~ ^/o/[^/]+/imports/upload$"]
 # Each holds one of web's threads for as long as its client takes; more at once would leave too few to all others.
@@ -130,6 +130,13 @@ _INTAKE = """
     upstream intake {{ {servers} keepalive 128; keepalive_requests 1000000; }}
     map $request_method $takes {{ POST intake; default web; }}
 """
+# One that no connection is made to is passed by; what was sent to one is never sent to another. Headers are named anew,
+# without a client's wish for another protocol: the intake has one.
+_TAKING = (
+    'proxy_next_upstream error; proxy_set_header Host $http_host; proxy_set_header Connection ""; '
+    "proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme; "
+    "proxy_set_header X-Forwarded-Host $http_host;"
+)
 _LARGE = (
     '{"type": "about:blank", "title": "Payload too large", "status": 413, "code": "payload_too_large", '
     '"detail": "The body is larger than any that is taken; send smaller batches"}'
@@ -229,11 +236,8 @@ def front_config(
     )
     locations = [
         *_locations("web", "/"),
-        # One that no connection is made to is passed by; what was sent to one is never sent to another.
         *(
-            _locations(
-                "intake", *(f"= {path}" for path in _INTAKE_PATHS), to="$takes", options="proxy_next_upstream error;"
-            )
+            _locations("intake", *(f"= {path}" for path in _INTAKE_PATHS), to="$takes", options=_TAKING)
             if intake
             else ()
         ),

@@ -6,6 +6,7 @@ another way.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -26,19 +27,20 @@ class Sender:
     """Sends rows; all of its methods are called on the loop's thread."""
 
     CONNECTIONS = 3
+    # What gathers is split into commits of about so many: the drain takes a row of an organisation at a time.
+    MOST_EVENTS = 5_000
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._free: list[psycopg.Connection[Any]] = []
         self._busy = 0
         self._opening = 0
-        self._rows: list[InboxRow] = []
-        self._done: list[Done] = []
+        self._waiting: deque[tuple[list[InboxRow], Done]] = deque()
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is under way."""
-        return not self._busy and not self._rows
+        return not self._busy and not self._waiting
 
     def can_send(self) -> bool:
         """Whether there is a connection at all; where there is none, opens some."""
@@ -61,22 +63,31 @@ class Sender:
 
     def send(self, rows: list[InboxRow], done: Done) -> None:
         """Commit rows, soon; ``done`` is called once for them."""
-        self._rows += rows
-        self._done.append(done)
+        self._waiting.append((rows, done))
         self._next()
 
     def _next(self) -> None:
-        if not self._rows:
-            return
-        if not self._free:
-            if not self._busy:
-                self._give_up(psycopg.OperationalError("there is no connection to the database"))
-            return
-        rows, done = self._rows, self._done
-        self._rows, self._done = [], []
-        connection = self._free.pop()
-        self._busy += 1
-        _Commit(self, self._loop, connection, [sent_row(row) for row in joined_rows(rows)], done)
+        while self._waiting and self._free:
+            rows, done = self._gathered()
+            self._busy += 1
+            _Commit(self, self._loop, self._free.pop(), [sent_row(row) for row in joined_rows(rows)], done)
+        if self._waiting and not self._busy:
+            self._give_up(psycopg.OperationalError("there is no connection to the database"))
+
+    def _gathered(self) -> tuple[list[InboxRow], list[Done]]:
+        """The first that wait, as many as are one commit."""
+        rows: list[InboxRow] = []
+        done: list[Done] = []
+        events = 0
+        while self._waiting:
+            own, whose = self._waiting[0]
+            events += sum(row.events for row in own)
+            if rows and events > self.MOST_EVENTS:
+                break
+            self._waiting.popleft()
+            rows += own
+            done.append(whose)
+        return rows, done
 
     def ended(self, connection: "psycopg.Connection[Any]", done: list[Done], error: BaseException | None) -> None:
         """A commit is over."""
@@ -91,10 +102,10 @@ class Sender:
         self._next()
 
     def _give_up(self, error: BaseException) -> None:
-        done, self._done, self._rows = self._done, [], []
+        waiting, self._waiting = self._waiting, deque()
         self.open()
-        for each in done:
-            each(error)
+        for _, done in waiting:
+            done(error)
 
     def close(self) -> None:
         """Close the connections; nothing may be under way."""
