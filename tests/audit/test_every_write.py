@@ -58,6 +58,10 @@ EXEMPT = {
     "apps.teams.services.prune_invitations": "retention by the clock; the run of its job is kept",
     "apps.usage.services.ingest": "the events are the record, kept in the inbox and then raw",
     "apps.usage.services.ingest_batch": "as ingest",
+    "apps.usage.services.take_batches": "computes; nothing is kept of it yet",
+    "apps.usage.services.admitted_rows": "computes; nothing is kept of it yet",
+    "apps.usage.services.commit_rows": "events are their own record",
+    "apps.usage.services.told": "says what became of events, which are their own record",
 }
 
 

@@ -236,11 +236,7 @@ def front_config(
     )
     locations = [
         *_locations("web", "/"),
-        *(
-            _locations("intake", *(f"= {path}" for path in _INTAKE_PATHS), to="$takes", options=_TAKING)
-            if intake
-            else ()
-        ),
+        *(_locations("intake", *_INTAKE_PATHS, to="$takes", options=_TAKING) if intake else ()),
         *(
             f"location {path} {{ proxy_pass http://web; proxy_request_buffering off; limit_conn uploads {_UPLOADS}; "
             f"client_max_body_size {_most_of_file() + _FORM}; "
