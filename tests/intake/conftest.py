@@ -39,11 +39,22 @@ class Server:
         self._processes.end()
 
 
-@pytest.fixture
-def server(world: World, tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path)
+def _up(logs: Path) -> Iterator[Server]:
+    server = Server(logs)
     try:
         wait_for(server.is_up, seconds=60, what="the intake")
         yield server
     finally:
         server.end()
+
+
+@pytest.fixture(scope="module")
+def server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One for all tests: each has keys of its own, which it does not know yet."""
+    yield from _up(tmp_path_factory.mktemp("intake"))
+
+
+@pytest.fixture
+def own_server(world: World, tmp_path: Path) -> Iterator[Server]:
+    """One that a test may end."""
+    yield from _up(tmp_path)

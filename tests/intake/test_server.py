@@ -154,17 +154,17 @@ def test_many_at_once_while_connections_to_the_database_are_cut_count_once(
     assert rows("SELECT count(*), count(DISTINCT event_id) FROM usage_event") == [(sum(senders.acknowledged),) * 2]
 
 
-def test_told_to_end_it_answers_what_has_come(server: Server, world: World, drain: Callable[[], None]) -> None:
-    with server.client(world) as client:
+def test_told_to_end_it_answers_what_has_come(own_server: Server, world: World, drain: Callable[[], None]) -> None:
+    with own_server.client(world) as client:
         assert client.post("/v1/track", content=orjson.dumps(event())).status_code == 202
         large = orjson.dumps({"events": [event() for _ in range(3000)]})
         found: list[httpx.Response] = []
         sending = threading.Thread(target=lambda: found.append(client.post("/v1/events", content=large)))
         sending.start()
         threading.Event().wait(0.02)
-        server.process.send_signal(signal.SIGTERM)
+        own_server.process.send_signal(signal.SIGTERM)
         sending.join(30)
-    assert server.process.wait(10) == 0
+    assert own_server.process.wait(10) == 0
     assert [answer.status_code for answer in found] in ([202], [])
     drain()
     assert value("SELECT count(*) FROM usage_event") == 1 + (3000 if found else 0)
