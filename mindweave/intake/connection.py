@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Protocol, cast
+from urllib.parse import unquote
 
 import httptools
 
@@ -138,7 +139,7 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         path, _, self._environ["QUERY_STRING"] = self._environ["PATH_INFO"].partition("?")
-        self._environ["PATH_INFO"] = path
+        self._environ["PATH_INFO"] = unquote(path, "latin-1") if "%" in path else path
         self._environ["REQUEST_METHOD"] = self._parser.get_method().decode("ascii")
         if self._transport is not None and self._environ.get("HTTP_EXPECT", "").lower() == "100-continue":
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

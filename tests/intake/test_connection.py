@@ -77,6 +77,15 @@ def test_a_request_is_the_same_in_whatever_pieces_it_comes() -> None:
         assert taker.held == 14
 
 
+def test_a_path_is_what_it_spells() -> None:
+    taker = Requests()
+    connection, _ = connected(taker)
+    connection.data_received(post(b"", path="/v1/%65v%C3%A9?a=%41"))
+    ((environ, _),) = taker.taken
+    assert environ["PATH_INFO"].encode("latin-1").decode() == "/v1/evé"
+    assert environ["QUERY_STRING"] == "a=%41"
+
+
 def test_what_is_sent_at_once_is_answered_one_after_the_other() -> None:
     taker = Requests()
     connection, transport = connected(taker)
