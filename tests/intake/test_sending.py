@@ -55,6 +55,9 @@ def on_a_loop(work: Callable[[Sender, Told], Awaitable[None]]) -> None:
         try:
             await work(sender, Told(sender))
         finally:
+            # One that is opened later would keep the database of the tests from being removed.
+            while sender._opening:
+                await asyncio.sleep(0.01)
             sender.close()
 
     asyncio.run(run())
