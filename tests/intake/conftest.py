@@ -35,6 +35,13 @@ class Server:
         except httpx.TransportError:
             return False
 
+    def is_listening(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
     def end(self) -> None:
         self._processes.end()
 

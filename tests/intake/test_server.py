@@ -3,6 +3,7 @@
 import gzip
 import io
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,6 +18,7 @@ from apps.usage.services import register_tag_key
 from mindweave.wsgi import application
 from tests.intake.conftest import Server
 from tests.usage.engine.conftest import World, event, make_world, rows, value
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.usefixtures("committed"), pytest.mark.processes]
 
@@ -157,14 +159,16 @@ def test_many_at_once_while_connections_to_the_database_are_cut_count_once(
 def test_told_to_end_it_answers_what_has_come(own_server: Server, world: World, drain: Callable[[], None]) -> None:
     with own_server.client(world) as client:
         assert client.post("/v1/track", content=orjson.dumps(event())).status_code == 202
-        large = orjson.dumps({"events": [event() for _ in range(3000)]})
-        found: list[httpx.Response] = []
-        sending = threading.Thread(target=lambda: found.append(client.post("/v1/events", content=large)))
-        sending.start()
-        threading.Event().wait(0.02)
+    body = orjson.dumps({"events": [event() for _ in range(3000)]})
+    with socket.create_connection(("127.0.0.1", own_server.port), timeout=30) as connected:
+        head = f"POST /v1/events HTTP/1.1\r\nAuthorization: Bearer {world.token}\r\nExpect: 100-continue\r\n"
+        connected.sendall(f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+        assert connected.recv(1000).startswith(b"HTTP/1.1 100 ")
+        # A request has begun to come, of which there is no answer yet.
         own_server.process.send_signal(signal.SIGTERM)
-        sending.join(30)
+        wait_for(lambda: not own_server.is_listening(), what="the end of its listening")
+        connected.sendall(body)
+        assert connected.recv(1000).startswith(b"HTTP/1.1 202 ")
     assert own_server.process.wait(10) == 0
-    assert [answer.status_code for answer in found] in ([202], [])
     drain()
-    assert value("SELECT count(*) FROM usage_event") == 1 + (3000 if found else 0)
+    assert value("SELECT count(*) FROM usage_event") == 3001

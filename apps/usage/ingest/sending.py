@@ -138,7 +138,7 @@ class _Commit:
             self._socket = connection.pgconn.socket
             loop.add_reader(self._socket, self._ready)
             self._flush()
-        except BaseException as error:
+        except Exception as error:
             self._end(error)
 
     def _flush(self) -> None:
@@ -158,7 +158,7 @@ class _Commit:
             if server.is_busy():
                 return
             self._sending.finish()
-        except BaseException as error:
+        except Exception as error:
             self._end(error)
         else:
             self._end(None)
