@@ -97,15 +97,18 @@ class Sender:
         else:
             connection.close()
             self.open()
-        for each in done:
-            each(error)
         self._next()
+        self._tell(done, error)
 
     def _give_up(self, error: BaseException) -> None:
         waiting, self._waiting = self._waiting, deque()
         self.open()
-        for _, done in waiting:
-            done(error)
+        self._tell([done for _, done in waiting], error)
+
+    def _tell(self, done: list[Done], error: BaseException | None) -> None:
+        """Each by itself: what fails in one is logged by the loop, and keeps none of the others waiting."""
+        for each in done:
+            self._loop.call_soon(each, error)
 
     def close(self) -> None:
         """Close the connections; nothing may be under way."""
