@@ -10,8 +10,9 @@ A chunk is a row of ``usage_chunk`` with three runs of bytes, little-endian, ``e
   alone: a byte that is :data:`IN_PARTS`, which begins no zstd, where each of them ends behind all that (4 bytes), and
   they themselves.
 
-``first_at``, ``last_at``, ``whos`` and ``whats`` say what can be in it. Small chunks are merged later
-(:mod:`apps.usage.drain.merge`), so a chunk may be gone when it is looked for again: :class:`ChunkGone`.
+``first_at``, ``last_at``, ``whos``, ``whats`` and ``words`` (:mod:`apps.usage.words`) say what can be in it. Small
+chunks are merged later (:mod:`apps.usage.drain.merge`), so a chunk may be gone when it is looked for again:
+:class:`ChunkGone`.
 """
 
 import struct

@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 from django.db import connection, transaction
 
 from apps.core import clock
@@ -27,6 +26,7 @@ from apps.usage.hints import FORMAT, MAX_CHUNKS, BlockMaker, error_code
 from apps.usage.ingest.what import DETAIL
 from apps.usage.selectors.find_ids import COVERED
 from apps.usage.store import inbox_state
+from apps.usage.words import words_of
 
 __all__ = ["drop_hints", "hint_some"]
 
@@ -48,7 +48,6 @@ _AT_ONCE = 16
 # A block is chosen among so many chunks of a part, those noticed first: a look at all of them for each block would take
 # a part that has very many (an import, a restored database) time with the square of their number.
 _WINDOW: Final = 8 * MAX_CHUNKS
-_DETAIL_WORDS: Final = ("error_type", "stop_reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,8 +289,8 @@ def _words(chunk: Chunk) -> tuple[set[tuple[str, str]], npt.NDArray[np.uint16]]:
         detail = data[borders[place] : borders[place + 1]]
         code = codes.get(detail)
         if code is None:
-            read = orjson.loads(detail) if b'"error_type"' in detail or b'"stop_reason"' in detail else {}
-            found |= {(field, str(read[field])) for field in _DETAIL_WORDS if read.get(field)}
-            code = codes[detail] = error_code(str(read.get("error_type") or ""))
+            words = words_of(detail)
+            found |= set(words.items())
+            code = codes[detail] = error_code(words.get("error_type", ""))
         errors[place] = code
     return found, errors

@@ -13,6 +13,7 @@ from apps.usage.drain.copybuf import RowFormat, pg_micros
 from apps.usage.drain.dims import Dimensions
 from apps.usage.histogram import ENTRY, buckets_of
 from apps.usage.texts import TextColumns, concatenated, kept
+from apps.usage.words import listed_words
 
 __all__ = [
     "CHUNK",
@@ -46,7 +47,7 @@ TOKENS = (
 CHUNK = RowFormat(
     "usage_chunk",
     [("first_at", "i8"), ("last_at", "i8"), ("upto", "i8"), ("org", "i4"), ("drop_on", "i4"), ("events", "i4")],
-    ["whos", "whats", "scan", "facts", "texts"],
+    ["whos", "whats", "words", "scan", "facts", "texts"],
 )
 DELTA = RowFormat(
     "usage_delta",
@@ -164,9 +165,16 @@ def copied_chunks(new: list[NewChunk]) -> bytes:
         row["upto"] = chunk.upto
         fields = (
             _int_array(distinct(chunk.columns["who"])), _int_array(distinct(chunk.columns["what"])),
+            None if (words := listed_words(chunk.texts[1])) is None else _int_array(np.array(words, dtype=np.int64)),
             *chunks.packed(chunk.columns, chunk.texts),
         )  # fmt: skip
-        tails.append(b"".join(piece for field in fields for piece in (len(field).to_bytes(4, "big"), field)))
+        tails.append(
+            b"".join(
+                piece
+                for field in fields
+                for piece in ((len(field).to_bytes(4, "big"), field) if field is not None else (_NULL,))
+            )
+        )
     return CHUNK.joined(rows, tails)
 
 
@@ -211,6 +219,7 @@ def _chunk(events: Events, part: slice, texts: TextColumns, day: int, mask: npt.
     return NewChunk(int(events.org[part.start]), day, columns, texts)
 
 
+_NULL = b"\xff\xff\xff\xff"
 _ELEMENT = np.dtype([("length", ">i4"), ("value", ">i4")])
 
 

@@ -30,7 +30,6 @@ from apps.usage.hints_read import (
     who_entries_hold,
     who_runs,
 )
-from apps.usage.ingest.what import STOP_REASONS
 from apps.usage.selectors.pick import FEW
 from apps.usage.selectors.plan import EVER, MAX_LISTED, Plan
 
@@ -247,9 +246,8 @@ def _values(plan: Plan) -> list[_Values]:
         found.append(_Values(value_keys(REQUEST, [request_hash(value) for value in plan.requests]).tolist()))
     if plan.ids is not None:
         found.append(_Values(id_keys(np.frombuffer(b"".join(plan.ids), dtype="V16")).tolist(), of_ids=True))
-    for name, words in plan.details:
-        if "" not in words and not (name == "stop_reason" and set(words) & set(STOP_REASONS)):
-            found.append(_Values([word_key(name, word) for word in words], of_errors=name == "error_type"))
+    for name, words in plan.words:
+        found.append(_Values([word_key(name, word) for word in words], of_errors=name == "error_type"))
     return [one for one in found if len(one.keys) <= _MAX_VALUES]
 
 

@@ -57,6 +57,15 @@ class Plan:
     details: list[tuple[str, list[str]]] = field(default_factory=list)
 
     @property
+    def words(self) -> list[tuple[str, list[str]]]:
+        """Fields of the detail with words of which an event has one: where none, or one with a number, will do, not."""
+        return [
+            (name, words)
+            for name, words in self.details
+            if "" not in words and not (name == "stop_reason" and set(words) & set(STOP_REASONS))
+        ]
+
+    @property
     def never(self) -> bool:
         lists = (self.who, self.what, self.ids, self.requests)
         return self.start >= self.end or any(values is not None and not len(values) for values in lists)

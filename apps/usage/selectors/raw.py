@@ -1,7 +1,7 @@
 """Raw events, newest first, by any of their fields.
 
 What narrows a search, in this order: the chunks' bounds in time (a session's and an event id's are known from
-elsewhere), the who and what each chunk says it holds, what hints know of chunks of the past
+elsewhere), the who, what and words each chunk says it holds, what hints know of chunks of the past
 (:mod:`apps.usage.selectors.hints`), and then only those columns that the filters ask for. Where something was found the
 events are read (:mod:`apps.usage.selectors.pick`).
 """
@@ -29,6 +29,7 @@ from apps.usage.selectors.match import (
 )
 from apps.usage.selectors.pick import Moved, pick_events
 from apps.usage.selectors.plan import EVENT_FIELDS, EVER, MAX_LISTED, Plan, plan_dimensions, plan_fields
+from apps.usage.words import word_numbers
 
 __all__ = ["EVENT_FIELDS", "EventRow", "event_search"]
 
@@ -228,6 +229,11 @@ def _look(
         if values is not None and len(values) <= MAX_LISTED:
             lists.append(f"{name} && %({name})s::integer[]")
             params[name] = values.tolist()
+    for name, words in plan.words:
+        if len(words) <= MAX_LISTED:
+            # Not every chunk lists them.
+            lists.append(f"(words IS NULL OR words && %({name})s::integer[])")
+            params[name] = word_numbers(name, words)
     if beyond is not None:
         conditions.append("last_at <= %(last)s AND (last_at, id) < (%(last)s, %(id)s)")
         params |= {"last": beyond[0], "id": beyond[1]}
@@ -247,7 +253,7 @@ def _look(
     # comes in order and stays so, and as far as it is needed. Columns are read of the chosen chunks alone, whether the
     # database sorts or not.
     newest, own = "ORDER BY last_at DESC, id DESC", "id, drop_on, events, last_at, scan, facts, texts"
-    of_time = f"SELECT {own}, whos, whats FROM usage_chunk WHERE {' AND '.join(conditions)} {newest} OFFSET 0"  # noqa: S608
+    of_time = f"SELECT {own}, whos, whats, words FROM usage_chunk WHERE {' AND '.join(conditions)} {newest} OFFSET 0"  # noqa: S608
     chosen = f"SELECT {own} FROM ({of_time}) AS of_time WHERE {listed} LIMIT %(limit)s OFFSET 0"  # noqa: S608
     if names is None:
         return fetch(f"SELECT id, drop_on, events, last_at FROM ({chosen}) AS chosen {newest}", params)  # noqa: S608
