@@ -243,20 +243,27 @@ class Load:
             free.put_nowait(await self._connect())
         requests = int(self.rate * self.seconds / self.batch)
         every = self.batch / self.rate
+        # How long making a request takes, about.
+        making = 0.0
         begun_cpu = time.process_time()
         start = time.monotonic() + 0.05
         self.outcome.first = start
         tasks: set[asyncio.Task[None]] = set()
         for number in range(requests):
             due = start + number * every
-            # A caller has its events before they are due. It makes them half-way between two requests: right after one,
-            # the making would take the processor from what that one has to pass, time and again.
+            # A caller has its events before they are due. They are made once nothing is under way, or as late as will
+            # do: while they are made no answer is seen, and the processor is taken from what a request has to pass.
             if every > _SHORT:
-                await asyncio.sleep(max(0.0, due - every / 2 - time.monotonic()))
+                latest = due - 1.5 * making - time.monotonic()
+                if tasks and latest > 0:
+                    await asyncio.wait(tasks, timeout=latest)
             elif number % 16 == 0:
                 await asyncio.sleep(0)
+            begun = time.monotonic()
             piece = self._next(number)
-            pause = due - time.monotonic()
+            moment = time.monotonic()
+            making = max(0.9 * making, moment - begun)
+            pause = due - moment
             if pause > 0:
                 await asyncio.sleep(pause)
             task = asyncio.create_task(self._send(piece, due, start, free))

@@ -213,6 +213,28 @@ def test_a_request_waits_for_an_upstream_that_restarts(front: Front) -> None:
     assert answers[0]["size"] == 70_000
 
 
+def test_large_batches_go_to_one_intake_as_long_as_that_has_none(front: Front) -> None:
+    """It is the quicker for it; what comes meanwhile goes to another, and small ones go to all of them."""
+
+    def at(size: int, path: str = "/v1/events") -> str:
+        name: str = front.fetch(path, method="POST", body=b"x" * size)["at"]
+        return name
+
+    first, second = front.intake
+    assert {at(100_000) for _ in range(4)} == {first.path.name}
+    assert {at(99_999) for _ in range(4)} == {first.path.name, second.path.name}
+    held: list[str] = []
+    first.next_part.clear()
+    holding = threading.Thread(target=lambda: held.append(at(400_000, "/v1/events?hold")))
+    holding.start()
+    wait_for(lambda: at(100_000) == second.path.name, what="the first to have one")
+    assert {at(100_000) for _ in range(4)} == {second.path.name}
+    first.next_part.set()
+    holding.join(20)
+    assert held == [first.path.name]
+    assert at(100_000) == first.path.name
+
+
 def test_an_intake_that_is_away_is_passed_by_and_both_are_waited_for(front: Front) -> None:
     first, second = front.intake
     first.stop()

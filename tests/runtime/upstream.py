@@ -67,13 +67,23 @@ class Upstream:
         elif path == "/drop":
             self.dropped += 1
             raise ConnectionError
+        elif path.endswith("?hold"):
+            await self._loop.run_in_executor(None, self.next_part.wait, 20)
+            await self._tell(path, headers, size, lines, writer)
         elif path.endswith("/stream"):
             await self._stream(reader, writer)
         else:
-            facts = {"by": self.name, "path": path, "headers": headers, "size": size, "lines": lines}
-            body = json.dumps(facts).encode()
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-            await writer.drain()
+            await self._tell(path, headers, size, lines, writer)
+
+    async def _tell(
+        self, path: str, headers: dict[str, str], size: int, lines: list[str], writer: asyncio.StreamWriter
+    ) -> None:
+        facts = {
+            "by": self.name, "at": self.path.name, "path": path, "headers": headers, "size": size, "lines": lines,
+        }  # fmt: skip
+        body = json.dumps(facts).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
 
     async def _stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Server-sent events: one at once, the next when the test says so; then until the client goes."""

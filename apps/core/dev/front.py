@@ -126,9 +126,14 @@ http {{
     }}
 }}
 """
+# A large batch (100 kB and more) goes to the first as long as that has none: a process that has just worked on one has
+# its memory and code in the processor's caches, and takes an eighth less for the next.
 _INTAKE = """
-    upstream intake {{ {servers} keepalive 128; keepalive_requests 1000000; }}
-    map $request_method $takes {{ POST intake; default web; }}
+    upstream intake {{ {servers}; keepalive 128; keepalive_requests 1000000; }}
+    upstream intake_large {{ {first}; keepalive 128; keepalive_requests 1000000; }}
+    map "$request_method $content_length" $takes {{
+        "~^POST [1-9][0-9]{{5,}}$" intake_large; ~^POST intake; default web;
+    }}
 """
 # One that no connection is made to is passed by; what was sent to one is never sent to another. Headers are named anew,
 # without a client's wish for another protocol: the intake has one.
@@ -231,9 +236,9 @@ def front_config(
     def server(upstream: Path | str) -> str:
         return f"unix:{upstream}" if isinstance(upstream, Path) else upstream
 
-    taking = (
-        _INTAKE.format(servers=" ".join(f"server {server(each)} max_fails=0;" for each in intake)) if intake else ""
-    )
+    each = [f"server {server(one)} max_fails=0" for one in intake]
+    first = [f"{each[0]} max_conns=1", *(f"{other} backup" for other in each[1:])] if len(each) > 1 else each
+    taking = _INTAKE.format(servers="; ".join(each), first="; ".join(first)) if intake else ""
     locations = [
         *_locations("web", "/"),
         *(_locations("intake", *_INTAKE_PATHS, to="$takes", options=_TAKING) if intake else ()),

@@ -45,6 +45,9 @@ DEVELOPMENT_OPTIONS = {
 }
 # A file of the log takes four flushes when it begins, for which all acks wait: rather seldom. Tests make many clusters.
 _SEGMENT_MB, _SMALL_SEGMENT_MB = 64, 16
+# A batch is some hundred kilobytes, for which the C library asks the system, and gives them back, with each: a quarter
+# of what PostgreSQL took for storing it. Up to so many bytes it keeps.
+_KEPT = {name: str(4 << 20) for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")}
 THROWAWAY_OPTIONS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
 
 
@@ -124,7 +127,7 @@ def start_postgres(
     url = f"postgres://postgres@{quote(str(run_dir), safe='')}/{database}"
     patience = time.monotonic() + _PREDECESSOR_ENDS_WITHIN
     while True:
-        server = Server("PostgreSQL", url, _spawn(command, log, become=owner), signal.SIGINT, log)
+        server = Server("PostgreSQL", url, _spawn(command, log, become=owner, env=_KEPT), signal.SIGINT, log)
         try:
             _wait_for_postgres(server, run_dir, database)
         except BaseException as error:
@@ -217,7 +220,9 @@ def _initdb(bin_dir: Path, cluster: Path, owner: tuple[int, int] | None, log: Pa
         raise ServerError(f"initdb failed ({reason}); its log is {log}")
 
 
-def _spawn(command: list[str], log: Path, *, become: tuple[int, int] | None = None) -> subprocess.Popen[bytes]:
+def _spawn(
+    command: list[str], log: Path, *, become: tuple[int, int] | None = None, env: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     with log.open("ab") as out:
         return subprocess.Popen(
             command,
@@ -225,6 +230,7 @@ def _spawn(command: list[str], log: Path, *, become: tuple[int, int] | None = No
             stderr=out,
             stdin=subprocess.DEVNULL,
             cwd="/",
+            env={**os.environ, **(env or {})},
             start_new_session=True,
             preexec_fn=child_setup(become=become, prompt=True),
         )

@@ -76,9 +76,12 @@ def insert_again(rows: list[InboxRow], *, meanwhile: Callable[[], object] | None
 
 
 class Gauge:
-    """How full the inbox is: as of 0.1 seconds ago where many ask, of :attr:`OLDEST` at most."""
+    """How full the inbox is: as of 0.1 seconds ago where many ask, of :attr:`OLDEST` at most.
 
-    INTERVAL = 0.1
+    While it is far from full (a quarter of what may wait) it is looked at less often: each process asks for itself.
+    """
+
+    INTERVAL, INTERVAL_FAR = 0.1, 0.3
     OLDEST = 0.5
     DISK_INTERVAL = 1.0
 
@@ -122,7 +125,7 @@ class Gauge:
         age = time.monotonic() - self._looked_at
         if age >= self.OLDEST:
             self._read()
-        elif age >= self.INTERVAL:
+        elif age >= (self.INTERVAL_FAR if 4 * self._events < settings.USAGE_INBOX_MAX_EVENTS else self.INTERVAL):
             meanwhile("inbox", self._read)
 
     def _read(self) -> None:
