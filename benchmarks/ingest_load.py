@@ -31,6 +31,8 @@ ERRORS = ("overloaded_error", "rate_limit_error", "api_error", "timeout_error")
 STOPS = ("end_turn", "tool_use", "max_tokens")
 # Where requests are due at shorter intervals (seconds), some of them are made at once.
 _SHORT = 0.004
+# So many requests under way are waited for before the next is made.
+_HARDLY_ANY = 4
 _MILLIS = np.frombuffer(b"".join(b"%03d" % n for n in range(1000)), dtype=np.uint8).reshape(1000, 3)
 
 
@@ -255,8 +257,10 @@ class Load:
             # do: while they are made no answer is seen, and the processor is taken from what a request has to pass.
             if every > _SHORT:
                 latest = due - 1.5 * making - time.monotonic()
-                if tasks and latest > 0:
+                if 0 < len(tasks) <= _HARDLY_ANY and latest > 0:
                     await asyncio.wait(tasks, timeout=latest)
+                else:
+                    await asyncio.sleep(max(0.0, latest))
             elif number % 16 == 0:
                 await asyncio.sleep(0)
             begun = time.monotonic()
