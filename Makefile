@@ -21,7 +21,7 @@ run: venv ## start everything behind http://localhost:8000, with demo data; Ctrl
 	@exec $(BIN)/python manage.py up $(ARGS)
 
 test: venv-dev ## the whole suite, each process with its own PostgreSQL and Redis
-	@exec $(BIN)/python -m pytest $(or $(ARGS),-n logical --maxprocesses=4)
+	@exec $(BIN)/python -m pytest $(or $(ARGS),-n logical --maxprocesses=4 --dist loadgroup)
 
 bench: venv-dev ## measure this machine; the figures of ours are in docs/benchmarks.md
 	@exec $(BIN)/python -m benchmarks.run $(ARGS)

@@ -6,6 +6,7 @@ settings, so several sessions never meet. `MINDWEAVE_TEST_DATABASE_URL` and `MIN
 
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,11 +14,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+if sys.dont_write_bytecode:
+    # Each of the many processes that tests start would compile all there is, which takes it five seconds.
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = str(Path(__file__).parents[1] / "var" / "pycache")
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 import django
 import pytest
 
+from tests import chromium
+
 _NEEDS = {
-    "chromium": ("chromium", "chromium-browser", "google-chrome"),
+    "chromium": chromium.NAMES,
     "node": ("node",),
     "kafka": ("kafka-server-start.sh",),
     "opa": ("opa",),

@@ -8,7 +8,6 @@ line take those alone. Look at each one before it is committed.
 import base64
 import hmac
 import json
-import shutil
 import struct
 import sys
 import time
@@ -22,6 +21,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser import conftest
 from tests.browser.conftest import Product
+from tests.chromium import launch
 
 __all__ = ["main"]
 
@@ -216,8 +216,7 @@ def main(names: list[str]) -> None:
     """Take the pictures ``names``, or all."""
     with conftest.running() as product, sync_playwright() as playwright:
         _prepare(product)
-        path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-        browser = playwright.chromium.launch(executable_path=path, args=conftest.ARGUMENTS)
+        browser = launch(playwright)
         _take(browser, product, names or list(SHOTS))
         browser.close()
 

@@ -1,7 +1,6 @@
 """In Chromium: the provider's POST from another site finds its way, and the settings read well in every look."""
 
 import base64
-import shutil
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,8 +17,9 @@ from apps.identity.selectors import user_by_email
 from apps.sso import services
 from apps.sso.contracts import Arrival
 from apps.sso.selectors import connection_find, our_addresses
-from tests.browser.conftest import ARGUMENTS, ARTIFACTS, AXE
+from tests.browser.conftest import ARTIFACTS, AXE
 from tests.cast import Api, Cast
+from tests.chromium import launch
 from tests.sso.conftest import Scim, make_saml
 from tests.sso.nameserver import NameServer
 from tests.sso.samlidp import SamlIdp, encoded
@@ -32,9 +32,8 @@ LOOKS = [("light", 1440), ("dark", 1024), ("light", 375)]
 def chromium(monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
     # The browser is driven by an event loop of this thread, in which Django would refuse to ask the database.
     monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        browser = launch(playwright)
         yield browser
         browser.close()
 

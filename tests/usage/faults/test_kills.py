@@ -52,11 +52,14 @@ def _now() -> str:
 
 
 class Load(threading.Thread):
-    """Sends batches until told to stop; one whose answer is lost is sent again with the same ids."""
+    """Sends batches until told to stop; one whose answer is lost is sent again with the same ids.
 
-    def __init__(self, url: str, token: str) -> None:
+    ``pause`` seconds lie between two: without any it would take all of the processor from what else is tested.
+    """
+
+    def __init__(self, url: str, token: str, *, pause: float = 0.005) -> None:
         super().__init__(daemon=True)
-        self.url, self.token = url, token
+        self.url, self.token, self.pause = url, token, pause
         self.acknowledged = self.lost = 0
         self.done = threading.Event()
 
@@ -74,6 +77,7 @@ class Load(threading.Thread):
                 self.lost += 1
                 time.sleep(0.05)
             self.acknowledged += len(events)
+            time.sleep(self.pause)
 
     def _send(self, body: bytes) -> bool:
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
