@@ -19,6 +19,7 @@ __all__ = ["FIELDS", "MOST", "listed_words", "word_numbers", "words_of"]
 FIELDS: Final = ("error_type", "stop_reason")
 # A chunk of more words than this does not list them: nobody chooses them any more.
 MOST: Final = 64
+_SIGN: Final = 1 << 31
 
 
 def words_of(detail: bytes) -> dict[str, str]:
@@ -31,7 +32,7 @@ def words_of(detail: bytes) -> dict[str, str]:
 
 def word_numbers(field: str, words: Sequence[str]) -> list[int]:
     """What lists have of words of a field: their hashes, as PostgreSQL's integers are."""
-    return np.array([word_key(field, word) for word in words], dtype=np.uint32).astype(np.int32).tolist()
+    return [(word_key(field, word) ^ _SIGN) - _SIGN for word in words]
 
 
 def listed_words(details: TextColumn | None) -> list[int] | None:

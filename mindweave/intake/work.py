@@ -10,6 +10,7 @@ from io import BytesIO
 from typing import Any, cast
 
 from django.conf import settings
+from django.db import connection as django_connection
 from django.http import HttpRequest
 
 from apps.core import clock
@@ -38,6 +39,8 @@ logger = logging.getLogger(__name__)
 _THREADS = 8
 # Bytes of requests that are held; beyond, no new ones are read until half of it is answered.
 _MOST_HELD = 64 << 20
+# How often it is looked whether the loop's thread asked the database.
+_LOOK_SECONDS = 1.0
 _SINGLE = "/v1/track"
 _PATHS = ("/v1/events", _SINGLE)
 _HEAD = (
@@ -72,6 +75,15 @@ class Intake:
         self.most_bytes = settings.MAX_BODY_BYTES + 1
         self.is_full = self.is_ending = False
         self.connections: set[Connection] = set()
+        loop.call_later(_LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        """Say so where the loop's thread asked the database itself, which nobody would notice but by waiting."""
+        if django_connection.connection is not None:
+            logger.error("the intake's loop asked the database, and all its requests waited for that")
+            django_connection.close()
+        if not self.is_ending:
+            self._loop.call_later(_LOOK_SECONDS, self._look)
 
     def hold(self, size: int) -> None:
         self._held += size

@@ -21,6 +21,7 @@ class Server:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
+        self._logs = logs
         self._processes = Processes(logs, "mindweave.settings")
         self.process = self._processes.start("-m", "mindweave.intake", f"127.0.0.1:{self.port}")
 
@@ -44,6 +45,8 @@ class Server:
 
     def end(self) -> None:
         self._processes.end()
+        said = "".join(log.read_text(errors="replace") for log in self._logs.iterdir())
+        assert "the intake's loop asked the database" not in said
 
 
 def _up(logs: Path) -> Iterator[Server]:
