@@ -1,5 +1,7 @@
 """Rotating the field keys: afterwards the old key may go."""
 
+from collections.abc import Iterator
+
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
@@ -18,7 +20,10 @@ OLD, NEW = "old-" + "o" * 40, "new-" + "n" * 40
 
 
 @pytest.fixture(autouse=True)
-def _only_what_these_tests_make(db: None) -> None:
+def _only_what_these_tests_make(django_db_setup: None) -> Iterator[None]:
+    forget_the_trails_keys()
+    yield
+    # Nor may later ones find what no key of theirs opens.
     forget_the_trails_keys()
 
 

@@ -227,7 +227,7 @@ def test_large_batches_go_to_one_intake_as_long_as_that_has_none(front: Front) -
     first.next_part.clear()
     holding = threading.Thread(target=lambda: held.append(at(400_000, "/v1/events?hold")))
     holding.start()
-    wait_for(lambda: at(100_000) == second.path.name, what="the first to have one")
+    assert first.holds.wait(20)
     assert {at(100_000) for _ in range(4)} == {second.path.name}
     first.next_part.set()
     holding.join(20)

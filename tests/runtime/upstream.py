@@ -14,7 +14,7 @@ class Upstream:
     def __init__(self, name: str, path: Path) -> None:
         self.name, self.path = name, path
         self.gone = threading.Event()
-        self.next_part = threading.Event()
+        self.next_part, self.holds = threading.Event(), threading.Event()
         self.dropped = 0
         self._up = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -68,6 +68,7 @@ class Upstream:
             self.dropped += 1
             raise ConnectionError
         elif path.endswith("?hold"):
+            self.holds.set()
             await self._loop.run_in_executor(None, self.next_part.wait, 20)
             await self._tell(path, headers, size, lines, writer)
         elif path.endswith("/stream"):
