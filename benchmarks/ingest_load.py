@@ -31,8 +31,8 @@ ERRORS = ("overloaded_error", "rate_limit_error", "api_error", "timeout_error")
 STOPS = ("end_turn", "tool_use", "max_tokens")
 # Where requests are due at shorter intervals (seconds), some of them are made at once.
 _SHORT = 0.004
-# So many requests under way are waited for before the next is made.
-_HARDLY_ANY = 4
+# So many requests are made ahead, and so many under way are waited for before the next is made.
+_AHEAD, _HARDLY_ANY = 3, 4
 _MILLIS = np.frombuffer(b"".join(b"%03d" % n for n in range(1000)), dtype=np.uint8).reshape(1000, 3)
 
 
@@ -245,28 +245,20 @@ class Load:
             free.put_nowait(await self._connect())
         requests = int(self.rate * self.seconds / self.batch)
         every = self.batch / self.rate
-        # How long making a request takes, about.
-        making = 0.0
         begun_cpu = time.process_time()
         start = time.monotonic() + 0.05
         self.outcome.first = start
         tasks: set[asyncio.Task[None]] = set()
+        ready: deque[_Piece] = deque()
+        making = 0.0
         for number in range(requests):
             due = start + number * every
-            # A caller has its events before they are due. They are made once nothing is under way, or as late as will
-            # do: while they are made no answer is seen, and the processor is taken from what a request has to pass.
             if every > _SHORT:
-                latest = due - 1.5 * making - time.monotonic()
-                if 0 < len(tasks) <= _HARDLY_ANY and latest > 0:
-                    await asyncio.wait(tasks, timeout=latest)
-                else:
-                    await asyncio.sleep(max(0.0, latest))
+                making = await self._make_ahead(number, ready, tasks, due, making)
             elif number % 16 == 0:
                 await asyncio.sleep(0)
-            begun = time.monotonic()
-            piece = self._next(number)
+            piece = ready.popleft() if ready else self._next(number)
             moment = time.monotonic()
-            making = max(0.9 * making, moment - begun)
             pause = due - moment
             if pause > 0:
                 await asyncio.sleep(pause)
@@ -277,6 +269,31 @@ class Load:
         self.outcome.last = time.monotonic()
         self.outcome.cpu_seconds = time.process_time() - begun_cpu
         return self.outcome
+
+    async def _make_ahead(
+        self, number: int, ready: deque[_Piece], tasks: set[asyncio.Task[None]], due: float, making: float
+    ) -> float:
+        """Make requests from ``number`` on until :data:`_AHEAD` are ready; returns how many seconds one takes.
+
+        A caller has its events before they are due. They are made while nothing is under way: else no answer would be
+        seen meanwhile, and the processor be taken from what a request has to pass. Where something always is, they are
+        made when they are due.
+        """
+        while len(ready) < _AHEAD:
+            left = due - 1.5 * making - time.monotonic()
+            if tasks and 0 < left:
+                if len(tasks) > _HARDLY_ANY:
+                    await asyncio.sleep(left)
+                else:
+                    await asyncio.wait(tasks, timeout=left)
+                left = due - 1.5 * making - time.monotonic()
+            if ready and (tasks or left <= 0):
+                break
+            begun = time.monotonic()
+            ready.append(self._next(number + len(ready)))
+            making = max(0.9 * making, time.monotonic() - begun)
+            await asyncio.sleep(0)
+        return making
 
     async def _connect(self) -> _Connection:
         return await _Connection.open(self.host, self.port)
