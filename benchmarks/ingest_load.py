@@ -281,7 +281,7 @@ class Load:
         """
         while len(ready) < _AHEAD:
             left = due - 1.5 * making - time.monotonic()
-            if tasks and 0 < left:
+            if tasks and left > 0:
                 if len(tasks) > _HARDLY_ANY:
                     await asyncio.sleep(left)
                 else:
