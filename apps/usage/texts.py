@@ -95,7 +95,7 @@ def at(columns: TextColumns, places: Sequence[int]) -> list[tuple[bytes, bytes, 
         borders, data = column.borders(), column.data
         ends = zip(borders[index].tolist(), borders[index + 1].tolist(), strict=True)
         found.append([bytes(data[start:end]) for start, end in ends])
-    return list(zip(*found, strict=True))  # type: ignore[arg-type]
+    return list(zip(*found, strict=True))
 
 
 def concatenated(pieces: Sequence[tuple[int, TextColumns]]) -> TextColumns:
