@@ -258,8 +258,7 @@ class Load:
             elif number % 16 == 0:
                 await asyncio.sleep(0)
             piece = ready.popleft() if ready else self._next(number)
-            moment = time.monotonic()
-            pause = due - moment
+            pause = due - time.monotonic()
             if pause > 0:
                 await asyncio.sleep(pause)
             task = asyncio.create_task(self._send(piece, due, start, free))

@@ -242,6 +242,9 @@ def test_an_intake_that_is_away_is_passed_by_and_both_are_waited_for(front: Fron
     begun = time.monotonic()
     for _ in range(6):
         assert front.fetch("/v1/track", method="POST", body=b"{}")["by"] == "intake"
+    # Large ones, which would rather go to the first.
+    for _ in range(2):
+        assert front.fetch("/v1/events", method="POST", body=b"x" * 200_000)["at"] == second.path.name
     assert time.monotonic() - begun < 5, "nobody waits for one as long as there is another"
     second.stop()
     second.path.unlink()

@@ -45,8 +45,8 @@ DEVELOPMENT_OPTIONS = {
 }
 # A file of the log takes four flushes when it begins, for which all acks wait: rather seldom. Tests make many clusters.
 _SEGMENT_MB, _SMALL_SEGMENT_MB = 64, 16
-# A batch is some hundred kilobytes, for which the C library asks the system, and gives them back, with each: a quarter
-# of what PostgreSQL took for storing it. Up to so many bytes it keeps.
+# A batch is some hundred kilobytes, for which the C library asks the system, and gives them back, with each: an eighth
+# to a quarter of what PostgreSQL took for storing it. Up to so many bytes it keeps.
 _KEPT = {name: str(4 << 20) for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")}
 THROWAWAY_OPTIONS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
 
