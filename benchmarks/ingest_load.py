@@ -33,7 +33,13 @@ STOPS = ("end_turn", "tool_use", "max_tokens")
 _SHORT = 0.004
 # So many requests are made ahead, and so many under way are waited for before the next is made.
 _AHEAD, _HARDLY_ANY = 3, 4
+# Of large batches one in so many is kept to be sent again.
+_KEPT_ONE_IN = 10
 _MILLIS = np.frombuffer(b"".join(b"%03d" % n for n in range(1000)), dtype=np.uint8).reshape(1000, 3)
+
+
+# Status and body.
+_Answer = asyncio.Future[tuple[int, bytes]]
 
 
 @dataclass(frozen=True)
@@ -86,12 +92,22 @@ def _one(rng: np.random.Generator, choices: tuple[str, ...]) -> str:
     return choices[int(rng.integers(len(choices)))]
 
 
-class _Template:
-    """The bodies of one account: events of one length, so that ids and times are written column by column."""
+def event_size(*, requests: bool) -> int:
+    """Bytes of an event with its comma."""
+    return EVENT_BYTES + (_SEARCHED_BYTES if requests else 0)
 
-    def __init__(self, account: Account, batch: int, rng: np.random.Generator, *, requests: bool) -> None:
-        self.account = account
-        self.size = EVENT_BYTES + (_SEARCHED_BYTES if requests else 0)
+
+class _Template:
+    """Events of one account, all of one length, so that ids and times are written column by column.
+
+    They are written where they are sent from: ``around`` is what comes before the first and, in the place of its comma,
+    after the last one.
+    """
+
+    def __init__(
+        self, account: Account, batch: int, rng: np.random.Generator, *, requests: bool, around: tuple[bytes, bytes]
+    ) -> None:
+        self.size = event_size(requests=requests)
         request_at: list[int] = []
         self.batch = batch
         self.inputs = rng.integers(10, 9999, batch)
@@ -117,36 +133,40 @@ class _Template:
             texts.append(
                 event + "".join("0123456789abcdef"[d] for d in rng.integers(0, 16, self.size - 4 - len(event)))
             )
-        self.rows = np.frombuffer(b"".join(f'{text}"}}}},'.encode() for text in texts), dtype=np.uint8)
-        self.rows = self.rows.reshape(batch, self.size).copy()
+        before, after = around
+        self._whole = bytearray(b"".join((before, b",".join(f'{text}"}}}}'.encode() for text in texts), after)))
+        self._events = slice(len(before), len(before) + batch * self.size)
+        self.free = [self._whole]
         self.requests = np.array(request_at, dtype=np.int64)[:, None]
         self.id_at, self.time_at = len(head), len(head) + 36 + len(middle)
 
-    def make(self, ids: bytes, now_ms: int) -> bytes:
-        """Events with these ids (16 bytes each), spread over the last second; each is followed by a comma."""
+    def make(self, ids: bytes, now_ms: int) -> bytearray:
+        """All of it with these ids (16 bytes each), spread over the last second; of :attr:`free` once it is sent."""
+        whole = self.free.pop() if self.free else bytearray(self._whole)
+        rows = np.frombuffer(whole, dtype=np.uint8)[self._events].reshape(self.batch, self.size)
         digits = np.frombuffer(ids.hex().encode(), dtype=np.uint8).reshape(self.batch, 32)
         at = self.id_at
         for start, end, place in ((0, 8, 0), (8, 12, 9), (12, 16, 14), (16, 20, 19), (20, 32, 24)):
-            self.rows[:, at + place : at + place + end - start] = digits[:, start:end]
+            rows[:, at + place : at + place + end - start] = digits[:, start:end]
         if len(self.requests):
-            self.rows[np.arange(self.batch)[:, None], self.requests + np.arange(20)] = digits[:, :20]
+            rows[np.arange(self.batch)[:, None], self.requests + np.arange(20)] = digits[:, :20]
         first = now_ms - 1000
         moments = first + np.arange(self.batch) * 1000 // self.batch
         seconds = moments // 1000
         at = self.time_at
         for second in np.unique(seconds).tolist():
             text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
-            self.rows[seconds == second, at : at + 19] = np.frombuffer(text, dtype=np.uint8)
-        self.rows[:, at + 20 : at + 23] = _MILLIS[moments % 1000]
-        return self.rows.tobytes()
+            rows[seconds == second, at : at + 19] = np.frombuffer(text, dtype=np.uint8)
+        rows[:, at + 20 : at + 23] = _MILLIS[moments % 1000]
+        return whole
 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """A request's body and what of it is to be counted."""
+    """A request and what of it is to be counted; what can be written anew is the template's once it is sent."""
 
     which: int
-    body: bytes
+    request: bytes | bytearray
     ids: np.ndarray | None = None
     fresh: np.ndarray | None = None
     place: int = 0
@@ -156,7 +176,7 @@ class _Connection(asyncio.Protocol):
     """One keep-alive HTTP/1.1 connection."""
 
     def __init__(self) -> None:
-        self._waiter: asyncio.Future[tuple[int, bytes]] | None = None
+        self._waiter: _Answer | None = None
         self._answer = b""
         self.transport: asyncio.Transport | None = None
 
@@ -182,12 +202,19 @@ class _Connection(asyncio.Protocol):
             if self._waiter and not self._waiter.done():
                 self._waiter.set_result(found)
 
-    async def request(self, head: bytes, body: bytes) -> tuple[int, bytes]:
-        if self.transport is None:
-            raise ConnectionError("closed")
+    @property
+    def left(self) -> int:
+        """Bytes that are still to be sent."""
+        return 0 if self.transport is None else self.transport.get_write_buffer_size()
+
+    def send(self, request: bytes | bytearray) -> _Answer:
+        """Send a request; the future has its status and body."""
         self._waiter = asyncio.get_running_loop().create_future()
-        self.transport.write(head + body)
-        return await self._waiter
+        if self.transport is None:
+            self._waiter.set_exception(ConnectionError("closed"))
+        else:
+            self.transport.write(request)
+        return self._waiter
 
 
 def _complete(answer: bytes) -> tuple[int, bytes] | None:
@@ -220,14 +247,21 @@ class Load:
         self.rng = np.random.default_rng((seed, os.getpid(), time.time_ns()))
         # Small batches are cut out of larger blocks, so that the generator costs the same for all.
         self.block = batch * max(1, 1000 // batch)
-        self.templates = [_Template(account, self.block, self.rng, requests=requests) for account in accounts]
+        self._size = event_size(requests=requests)
+        self._around = (b"", b"") if batch == 1 else (b'{"events":[', b"]}")
+        self._heads = list(map(self._head, accounts))
+        self.templates = [
+            _Template(account, self.block, self.rng, requests=requests, around=self._around_block(head))
+            for account, head in zip(accounts, self._heads, strict=True)
+        ]
         self._pieces: list[deque[_Piece]] = [deque() for _ in accounts]
         # So many days pass during the run, up to now: what is stored then lies as it would after them.
         self._days_ms = days * 86_400_000
         self._progress = 0.0
         self.outcome = Outcome()
         self._acknowledged: list[deque[np.ndarray]] = [deque(maxlen=20) for _ in accounts]
-        self._bodies: deque[_Piece] = deque(maxlen=200)
+        # What may be sent again: of large batches some, which are copied for it.
+        self._sent: deque[_Piece] = deque(maxlen=200 if self.block > batch else 200 // _KEPT_ONE_IN)
 
     def run(self) -> Outcome:
         """Send all of it; returns when everything is answered.
@@ -258,10 +292,13 @@ class Load:
             elif number % 16 == 0:
                 await asyncio.sleep(0)
             piece = ready.popleft() if ready else self._next(number)
+            repeated = self._to_repeat(piece)
+            connection = await free.get()
             pause = due - time.monotonic()
             if pause > 0:
                 await asyncio.sleep(pause)
-            task = asyncio.create_task(self._send(piece, due, start, free))
+            answer = self._post(connection, piece)
+            task = asyncio.create_task(self._await(answer, piece, repeated, due - start, connection, free))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
         await asyncio.gather(*tasks)
@@ -297,19 +334,24 @@ class Load:
     async def _connect(self) -> _Connection:
         return await _Connection.open(self.host, self.port)
 
-    async def _send(self, piece: _Piece, due: float, start: float, free: asyncio.Queue[_Connection]) -> None:
-        connection = await free.get()
+    async def _await(
+        self, answer: _Answer, piece: _Piece, repeated: _Piece | None, due: float, connection: _Connection,
+        free: asyncio.Queue[_Connection],
+    ) -> None:  # fmt: skip
+        """Wait for the answer to a request that was due so many seconds after the first, and count it."""
         outcome = self.outcome
         try:
-            status = await self._post(connection, piece.which, piece.body)
-            moment = time.monotonic()
+            status, _ = await answer
+            moment = time.monotonic() - outcome.first
             outcome.sent_events += self.batch
             if status == 202:
                 outcome.acknowledged_events += self.batch
-                if due - start >= self.warm_up:
+                if due >= self.warm_up:
                     outcome.latencies.append(moment - due)
-                    outcome.seconds.append(int(due - start))
+                    outcome.seconds.append(int(due))
                 self._account(piece)
+                if repeated is not None:
+                    self._sent.append(repeated)
             elif status == 429:
                 outcome.refused_requests += 1
             else:
@@ -331,8 +373,8 @@ class Load:
 
     def _next(self, number: int) -> _Piece:
         """The next body: of a new batch, now and then with ids that were acknowledged before, or an old one again."""
-        if self._bodies and self.rng.random() < self.again:
-            return self._bodies[int(self.rng.integers(len(self._bodies)))]
+        if self._sent and self.rng.random() < self.again:
+            return self._sent[int(self.rng.integers(len(self._sent)))]
         which = number % len(self.templates)
         self._progress = number * self.batch / (self.rate * self.seconds)
         if not self._pieces[which]:
@@ -345,29 +387,51 @@ class Load:
         fresh = np.ones(self.block, dtype=bool)
         known = self._acknowledged[which]
         if known and self.old_ids:
-            old = np.flatnonzero(self.rng.random(self.block) < self.old_ids)
-            if len(old):
-                source = np.concatenate(list(known))
-                old = old[: len(source)]
-                ids[old] = source[self.rng.choice(len(source), len(old), replace=False)]
-                fresh[old] = False
+            old = np.flatnonzero(self.rng.random(self.block) < self.old_ids).tolist()
+            # Whichever comes twice is counted once, as the others are not: an old one is fresh nowhere.
+            for place in old:
+                source = known[int(self.rng.integers(len(known)))]
+                ids[place] = source[int(self.rng.integers(len(source)))]
+            fresh[old] = False
         ago = int(self._days_ms * (1 - self._progress))
-        data = self.templates[which].make(ids.tobytes(), time.time_ns() // 1_000_000 - ago)
+        whole = self.templates[which].make(ids.tobytes(), time.time_ns() // 1_000_000 - ago)
+        if self.block == self.batch:
+            self._pieces[which].append(_Piece(which, whole, ids, fresh))
+            return
+        (start, end), events = self._around, memoryview(whole)
         for place in range(0, self.block, self.batch):
             part = slice(place, place + self.batch)
-            size = self.templates[which].size
-            events = data[place * size : (place + self.batch) * size - 1]
-            body = events if self.batch == 1 else b"".join((b'{"events":[', events, b"]}"))
-            self._pieces[which].append(_Piece(which, body, ids[part], fresh[part], place))
+            own = events[place * self._size : (place + self.batch) * self._size - 1]
+            request = b"".join((self._heads[which], start, own, end))
+            self._pieces[which].append(_Piece(which, request, ids[part], fresh[part], place))
+        self.templates[which].free.append(whole)
 
-    async def _post(self, connection: _Connection, which: int, body: bytes) -> int:
-        token = self.templates[which].account.token
-        head = (
-            f"POST {self.path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\nAuthorization: Bearer {token}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    def _head(self, account: Account) -> bytes:
+        size = self.batch * self._size - 1 + sum(map(len, self._around))
+        return (
+            f"POST {self.path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\nAuthorization: Bearer {account.token}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
         ).encode()
-        status, _ = await connection.request(head, body)
-        return status
+
+    def _around_block(self, head: bytes) -> tuple[bytes, bytes]:
+        """What is around a template's events: a whole request, where it is not cut into smaller ones."""
+        start, end = self._around
+        return (head + start, end) if self.block == self.batch else (b"", b",")
+
+    def _to_repeat(self, piece: _Piece) -> _Piece | None:
+        """What may be sent again once it is acknowledged; of what is written anew one in :data:`_KEPT_ONE_IN`."""
+        if not self.again or piece.ids is None:
+            return None
+        if isinstance(piece.request, bytes):
+            return _Piece(piece.which, piece.request)
+        return _Piece(piece.which, bytes(piece.request)) if self.rng.random() * _KEPT_ONE_IN < 1 else None
+
+    def _post(self, connection: _Connection, piece: _Piece) -> _Answer:
+        answer = connection.send(piece.request)
+        # Where some of it is still to be sent it must stay as it is.
+        if isinstance(piece.request, bytearray) and not connection.left:
+            self.templates[piece.which].free.append(piece.request)
+        return answer
 
     def _account(self, piece: _Piece) -> None:
         if piece.ids is None or piece.fresh is None:
@@ -377,9 +441,8 @@ class Load:
         outcome.expected_events += int(fresh.sum())
         outcome.expected_input += int(template.inputs[part][fresh].sum())
         outcome.expected_output += int(template.outputs[part][fresh].sum())
-        self._acknowledged[piece.which].append(piece.ids[fresh])
-        if self.again:
-            self._bodies.append(_Piece(piece.which, piece.body))
+        if fresh.any():
+            self._acknowledged[piece.which].append(piece.ids[fresh])
 
 
 class TrackLoad(Load):
