@@ -139,7 +139,12 @@ def settle_log(database: str, events: int) -> None:
 
 # ---------------------------------------------------------------------------------------------- lag
 class _LagProbe(threading.Thread):
-    """From receipt to counted: looks every 10 ms at the oldest batch that waits."""
+    """From receipt to counted: looks at the oldest batch that waits, so often that a lag is at most that much too long.
+
+    More often, looking itself would hold up the load: the query takes 0.3 ms, and its answer the load's interpreter.
+    """
+
+    EVERY = 0.025
 
     def __init__(self, database: str) -> None:
         super().__init__(daemon=True)
@@ -151,7 +156,7 @@ class _LagProbe(threading.Thread):
     def run(self) -> None:
         with psycopg.connect(self.database, autocommit=True) as connection:
             marks: list[float] = []
-            while not self._done.wait(0.01):
+            while not self._done.wait(self.EVERY):
                 oldest, events = connection.execute(
                     "SELECT extract(epoch FROM min(received_at))::float8, coalesce(sum(events), 0) FROM usage_inbox"
                 ).fetchone() or (None, 0)
