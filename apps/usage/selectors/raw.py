@@ -119,6 +119,8 @@ def _matches(plan: Plan, limit: int) -> list[Match]:
     matches: list[Match] = []
     times: list[int] = []
     beyond: tuple[datetime, int] | None = None
+    # Once there are enough, the oldest of them: only what reaches up to that can have a newer one.
+    least = -EVER
     look, looked = _FIRST_LOOK, 0
     needed = needed_columns(plan)
     tested = [name for name in needed if name != "ts"]
@@ -127,10 +129,11 @@ def _matches(plan: Plan, limit: int) -> list[Match]:
         # Times and ids are five sixths of what a look reads: where chunks have hardly anything, they are read of that
         # alone.
         narrow = tested if tested and looked and len(times) < FEW_EACH * looked else None
-        rows = _look(plan, None if hints.tells else narrow or needed, beyond, look, hints)
+        rows = _look(plan, None if hints.tells else narrow or needed, beyond, look, hints, least)
         is_last, told = len(rows) < look, None
         if hints.tells:
             told = hints.places([row[0] for row in rows])
+        if told is not None and least == -EVER:
             enough = _enough(rows, told, limit - len(times) + _FIRST_LOOK)
             is_last, rows = is_last and enough == len(rows), rows[:enough]
         for found in _found(plan, needed, narrow, rows, told):
@@ -141,7 +144,8 @@ def _matches(plan: Plan, limit: int) -> list[Match]:
         beyond = (rows[-1][3], rows[-1][0])
         if len(times) >= limit:
             times = sorted(times, reverse=True)[:limit]
-            if times[-1] > micros_of(beyond[0]):
+            least = times[-1]
+            if least > micros_of(beyond[0]):
                 return matches
         is_first = not looked
         looked += len(rows)
@@ -153,9 +157,9 @@ def _matches(plan: Plan, limit: int) -> list[Match]:
                 # One less than were found, since that may have been luck.
                 look = _told_look((len(times) - 1) / looked, limit - len(times))
         hints.know(looked + look)
-        if hints.tells and len(times) < limit:
+        if hints.tells:
             # Chunks of which nothing is read take next to nothing: more, so that it need not be done again for one.
-            look += _TOLD_LOOK
+            look = look + _TOLD_LOOK if len(times) < limit else _LONGEST_LOOK
 
 
 def _next_look(last: int, looked: int, found: int, limit: int) -> int:
@@ -214,13 +218,13 @@ def _columns(plan: Plan, names: Sequence[str], rows: list[tuple[Any, ...]]) -> l
 
 
 def _look(
-    plan: Plan, names: Sequence[str] | None, beyond: tuple[datetime, int] | None, limit: int, hints: Hints
+    plan: Plan, names: Sequence[str] | None, beyond: tuple[datetime, int] | None, limit: int, hints: Hints, least: int
 ) -> list[tuple[Any, ...]]:
-    """The next chunks that may have something, and these columns of each."""
+    """The next chunks that may have something of the moment ``least`` or later, and these columns of each."""
     conditions, params = ["org = %(org)s"], dict[str, Any](org=plan.org, limit=limit)
-    if plan.start > -EVER:
+    if (start := max(plan.start, least)) > -EVER:
         conditions.append("last_at >= %(start)s")
-        params["start"] = at_micros(plan.start)
+        params["start"] = at_micros(start)
     if plan.end < EVER:
         conditions.append("first_at < %(end)s")
         params["end"] = at_micros(plan.end)

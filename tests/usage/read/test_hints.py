@@ -54,15 +54,21 @@ def values_of(rng: Random, world: World) -> dict[str, list[Any]]:
     }
 
 
-def count(rng: Random, world: World, chunks: int, *, days: float, beside: KeyContext | None = None) -> None:
-    """So many flushes of a dozen events each, of which each makes a chunk for each day of dropping."""
+def count(
+    rng: Random, world: World, chunks: int, *, days: float, beside: KeyContext | None = None, wide: bool = False
+) -> None:
+    """So many flushes of a dozen events each, of which each makes a chunk for each day of dropping.
+
+    ``wide``: every third reaches over many others.
+    """
     for _ in range(chunks):
         values = values_of(rng, world)
         at = datetime.now(UTC) - timedelta(days=rng.random() * days)
+        seconds = rng.choice([40, 40, 40_000]) if wide else 40
         key = world.key if beside is None or rng.random() < 0.7 else beside
         events = [
             typed(
-                timestamp=(at - timedelta(seconds=rng.randrange(40))).isoformat(),
+                timestamp=(at - timedelta(seconds=rng.randrange(seconds))).isoformat(),
                 **{name: rng.choice(choices) for name, choices in values.items()}
                 | (_TOOL if rng.random() < 0.2 else {}),
             )
@@ -170,8 +176,8 @@ def test_searches_find_the_same_with_hints_whatever_happened_to_the_chunks(
     register_tag_key(org_id=world.org_id, key="department")
     # Another project's key, which is a team's, and nobody's.
     beside = world.key_with(key_id=uuid4(), project_id=uuid4(), team_id=uuid4())
-    count(rng, world, 14, days=2, beside=beside)
-    count(rng, other, 3, days=2)
+    count(rng, world, 14, days=2, beside=beside, wide=True)
+    count(rng, other, 3, days=2, wide=True)
     check(rng, world, 25)
     assert hinting.hint_some(every=True)["chunks"] == value("SELECT count(*) FROM usage_chunk")
     if seed == 3:
@@ -183,7 +189,7 @@ def test_searches_find_the_same_with_hints_whatever_happened_to_the_chunks(
     if seed == 1:
         assert without(world, stop_reason="refusal", error_type="overloaded_error", status="ok") == chunks_of(world)
     # Late ones, without hints; some of them get theirs together with blocks that are too small.
-    count(rng, world, 18, days=3, beside=beside)
+    count(rng, world, 18, days=3, beside=beside, wide=True)
     check(rng, world, 30)
     look(2)
     check(rng, world, 10)
