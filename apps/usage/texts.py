@@ -11,8 +11,6 @@ import numpy.typing as npt
 __all__ = ["TextColumn", "TextColumns", "at", "concatenated", "joined", "kept", "pack", "parts", "split", "unpack"]
 
 _LENGTH = np.dtype("<u4")
-# Of so few events the texts are looked for one by one.
-_FEW = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +28,7 @@ class TextColumn:
     def borders(self) -> npt.NDArray[np.int64]:
         """Where each text begins, and where the last one ends."""
         borders = np.zeros(len(self.lengths) + 1, dtype=np.int64)
-        np.cumsum(self.lengths, out=borders[1:])
+        self.lengths.cumsum(out=borders[1:])
         return borders
 
     def at(self, place: int) -> bytes:
@@ -38,7 +36,7 @@ class TextColumn:
         length = int(self.lengths[place])
         if not length:
             return b""
-        start = int(self.lengths[:place].sum(dtype=np.int64))
+        start = int(np.add.reduce(self.lengths[:place], dtype=np.int64))
         return bytes(self.data[start : start + length])
 
 
@@ -83,8 +81,8 @@ def split(columns: TextColumns, places: Sequence[int]) -> Iterator[TextColumns]:
 
 def at(columns: TextColumns, places: Sequence[int]) -> list[tuple[bytes, bytes, bytes]]:
     """Request id, detail and metadata at each of these places; ``b""`` is none."""
-    if len(places) <= _FEW:
-        return [tuple(b"" if column is None else column.at(place) for column in columns) for place in places]  # type: ignore[misc]
+    if len(places) == 1:
+        return [tuple(b"" if column is None else column.at(places[0]) for column in columns)]  # type: ignore[list-item]
     index = np.asarray(places)
     found: list[list[bytes]] = []
     for column in columns:

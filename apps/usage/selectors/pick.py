@@ -48,6 +48,8 @@ __all__ = [
 Places = npt.NDArray[np.int64]
 # A chunk is read whole where more of its events are wanted than this: each column of each event is a read of its own.
 FEW: Final = 4
+# The same where their texts are known already: these are half of what a chunk is, and the longest to be read.
+_FEW_KNOWN: Final = 32
 
 # A part of a chunk's texts: its events, from where to where it lies (None: all), and what is wanted of it.
 _Held = tuple[range, int, int | None, list[int]]
@@ -105,15 +107,23 @@ def pick_events(
     such chunks in one, ``together``, where it does not matter whose they are. Raises :class:`Moved` where a chunk is
     gone.
     """
-    picked = picked or {}
-    few = {
-        number: found
-        for number, found in wanted.items()
-        if len(found[1]) <= FEW or all((number, place) in picked for place in found[1].tolist())
-    }
+    picked, known = picked or {}, known or {}
+    few = {number: found for number, found in wanted.items() if _are_few(number, found[1].tolist(), known, picked)}
     many = {number: found for number, found in wanted.items() if number not in few}
     found: list[tuple[Chunk, Places]] = [(chunk, many[chunk.id][1]) for chunk in _whole(org, many)]
-    return found + [(part, np.arange(part.events)) for part in _parts(org, few, known or {}, picked, together=together)]
+    return found + [(part, np.arange(part.events)) for part in _parts(org, few, known, picked, together=together)]
+
+
+def _are_few(
+    number: int,
+    places: list[int],
+    known: Mapping[tuple[int, int], Texts],
+    picked: Mapping[tuple[int, int], Picked],
+) -> bool:
+    """Whether events of a chunk are better read one by one than the chunk."""
+    if len(places) <= FEW or all((number, place) in picked for place in places):
+        return True
+    return len(places) <= _FEW_KNOWN and all((number, place) in known for place in places)
 
 
 def _whole(org: int, wanted: Mapping[int, tuple[Any, Places]]) -> list[Chunk]:
