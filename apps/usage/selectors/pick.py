@@ -47,7 +47,7 @@ __all__ = [
 
 Places = npt.NDArray[np.int64]
 # A chunk is read whole where more of its events are wanted than this: each column of each event is a read of its own.
-FEW: Final = 4
+FEW: Final = 8
 # The same where their texts are known already: these are half of what a chunk is, and the longest to be read.
 _FEW_KNOWN: Final = 32
 

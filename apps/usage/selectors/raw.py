@@ -35,6 +35,8 @@ __all__ = ["EVENT_FIELDS", "EventRow", "event_search"]
 
 # Chunks looked at in one query: few at first, since mostly the newest ones have enough.
 _FIRST_LOOK, _LONGEST_LOOK = 4, 256
+# As long as nobody knows how much there is in each.
+_UNKNOWN_LOOK = 16
 # So many more where hints tell of single events.
 _TOLD_LOOK = 16
 _TRIES = 5
@@ -154,8 +156,10 @@ def _matches(plan: Plan, limit: int) -> list[Match]:
             # The first blocks tell how much there is.
             hints.know(1)
             if hints.share < 0.5:
-                # One less than were found, since that may have been luck.
-                look = _told_look((len(times) - 1) / looked, limit - len(times))
+                # Of those alone that have something, as all do that hints name; one less, since that may have been luck.
+                look = _told_look((len(times) - 1) / max(1, len(matches)), limit - len(times))
+                if not matches and not hints.tells:
+                    look = min(look, _UNKNOWN_LOOK)
         hints.know(looked + look)
         if hints.tells:
             # Chunks of which nothing is read take next to nothing: more, so that it need not be done again for one.
