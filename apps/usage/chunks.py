@@ -33,7 +33,7 @@ from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
 from apps.core import clock
-from apps.usage.texts import TextColumns, at, concatenated, pack, parts, unpack
+from apps.usage.texts import TextColumns, at, concatenated, holding, pack, parts, unpack
 
 __all__ = [
     "FACTS",
@@ -45,6 +45,7 @@ __all__ = [
     "Chunk",
     "ChunkGone",
     "chunks_of",
+    "inflated_holding",
     "inflated_texts",
     "lock_costs",
     "newest_chunk",
@@ -214,6 +215,13 @@ def texts_part(events: str, texts: str, place: str, wanted: str) -> str:
 def inflated_texts(data: bytes, events: int, places: Sequence[int]) -> list[Texts]:
     """Texts of events of a part of ``texts`` that has so many."""
     return at(unpack(events, _tools.decompress(data)), places)
+
+
+def inflated_holding(data: bytes, events: int, places: Sequence[int], words: Sequence[bytes]) -> dict[int, Texts]:
+    """:func:`inflated_texts` of those of the events, by place, whose detail has one of these words."""
+    columns = unpack(events, _tools.decompress(data))
+    found = holding(columns, places, words)
+    return dict(zip(found, at(columns, found), strict=True)) if found else {}
 
 
 def _text_parts(chunk: Chunk) -> Iterator[tuple[range, bytes]]:

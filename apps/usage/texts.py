@@ -8,7 +8,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["TextColumn", "TextColumns", "at", "concatenated", "joined", "kept", "pack", "parts", "split", "unpack"]
+__all__ = [
+    "TextColumn",
+    "TextColumns",
+    "at",
+    "concatenated",
+    "holding",
+    "joined",
+    "kept",
+    "pack",
+    "parts",
+    "split",
+    "unpack",
+]
 
 _LENGTH = np.dtype("<u4")
 
@@ -94,6 +106,16 @@ def at(columns: TextColumns, places: Sequence[int]) -> list[tuple[bytes, bytes, 
         ends = zip(borders[index].tolist(), borders[index + 1].tolist(), strict=True)
         found.append([bytes(data[start:end]) for start, end in ends])
     return list(zip(*found, strict=True))
+
+
+def holding(columns: TextColumns, places: Sequence[int], words: Sequence[bytes]) -> list[int]:
+    """Those of the places whose detail has one of these words somewhere."""
+    details = columns[1]
+    if details is None:
+        return []
+    borders, data, index = details.borders(), bytes(details.data), np.asarray(places)
+    texts = [data[start:end] for start, end in zip(borders[index].tolist(), borders[index + 1].tolist(), strict=True)]
+    return [place for place, text in zip(places, texts, strict=True) if text and any(word in text for word in words)]
 
 
 def concatenated(pieces: Sequence[tuple[int, TextColumns]]) -> TextColumns:

@@ -1,5 +1,6 @@
 """Which events of chunks a search matches: by their columns, then by their times and ids, then by their texts."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,6 +31,9 @@ __all__ = ["FEW_EACH", "Match", "matches_at", "matches_in", "matches_of", "neede
 
 # Of so few events of a chunk the times are read alone.
 FEW_EACH: Final = 3
+
+# What JSON spells as it is.
+_PLAIN: Final = re.compile(r"[\w.-]+", re.ASCII)
 
 Mask = npt.NDArray[np.bool_]
 _KINDS: Final = {
@@ -304,13 +308,21 @@ def _check_texts(plan: Plan, looked: list[_Looked]) -> None:
             places = places[(one.columns["flags"] & DETAIL) != 0]
         if len(places):
             wanted.append((one.chunk_id, one.drop_on, one.events, one.texts_head or b"", places.tolist()))
-    texts = texts_of(plan.org, wanted)
+    texts = texts_of(plan.org, wanted, _words(plan))
     for one in looked:
         if not one.picked:
             one.texts = {
                 place: texts[one.chunk_id, place] for place in one.places.tolist() if (one.chunk_id, place) in texts
             }
         one.keep([_texts_match(plan, one, n) for n in range(len(one.places))])
+
+
+def _words(plan: Plan) -> list[bytes]:
+    """One of which is in the detail of whatever agrees; none where that cannot be said of the bytes."""
+    for name, values in plan.details:
+        if name == "error_type" and all(_PLAIN.fullmatch(value) for value in values):
+            return [value.encode() for value in values]
+    return []
 
 
 def _texts_match(plan: Plan, one: _Looked, n: int) -> bool:

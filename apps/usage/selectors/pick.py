@@ -23,6 +23,7 @@ from apps.usage.chunks import (
     at_micros,
     chunk_of,
     fetch,
+    inflated_holding,
     inflated_texts,
     texts_events,
     texts_head,
@@ -274,9 +275,11 @@ def _part(org: int, rows: list[Picked], texts: Mapping[tuple[int, int], Texts]) 
 
 
 def texts_of(
-    org: int, wanted: Sequence[tuple[int, Any, int, bytes, list[int]]]
-) -> dict[tuple[int, int], Texts]:  # fmt: skip
+    org: int, wanted: Sequence[tuple[int, Any, int, bytes, list[int]]], words: Sequence[bytes] = ()
+) -> dict[tuple[int, int], Texts]:
     """Texts of events by chunk and place: of chunks (id, day of dropping, events, head of the texts, places in order).
+
+    Where there are ``words``, of those events alone whose detail has one of them.
 
     Those parts are read that have one of them; parts that lie side by side are one read. Raises :class:`Moved` where a
     chunk is gone.
@@ -303,7 +306,10 @@ def texts_of(
         number, _, run = asked[n - 1]
         for part, start, end, mine in run:
             own = data[start - run[0][1] : None if end is None else end - run[0][1]]
-            inflated = inflated_texts(own, len(part), [place - part.start for place in mine])
-            for place, one in zip(mine, inflated, strict=True):
-                texts[number, place] = one
+            places = [place - part.start for place in mine]
+            if words:
+                inflated = inflated_holding(own, len(part), places, words)
+            else:
+                inflated = dict(zip(places, inflated_texts(own, len(part), places), strict=True))
+            texts.update(((number, part.start + place), one) for place, one in inflated.items())
     return texts

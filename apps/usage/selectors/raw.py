@@ -156,7 +156,7 @@ def _matches(plan: Plan, limit: int) -> list[Match]:
             # The first blocks tell how much there is.
             hints.know(1)
             if hints.share < 0.5:
-                # Of those alone that have something, as all do that hints name; one less, since that may have been luck.
+                # Of those alone that have something, as all do that hints name; one less, as that may have been luck.
                 look = _told_look((len(times) - 1) / max(1, len(matches)), limit - len(times))
                 if not matches and not hints.tells:
                     look = min(look, _UNKNOWN_LOOK)

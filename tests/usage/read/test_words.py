@@ -115,3 +115,21 @@ def test_details_that_cannot_be_read_are_not_told_of() -> None:
     assert listed_words(joined([b'{"error_type":'])) is None
     assert listed_words(joined([b"", b'{"model":"a"}'])) == []
     assert listed_words(None) == []
+
+
+@pytest.mark.parametrize("size", [3, 2500])
+def test_an_error_type_is_found_as_it_is_spelt_and_is_no_other_that_has_it_inside(world: World, size: int) -> None:
+    """Whether JSON spells it as it is or not, and whether the texts are in parts or not."""
+    spelt = ["overloaded", "overloaded_error", 'odd "quoted" error', "back\\slash", "Überlast", "line\nend", "model"]
+    count(
+        world,
+        *({"error_type": error, "stop_reason": "overloaded", "request_id": f"req-{error}"} for error in spelt),
+        *({} for _ in range(size)),
+    )
+    for error in spelt:
+        found = event_search(org_id=world.key.org_id, filters={"error_type": [error]}, limit=50)
+        assert [(row.body["error_type"], row.body["request_id"]) for row in found] == [(error, f"req-{error}")]
+    both = event_search(org_id=world.key.org_id, filters={"error_type": ["overloaded", 'odd "quoted" error']}, limit=50)
+    assert {row.body["error_type"] for row in both} == {"overloaded", 'odd "quoted" error'}
+    assert search(world, error_type="loaded") == search(world, error_type="error_type") == 0
+    assert len(event_search(org_id=world.key.org_id, filters={"error_type": ["", "model"]}, limit=size + 9)) == size + 1
