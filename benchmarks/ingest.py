@@ -18,7 +18,6 @@ import time
 from pathlib import Path
 from uuid import UUID
 
-import msgspec
 import numpy as np
 import psycopg
 
@@ -26,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from apps.core.priority import want_short_turns
 from apps.usage.chunks import CHUNK_FIELDS, chunk_of
 from benchmarks.ingest_load import Account, Load, Outcome, TrackLoad, percentile
+from benchmarks.pace import Pace, body_of, reading_ms
 
 # prctl(2): by how many nanoseconds this thread's timers may be late; 50,000 otherwise.
 _PR_SET_TIMERSLACK = 29
@@ -127,13 +127,11 @@ def calibrate() -> str:
 
 
 def _reading_ms(_: int = 0) -> float:
-    """How long JSON of a thousand events takes to become objects: what others on the machine slow down most."""
-    event = {"id": "0" * 36, "at": "0" * 24, "keys": ["1" * 36] * 3, "counts": [1000, 2000, 3000], "rest": "2" * 230}
-    body, times, started = msgspec.json.encode([event] * 1000), [], time.perf_counter()
-    while (begun := time.perf_counter()) - started < 0.4:
-        msgspec.json.decode(body)
-        times.append(time.perf_counter() - begun)
-    return percentile(times, 0.5) * 1000
+    """What others on the machine slow down most, as it is now."""
+    body, times, started = body_of(1000), [], time.perf_counter()
+    while time.perf_counter() - started < 0.4:
+        times.append(reading_ms(body))
+    return percentile(times, 0.5)
 
 
 # What an event leaves in the server's log, in bytes, rather more than less; so much of the log is gone through at most.
@@ -266,6 +264,7 @@ def run(options: argparse.Namespace, accounts: list[Account]) -> dict[str, objec
         days=options.days,
         **extra,
     )
+    pace = Pace()
     cpu, busy = _cpu(_tree(options.pid)), _busy()
     probe = _LagProbe(options.database_url)
     probe.start()
@@ -278,6 +277,7 @@ def run(options: argparse.Namespace, accounts: list[Account]) -> dict[str, objec
     ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
     started = time.monotonic()
     outcome = load.run()
+    seen = pace.stop()
     gc.enable()
     elapsed = outcome.last - outcome.first
     # Not what there was at the start: PostgreSQL makes a process for each thread of web that has not had one yet.
@@ -304,6 +304,7 @@ def run(options: argparse.Namespace, accounts: list[Account]) -> dict[str, objec
         "visible_ms": [round(percentile(probe.lags, f) * 1000) for f in (0.5, 0.95, 0.99)],
         "inbox_peak": probe.depth,
         "left_seconds": round(left, 2),
+        "pace_ms": [round(percentile(seen, f), 2) for f in (0.1, 0.5, 0.9)],
         "cpu_us_per_event": {role: round(s / events * 1e6, 2) for role, s in sorted(used.items()) if s / events > 2e-8},
         "cpu_us_total": round(sum(used.values()) / events * 1e6, 2),
         "cores_busy": round(sum(used.values()) / whole, 2),
@@ -329,6 +330,7 @@ def show(figures: dict[str, object]) -> None:
         f"visible {figures['visible_ms']} ms | {figures['cpu_us_total']} µs CPU an event "
         f"{figures['cpu_us_per_event']}, "
         f"{figures['cores_busy']} cores (others {figures['cores_others']}) | {figures['memory_mb']} MB | "
+        f"450 kB of JSON meanwhile p10/p50/p90 {figures['pace_ms']} ms | "
         f"left {figures['left_seconds']} s | "
         f"refused {figures['refused_requests']}, failed {figures['failed_requests']} | "
         f"{'sums exact' if not figures['wrong'] else figures['wrong']}\n"
