@@ -51,6 +51,12 @@ class TextColumn:
         start = int(np.add.reduce(self.lengths[:place], dtype=np.int64))
         return bytes(self.data[start : start + length])
 
+    def some(self, places: Sequence[int]) -> list[bytes]:
+        """The texts at these places, all at once and by Python's own numbers: numpy's take longer than inflating."""
+        borders, index = self.borders(), np.asarray(places, dtype=np.intp)
+        ends = zip(borders[index].tolist(), borders[index + 1].tolist(), strict=True)
+        return [bytes(self.data[start:end]) for start, end in ends]
+
 
 # Request id, detail and metadata of each event; None where no event has any.
 TextColumns = tuple[TextColumn | None, TextColumn | None, TextColumn | None]
@@ -95,16 +101,7 @@ def at(columns: TextColumns, places: Sequence[int]) -> list[tuple[bytes, bytes, 
     """Request id, detail and metadata at each of these places; ``b""`` is none."""
     if len(places) == 1:
         return [tuple(b"" if column is None else column.at(places[0]) for column in columns)]  # type: ignore[list-item]
-    index = np.asarray(places)
-    found: list[list[bytes]] = []
-    for column in columns:
-        if column is None:
-            found.append([b""] * len(index))
-            continue
-        # All at once, and as Python's own numbers: one by one, numpy's take longer than inflating does.
-        borders, data = column.borders(), column.data
-        ends = zip(borders[index].tolist(), borders[index + 1].tolist(), strict=True)
-        found.append([bytes(data[start:end]) for start, end in ends])
+    found = ([b""] * len(places) if column is None else column.some(places) for column in columns)
     return list(zip(*found, strict=True))
 
 
@@ -113,9 +110,8 @@ def holding(columns: TextColumns, places: Sequence[int], words: Sequence[bytes])
     details = columns[1]
     if details is None:
         return []
-    borders, data, index = details.borders(), bytes(details.data), np.asarray(places)
-    texts = [data[start:end] for start, end in zip(borders[index].tolist(), borders[index + 1].tolist(), strict=True)]
-    return [place for place, text in zip(places, texts, strict=True) if text and any(word in text for word in words)]
+    texts = zip(places, details.some(places), strict=True)
+    return [place for place, text in texts if any(word in text for word in words)]
 
 
 def concatenated(pieces: Sequence[tuple[int, TextColumns]]) -> TextColumns:

@@ -308,7 +308,7 @@ def _check_texts(plan: Plan, looked: list[_Looked]) -> None:
             places = places[(one.columns["flags"] & DETAIL) != 0]
         if len(places):
             wanted.append((one.chunk_id, one.drop_on, one.events, one.texts_head or b"", places.tolist()))
-    texts = texts_of(plan.org, wanted, _words(plan))
+    texts = texts_of(plan.org, wanted, _spelt(plan))
     for one in looked:
         if not one.picked:
             one.texts = {
@@ -317,7 +317,7 @@ def _check_texts(plan: Plan, looked: list[_Looked]) -> None:
         one.keep([_texts_match(plan, one, n) for n in range(len(one.places))])
 
 
-def _words(plan: Plan) -> list[bytes]:
+def _spelt(plan: Plan) -> list[bytes]:
     """One of which is in the detail of whatever agrees; none where that cannot be said of the bytes."""
     for name, values in plan.details:
         if name == "error_type" and all(_PLAIN.fullmatch(value) for value in values):

@@ -37,6 +37,8 @@ __all__ = ["EVENT_FIELDS", "EventRow", "event_search"]
 _FIRST_LOOK, _LONGEST_LOOK = 4, 256
 # As long as nobody knows how much there is in each.
 _UNKNOWN_LOOK = 16
+# Once a page is full hardly any chunk reaches up to its oldest event: as a rule all are seen at once.
+_LAST_LOOK = 64
 # So many more where hints tell of single events.
 _TOLD_LOOK = 16
 _TRIES = 5
@@ -163,7 +165,7 @@ def _matches(plan: Plan, limit: int) -> list[Match]:
         hints.know(looked + look)
         if hints.tells:
             # Chunks of which nothing is read take next to nothing: more, so that it need not be done again for one.
-            look = look + _TOLD_LOOK if len(times) < limit else _LONGEST_LOOK
+            look = look + _TOLD_LOOK if len(times) < limit else _LAST_LOOK
 
 
 def _next_look(last: int, looked: int, found: int, limit: int) -> int:
