@@ -21,8 +21,8 @@ from apps.accounts.role_selectors import (
     roles_of_org,
     with_role,
 )
+from apps.core.asking import Question
 from apps.core.clock import now
-from apps.core.database import read_often
 from apps.core.errors import NotFound
 from apps.core.tenancy import org_scope, system_scope
 from apps.identity import selectors as identity
@@ -31,7 +31,7 @@ __all__ = [
     "OwnOrganizations",
     "capabilities_for",
     "default_org_id",
-    "member_addresses",
+    "member_addresses_question",
     "member_by_address",
     "member_count",
     "member_info",
@@ -299,7 +299,6 @@ def _member_info(row: Membership) -> MemberInfo:
     )
 
 
-def member_addresses(org_id: UUID) -> list[tuple[UUID, str | None]]:
-    """The members, each with their address where it is verified; what attribution of telemetry goes by."""
-    # The bare statement: with many organisations their people are read often.
-    return [(user_id, address) for user_id, address in read_often(_ADDRESSES, [org_id])]
+def member_addresses_question(org_id: UUID) -> Question:
+    """The members' ids, each with their address where it is verified; what attribution of telemetry goes by."""
+    return Question(_ADDRESSES, [org_id])

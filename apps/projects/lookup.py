@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from apps.core.asking import Question, Rows
 from apps.core.clock import now
 from apps.core.crypto import pepper_id
 from apps.core.database import read_often
@@ -13,7 +14,7 @@ from apps.projects.contracts import KeyContext
 from apps.projects.models import ApiKey, ProjectSettings
 from apps.projects.rules import rules_for
 
-__all__ = ["FoundKey", "find_key", "keep_under_current_pepper"]
+__all__ = ["FoundKey", "find_key", "found_key", "keep_under_current_pepper", "key_question"]
 
 # No scope: a key says which organisation it is of.
 _FIND = (
@@ -35,10 +36,22 @@ class FoundKey:
     pepper: str
 
 
+def key_question(digests: Sequence[bytes]) -> Question:
+    """What :func:`found_key` takes the answer to."""
+    return Question(_FIND, [list(digests)])
+
+
 def find_key(digests: Sequence[bytes]) -> FoundKey | None:
     """The key of one of these digests, dead or alive."""
-    rows = read_often(_FIND, [list(digests)])
-    if not rows:
+    return found_key(read_often(*key_question(digests)))
+
+
+def found_key(rows: Rows, *, may_ask: bool = True) -> FoundKey | None:
+    """The key that was found, dead or alive.
+
+    None as well where its project has settings of its own, which are asked for, and ``may_ask`` is not so.
+    """
+    if not rows or (rows[0][-1] and not may_ask):
         return None
     row = rows[0]
     key_id, org_id, project_id, name, prefix, scopes, owner_id, team_id, project_team_id, limit, environment = row[:11]

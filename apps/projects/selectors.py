@@ -11,15 +11,16 @@ from django.db import connection, transaction
 from django.db.models import F, QuerySet
 
 from apps.audit.services import record_refusal
+from apps.core.asking import Question, Rows
 from apps.core.clock import now
 from apps.core.context import bind
 from apps.core.contracts import ANONYMOUS
-from apps.core.crypto import token_digests
+from apps.core.crypto import pepper_id, token_digests
 from apps.core.errors import NotFound, PermissionDenied
 from apps.core.meanwhile import meanwhile
 from apps.core.tenancy import org_scope, system_scope
 from apps.projects.contracts import ApiKeyInfo, KeyContext, ProjectInfo
-from apps.projects.lookup import find_key, keep_under_current_pepper
+from apps.projects.lookup import find_key, found_key, keep_under_current_pepper, key_question
 from apps.projects.models import ApiKey, Project, RejectedKey
 from apps.projects.networks import is_within
 from apps.projects.rules import (
@@ -37,8 +38,10 @@ from apps.projects.uses import note_use
 __all__ = [
     "ENVIRONMENT_TAG",
     "forget_keys",
+    "key_asked",
     "key_authenticate",
     "key_get",
+    "key_heard",
     "key_info",
     "key_list",
     "key_names",
@@ -103,10 +106,7 @@ def key_authenticate(token: str, *, ip: str | None = None, user_agent: str = "")
         if prefix is None:
             return None
         found = _look_up(token, prefix, version, moment, ip)
-        if len(_cache) >= _CACHE_SIZE:
-            with _lock:
-                _cache.clear()
-        _cache[token] = found
+        _remember(token, found)
     context = found.context
     if context is not None:
         if context.allowed_ips and not is_within(ip, context.allowed_ips):
@@ -132,6 +132,36 @@ def key_remembered(token: str, *, ip: str | None = None, user_agent: str = "") -
         return None
     _note_use(found.context, moment, ip, user_agent)
     return found.context
+
+
+def key_asked(token: str) -> tuple[Question, int] | None:
+    """What a loop asks of a token that this process does not know, and as of which version of what keys depend on.
+
+    None where more would have to be asked first: then :func:`key_authenticate` does.
+    """
+    checked_at, version = _version
+    if time.monotonic() - checked_at >= 0.9 * _VERSION_SECONDS or not is_well_formed(token):
+        return None
+    return key_question(token_digests(token, KEY_PURPOSE)), version
+
+
+def key_heard(token: str, version: int, rows: Rows) -> bool:
+    """Remember the answer to :func:`key_asked`; whether :func:`key_remembered` knows the key now.
+
+    What is unknown, dead or anything but usual is left to :func:`key_authenticate`, which says and notes more of it.
+    """
+    found = found_key(rows, may_ask=False)
+    if found is None or found.why_dead or found.pepper != pepper_id():
+        return False
+    _remember(token, _Cached(found.context, version, time.monotonic() + _CACHE_SECONDS, found.ends))
+    return True
+
+
+def _remember(token: str, found: _Cached) -> None:
+    if len(_cache) >= _CACHE_SIZE:
+        with _lock:
+            _cache.clear()
+    _cache[token] = found
 
 
 def _refuse_address(context: KeyContext, ip: str | None) -> None:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.db.models import Count, QuerySet
 
-from apps.core.database import read_often
+from apps.core.asking import Question
 from apps.core.errors import NotFound
 from apps.core.tenancy import org_scope, system_scope
 from apps.teams.contracts import TeamInfo
@@ -15,7 +15,7 @@ __all__ = [
     "TeamInfo",
     "is_team_member",
     "org_of_team",
-    "primary_team_map",
+    "primary_teams_question",
     "team_get",
     "team_info",
     "team_list",
@@ -89,11 +89,9 @@ def is_team_member(*, org_id: UUID, team_id: UUID, user_id: UUID) -> bool:
     return found
 
 
-def primary_team_map(org_id: UUID) -> dict[UUID, UUID]:
-    """Person → the team that their usage falls to."""
-    # The bare statement: it is read with the people of every organisation that sends events.
-    statement = "SELECT user_id, team_id FROM teams_teammembership WHERE org_id = %s AND is_primary"
-    return dict(read_often(statement, [org_id]))
+def primary_teams_question(org_id: UUID) -> Question:
+    """Each person's id and that of the team that their usage falls to."""
+    return Question("SELECT user_id, team_id FROM teams_teammembership WHERE org_id = %s AND is_primary", [org_id])
 
 
 def org_of_team(team_id: UUID) -> UUID | None:

@@ -6,6 +6,7 @@ import sys
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from typing import Any, cast
 
@@ -14,21 +15,18 @@ from django.db import connection as django_connection
 from django.http import HttpRequest
 
 from apps.core import clock
-from apps.core.authentication import client_ip
 from apps.core.context import RequestContext, bind_new
 from apps.core.contracts import ANONYMOUS
 from apps.core.middleware import context_of
 from apps.core.telemetry import is_configured as traced
-from apps.projects.authentication import token_of_request
 from apps.projects.contracts import KeyContext
-from apps.projects.selectors import key_remembered
 from apps.usage.api.ingest import answer_of, limit_requests
-from apps.usage.ingest.attribution import is_directory_young
 from apps.usage.ingest.inbox import InboxRow, gauge
 from apps.usage.ingest.sending import Sender
 from apps.usage.pricing.book import is_book_young
 from apps.usage.services import TURN_BYTES, SentBatch, admitted_rows, commit_rows, take_batches, told
 from mindweave.intake.connection import Connection, Environ, Headers
+from mindweave.intake.learning import Caller, Learning, caller_of, known_key
 from mindweave.lane import OWN_HEADERS, Lane, LaneRequest, refusal
 
 __all__ = ["Intake"]
@@ -68,6 +66,7 @@ class Intake:
         self._pool = ThreadPoolExecutor(_THREADS, "lane")
         self._sender = Sender(loop)
         self._sender.open()
+        self._learning = Learning(loop)
         self._waiting: deque[_Work] = deque()
         self._size = self._held = 0
         self._is_due = False
@@ -98,16 +97,28 @@ class Intake:
 
     def take(self, connection: Connection, environ: Environ, body: bytes) -> None:
         """A request has come."""
-        request = cast(HttpRequest, LaneRequest(environ))
-        found = context_of(request) if self._is_usual(environ, body) else None
-        key = None if found is None else _known_key(request)
-        if found is None or key is None:
+        caller = caller_of(_request_of(environ)) if self._is_usual(environ, body) else None
+        if caller is None:
             self._by_lane(connection, environ, body)
-            return
+        elif (key := known_key(caller)) is not None:
+            self._take(connection, environ, body, key)
+        else:
+            self._learning.learn(caller, partial(self._take_learned, connection, environ, body, caller))
+
+    def _take_learned(self, connection: Connection, environ: Environ, body: bytes, caller: Caller) -> None:
+        """What is not known even now is refused, or asked once more, by the lane."""
+        key = known_key(caller) if self._is_usual(environ, body) else None
+        if key is None:
+            self._by_lane(connection, environ, body)
+        else:
+            self._take(connection, environ, body, key)
+
+    def _take(self, connection: Connection, environ: Environ, body: bytes, key: KeyContext) -> None:
         batch = SentBatch(
             key, clock.now(), body, environ.get("CONTENT_TYPE", ""), is_single=environ["PATH_INFO"] == _SINGLE
         )
-        work = _Work(connection, environ, RequestContext(actor=ANONYMOUS, **found), batch)
+        context = RequestContext(actor=ANONYMOUS, **context_of(_request_of(environ)))
+        work = _Work(connection, environ, context, batch)
         if key.unlimited:
             self._add(work)
         else:
@@ -255,16 +266,12 @@ class Intake:
                     connection.close()
             await asyncio.sleep(0.01)
         self._sender.close()
+        self._learning.close()
         self._pool.shutdown(wait=False)
 
 
-def _known_key(request: HttpRequest) -> KeyContext | None:
-    """The key of a request, where it may send events and that is known here; who is told of it, too."""
-    token = token_of_request(request)
-    if token is None:
-        return None
-    key = key_remembered(token, ip=client_ip(request), user_agent=request.META.get("HTTP_USER_AGENT", ""))
-    return key if key is not None and "ingest" in key.scopes and is_directory_young(key.org_id) else None
+def _request_of(environ: Environ) -> HttpRequest:
+    return cast(HttpRequest, LaneRequest(environ))
 
 
 def _told(work: _Work) -> bytes:

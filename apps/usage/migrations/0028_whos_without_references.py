@@ -1,0 +1,20 @@
+"""A who is made by the drain alone, of numbers that it has just read: each row's references asked for a query each."""
+
+from django.db import migrations
+
+DROP = (
+    "ALTER TABLE usage_who DROP CONSTRAINT IF EXISTS usage_who_org_fkey,"
+    " DROP CONSTRAINT IF EXISTS usage_who_tagset_fkey"
+)
+# What the erasure of an organisation may have left behind would not hold.
+BACK = (
+    "DELETE FROM usage_who w WHERE NOT EXISTS (SELECT FROM usage_org o WHERE o.id = w.org)"
+    " OR w.tagset IS NOT NULL AND NOT EXISTS (SELECT FROM usage_tagset t WHERE t.id = w.tagset);"
+    "ALTER TABLE usage_who ADD CONSTRAINT usage_who_org_fkey FOREIGN KEY (org) REFERENCES usage_org,"
+    " ADD CONSTRAINT usage_who_tagset_fkey FOREIGN KEY (tagset) REFERENCES usage_tagset"
+)
+
+
+class Migration(migrations.Migration):
+    dependencies = [("usage", "0027_words_of_chunks")]
+    operations = [migrations.RunSQL(DROP, BACK)]
