@@ -60,9 +60,12 @@ _INTERN_WHATS = (
     " context_band, mcp_server, mcp_tool, source, status"
 )
 
+# A reference of the table would look up and lock the organisation for each row; this does once for all of its rows.
 _INTERN_WHOS = (
-    "INSERT INTO usage_who (org, project_id, team_id, person_id, key_id, tagset)"
-    " SELECT * FROM unnest(%s::integer[], %s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::integer[])"
+    "WITH there AS (SELECT id FROM usage_org WHERE id = ANY(%s::integer[]) FOR KEY SHARE)"
+    " INSERT INTO usage_who (org, project_id, team_id, person_id, key_id, tagset)"
+    " SELECT w.* FROM unnest(%s::integer[], %s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::integer[])"
+    " AS w (org, project_id, team_id, person_id, key_id, tagset) JOIN there ON there.id = w.org"
     " ON CONFLICT (org, project_id, team_id, person_id, key_id, tagset) DO UPDATE SET org = EXCLUDED.org"
     " RETURNING id, org, uuid_send(project_id), uuid_send(team_id), uuid_send(person_id), uuid_send(key_id), tagset"
 )
@@ -162,11 +165,15 @@ class Dimensions:
     def _make_whos(missing: list[WhoRow]) -> dict[WhoRow, int]:
         # As texts of arrays, and bytes in return: an organisation's people come by the hundred when they first send,
         # and the driver takes several times as long for as many ids.
-        columns = [f"{{{','.join(map(_array_element, column))}}}" for column in zip(*missing, strict=True)]
+        columns = [list(dict.fromkeys(row[0] for row in missing)), *zip(*missing, strict=True)]
+        arrays = [f"{{{','.join(map(_array_element, column))}}}" for column in columns]
         connection.ensure_connection()
         with psycopg.Cursor(connection.connection) as cursor:
-            cursor.execute(_INTERN_WHOS, columns, binary=True, prepare=True)
-            return {(org, *ids, tagset): number for number, org, *ids, tagset in cursor.fetchall()}
+            cursor.execute(_INTERN_WHOS, arrays, binary=True, prepare=True)
+            made: dict[WhoRow, int] = {(org, *ids, tagset): number for number, org, *ids, tagset in cursor.fetchall()}
+        if len(made) < len(missing):
+            raise RuntimeError("an organisation was erased while its events were counted")
+        return made
 
     # ------------------------------------------------------------------ what
     def whats(self, wanted: Sequence[list[WhatKey]]) -> list[list[int]]:

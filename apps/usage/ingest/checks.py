@@ -1,6 +1,6 @@
 """What may not be counted, and why: code, sentence and pointer, by position in the batch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
@@ -20,13 +20,17 @@ __all__ = ["Problems", "find_problems", "nano_of", "owner_problems", "rejections
 Problems = dict[int, tuple[str, str, str]]
 
 
-def find_problems(columns: Columns, key: KeyContext, window: Window, micros: Ints) -> Problems:
-    """Code, sentence and pointer of what may not be counted, by position."""
+# People of an organisation by the ids that name them.
+Members = dict[str, UUID]
+
+
+def find_problems(columns: Columns, key: KeyContext, window: Window, micros: Ints, members: Members) -> Problems:
+    """Code, sentence and pointer of what may not be counted, by position; ``members`` are the organisation's."""
     problems: Problems = {}
     if micros.min() < window.past_edge or micros.max() > window.future_edge:
         _check_window(micros, window, problems)
     problems |= owner_problems(columns, key)
-    problems |= value_problems(columns)
+    problems |= value_problems(columns, [members])
     return problems
 
 
@@ -38,11 +42,11 @@ def owner_problems(columns: Columns, key: KeyContext) -> Problems:
     return problems
 
 
-def value_problems(columns: Columns) -> Problems:
-    """What is wrong whoever sent it and whenever."""
+def value_problems(columns: Columns, known: Iterable[Members]) -> Problems:
+    """What is wrong whoever sent it and whenever; ids of ``known`` people are right."""
     problems: Problems = {}
     if not columns.all_none("user_id"):
-        _check_users(columns, problems)
+        _check_users(columns, known, problems)
     if not columns.all_none("cost_usd"):
         _check_costs(columns["cost_usd"], problems)
     _check_metadata(columns, problems)
@@ -86,9 +90,11 @@ def _check_owner(values: tuple[str | None, ...], owner: UUID, name: str, problem
             problems[position] = verdict
 
 
-def _check_users(columns: Columns, problems: Problems) -> None:
-    distinct, _ = columns.coded("user_id")
-    bad = {value for value in distinct if value is not None and not (len(value) <= 36 and _is_uuid(value))}
+def _check_users(columns: Columns, known: Iterable[Members], problems: Problems) -> None:
+    unknown: set[str | None] = set(columns.coded("user_id")[0])
+    for members in known:
+        unknown = unknown.difference(members)
+    bad = {value for value in unknown if value is not None and not (len(value) <= 36 and _is_uuid(value))}
     if bad:
         for position, value in enumerate(columns["user_id"]):
             if value in bad:

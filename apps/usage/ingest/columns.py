@@ -74,7 +74,7 @@ def build(
     columns = Columns(events)
     ids, bad_ids = parse_uuids(columns["event_id"])
     micros, bad_times = parse_timestamps(columns["timestamp"])
-    problems = find_problems(columns, key, window, micros)
+    problems = find_problems(columns, key, window, micros, directory.members)
     for position in bad_times:
         problems[position] = ("invalid_timestamp", "must be RFC 3339 with a time zone", "/timestamp")
     for position in bad_ids:

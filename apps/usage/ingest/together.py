@@ -53,7 +53,9 @@ def build_together(parts: Sequence[Part]) -> list[Built] | None:
     columns = Columns(events)
     ids, bad_ids = parse_uuids(columns["event_id"])
     micros, bad_times = parse_timestamps(columns["timestamp"])
-    if bad_ids or bad_times or _outside(parts, micros) or repeats(ids) or value_problems(columns):
+    if bad_ids or bad_times or _outside(parts, micros) or repeats(ids):
+        return None
+    if value_problems(columns, [part.directory.members for part in parts]):
         return None
     places = [0, *accumulate(len(part.events) for part in parts)]
     pieces = [
