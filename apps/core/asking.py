@@ -108,8 +108,9 @@ class Asker:
         self._is_writing = blocked
 
     def _ready(self) -> None:
+        if self._connection is None:
+            return
         try:
-            assert self._connection is not None
             server = self._connection.pgconn
             server.consume_input()
             if self._is_writing:

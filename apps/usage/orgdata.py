@@ -29,8 +29,8 @@ ENGINE_TABLES = {
     "usage_rollup_minute": "org", "usage_rollup_quarter": "org", "usage_rollup_day": "org",
     "usage_rollup_day_what": "org", "usage_rollup_day_who": "org", "usage_session_delta": "org",
     "usage_session": "org", "usage_session_part": "org", "usage_who": "org", "usage_tagset": "org",
-    "usage_tag_value": "org_id", "usage_tag_key": "org_id", "usage_person": "org_id", "usage_price": "org_id", "usage_reprice": "org_id",
-    "usage_name": "org", "usage_day_tally": "org_id",
+    "usage_tag_value": "org_id", "usage_tag_key": "org_id", "usage_person": "org_id",
+    "usage_price": "org_id", "usage_reprice": "org_id", "usage_name": "org", "usage_day_tally": "org_id",
     "usage_org": "org_id",
 }  # fmt: skip
 _EVENTS_AT_ONCE = 500
