@@ -140,7 +140,10 @@ def key_asked(token: str) -> tuple[Question, int] | None:
     None where more would have to be asked first: then :func:`key_authenticate` does.
     """
     checked_at, version = _version
-    if time.monotonic() - checked_at >= 0.9 * _VERSION_SECONDS or not is_well_formed(token):
+    moment, refused = time.monotonic(), _cache.get(token)
+    if moment - checked_at >= 0.9 * _VERSION_SECONDS or not is_well_formed(token):
+        return None
+    if refused is not None and refused.context is None and moment < refused.until:
         return None
     return key_question(token_digests(token, KEY_PURPOSE)), version
 
