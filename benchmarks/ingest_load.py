@@ -18,7 +18,7 @@ from uuid import UUID
 
 import numpy as np
 
-__all__ = ["Account", "Load", "Outcome", "percentile"]
+__all__ = ["Account", "Load", "Outcome", "percentile", "session_of"]
 
 MODELS = ("claude-opus-5", "claude-sonnet-5-5", "claude-haiku-4-5", "claude-opus-4-8", "claude-sonnet-4-6")
 EVENT_BYTES = 450
@@ -97,6 +97,11 @@ def event_size(*, requests: bool) -> int:
     return EVENT_BYTES + (_SEARCHED_BYTES if requests else 0)
 
 
+def session_of(user: UUID) -> str:
+    """A person's session: the random end of the id, since those made in one millisecond begin alike."""
+    return f"s-{user.hex[-12:]}"
+
+
 class _Template:
     """Events of one account, all of one length, so that ids and times are written column by column.
 
@@ -122,7 +127,7 @@ class _Template:
                 f"{head}{'0' * 8}-{'0' * 4}-{'0' * 4}-{'0' * 4}-{'0' * 12}{middle}2026-01-01T00:00:00.000Z"
                 f'","org_id":"{account.org_id}","project_id":"{account.project_id}","user_id":"{user}",'
                 f'"input_tokens":{self.inputs[i]},"output_tokens":{self.outputs[i]},'
-                f'"latency_ms":{int(rng.lognormal(7, 0.8))},"session_id":"s-{user.hex[:12]}",'
+                f'"latency_ms":{int(rng.lognormal(7, 0.8))},"session_id":"{session_of(user)}",'
                 f'"status":"{"error" if failed else "ok"}",'
             )
             if requests:

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import psycopg
 
-from benchmarks.ingest_load import DEPARTMENTS, ERRORS, MODELS, SERVERS, SOURCES, TOOLS, Account, percentile
+from benchmarks.ingest_load import DEPARTMENTS, ERRORS, MODELS, SERVERS, SOURCES, TOOLS, Account, percentile, session_of
 from benchmarks.routes import Caller
 
 __all__ = ["measure_search"]
@@ -83,7 +83,7 @@ def _searches(
         ("one person", {"filter[user]": user}),
         ("failed calls", {"filter[status]": "error"}),
         *((f"failed calls of a person and model {n}", {**errors, "filter[model]": MODELS[n]}) for n in range(3)),
-        ("one session", {"filter[session_id]": f"s-{account.users[5].hex[:12]}"}),
+        ("one session", {"filter[session_id]": session_of(account.users[5])}),
         ("one id", {"filter[event_id]": old["event_id"]}),
         ("one id of six days ago", {"filter[event_id]": far["event_id"]}),
         ("one request id of six days ago", {"filter[request_id]": far["request_id"]}),
@@ -94,7 +94,7 @@ def _searches(
         ("a stop reason and a person that never met", {"filter[stop_reason]": "refusal", "filter[user]": user}),
         ("a tag and a stop reason that never met", {"filter[tag:shelf]": "top", "filter[stop_reason]": "end_turn"}),
         ("a person, model and session that never met", {
-            "filter[user]": user, "filter[model]": MODELS[1], "filter[session_id]": f"s-{account.users[5].hex[:12]}",
+            "filter[user]": user, "filter[model]": MODELS[1], "filter[session_id]": session_of(account.users[5]),
         }),
         ("an id that is nowhere", {"filter[event_id]": _NOBODY}),
         ("a request id that is nowhere", {"filter[request_id]": "req_nowhere"}),
@@ -121,8 +121,8 @@ def _rarely_met(account: Account, beside: Account) -> list[tuple[str, dict[str, 
         ("a tag, failed, one model", {"filter[tag:department]": DEPARTMENTS[7], **failed, **model}),
         ("a tool that failed", {**tool, **failed}),
         ("a tool that a person used", {**tool, **user}),
-        ("a session and a model", {"filter[session_id]": f"s-{account.users[5].hex[:12]}", **model}),
-        ("a session that failed", {"filter[session_id]": f"s-{account.users[5].hex[:12]}", **failed}),
+        ("a session and a model", {"filter[session_id]": session_of(account.users[5]), **model}),
+        ("a session that failed", {"filter[session_id]": session_of(account.users[5]), **failed}),
         ("a person's stop reason", {**user, "filter[stop_reason]": "max_tokens"}),
         ("a person's error type", {**user, "filter[error_type]": ERRORS[1]}),
         (
