@@ -17,7 +17,7 @@ from psycopg.errors import error_from_result
 
 from apps.core.database import connect
 
-__all__ = ["Asker", "Question", "Rows"]
+__all__ = ["Asker", "Outgoing", "Question", "Rows", "answer_of"]
 
 Rows = list[tuple[Any, ...]]
 # Called once, with the rows and None, or with no rows and why there are none.
@@ -33,6 +33,36 @@ class Question(NamedTuple):
     values: Sequence[Any]
 
 
+def answer_of(connection: "psycopg.Connection[Any]") -> "pq.abc.PGresult":
+    """The one answer to a statement, which is there; raises ``psycopg.OperationalError`` where there is none."""
+    server = connection.pgconn
+    result = server.get_result()
+    if result is None:
+        raise psycopg.OperationalError("the server ended before it answered")
+    while server.get_result() is not None:
+        pass
+    return result
+
+
+class Outgoing:
+    """What a connection still has to send: ``ready`` is called when its socket takes more, and is to flush again."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, connection: "psycopg.Connection[Any]", ready: Callable[[], object]
+    ) -> None:
+        self._loop, self._server, self._ready = loop, connection.pgconn, ready
+        self.is_left = False
+
+    def flush(self) -> None:
+        """Send what the socket takes."""
+        is_left = bool(self._server.flush())
+        if is_left and not self.is_left:
+            self._loop.add_writer(self._server.socket, self._ready)
+        elif self.is_left and not is_left:
+            self._loop.remove_writer(self._server.socket)
+        self.is_left = is_left
+
+
 class Asker:
     """Asks; where there is no connection the answer is an error, and one is opened meanwhile on another thread."""
 
@@ -40,7 +70,8 @@ class Asker:
         self._loop = loop
         self._connection: psycopg.Connection[Any] | None = None
         self._socket = -1
-        self._is_opening = self._is_writing = self._is_closed = False
+        self._outgoing: Outgoing | None = None
+        self._is_opening = self._is_closed = False
         self._names: dict[str, bytes] = {}
         self._waiting: deque[tuple[Question, Then]] = deque()
         self._asked: _Asked | None = None
@@ -71,6 +102,7 @@ class Asker:
             return
         connection.pgconn.nonblocking = 1
         self._connection, self._socket = connection, connection.pgconn.socket
+        self._outgoing = Outgoing(self._loop, connection, self._ready)
         self._loop.add_reader(self._socket, self._ready)
 
     def ask(self, question: Question, then: Then) -> None:
@@ -84,7 +116,7 @@ class Asker:
             self._next()
 
     def _next(self) -> None:
-        if not self._waiting or self._connection is None:
+        if not self._waiting or self._connection is None or self._outgoing is None:
             return
         question, then = self._waiting.popleft()
         name = self._names.get(question.statement)
@@ -94,27 +126,18 @@ class Asker:
                 self._asked.send_statement()
             else:
                 self._asked.send_values()
-            self._flush()
+            self._outgoing.flush()
         except Exception as error:
             self._fail(error)
 
-    def _flush(self) -> None:
-        assert self._connection is not None
-        blocked = bool(self._connection.pgconn.flush())
-        if blocked and not self._is_writing:
-            self._loop.add_writer(self._socket, self._ready)
-        elif self._is_writing and not blocked:
-            self._loop.remove_writer(self._socket)
-        self._is_writing = blocked
-
     def _ready(self) -> None:
-        if self._connection is None:
+        if self._connection is None or self._outgoing is None:
             return
         try:
             server = self._connection.pgconn
             server.consume_input()
-            if self._is_writing:
-                self._flush()
+            if self._outgoing.is_left:
+                self._outgoing.flush()
             if server.is_busy() or self._asked is None:
                 return
             asked = self._asked
@@ -122,7 +145,7 @@ class Asker:
             if not asked.is_prepared:
                 self._names[asked.question.statement] = asked.name
                 asked.send_values()
-                self._flush()
+                self._outgoing.flush()
                 return
             rows = asked.rows(result)
         except Exception as error:
@@ -136,11 +159,11 @@ class Asker:
         """Whatever it was: the connection is given up, and whoever waits asks another way."""
         if self._socket >= 0:
             self._loop.remove_reader(self._socket)
-            if self._is_writing:
+            if self._outgoing is not None and self._outgoing.is_left:
                 self._loop.remove_writer(self._socket)
         if self._connection is not None:
             self._connection.close()
-        self._connection, self._socket, self._is_writing = None, -1, False
+        self._connection, self._socket, self._outgoing = None, -1, None
         self._names = {}
         waiting = [then for _, then in self._waiting]
         if self._asked is not None:
@@ -182,12 +205,7 @@ class _Asked:
 
     def take(self) -> "pq.abc.PGresult":
         """The answer, which is there."""
-        server = self._connection.pgconn
-        result = server.get_result()
-        if result is None:
-            raise psycopg.OperationalError("the server ended before it answered")
-        while server.get_result() is not None:
-            pass
+        result = answer_of(self._connection)
         if result.status not in _ANSWERS:
             raise error_from_result(result, encoding="utf-8")
         return result

@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 
+from apps.core.asking import Outgoing
 from apps.core.database import connect
 from apps.usage.ingest.committer import joined_rows
 from apps.usage.ingest.inbox import InboxRow, sent_row
@@ -135,29 +136,21 @@ class _Commit:
     ) -> None:
         self._sender, self._loop, self._connection, self._done = sender, loop, connection, done
         self._socket = -1
-        self._is_writing = False
+        self._outgoing = Outgoing(loop, connection, self._ready)
         try:
             self._sending = Sending(connection, rows)
             self._socket = connection.pgconn.socket
             loop.add_reader(self._socket, self._ready)
-            self._flush()
+            self._outgoing.flush()
         except Exception as error:
             self._end(error)
-
-    def _flush(self) -> None:
-        blocked = bool(self._connection.pgconn.flush())
-        if blocked and not self._is_writing:
-            self._loop.add_writer(self._socket, self._ready)
-        elif self._is_writing and not blocked:
-            self._loop.remove_writer(self._socket)
-        self._is_writing = blocked
 
     def _ready(self) -> None:
         try:
             server = self._connection.pgconn
             server.consume_input()
-            if self._is_writing:
-                self._flush()
+            if self._outgoing.is_left:
+                self._outgoing.flush()
             if server.is_busy():
                 return
             self._sending.finish()
@@ -169,6 +162,6 @@ class _Commit:
     def _end(self, error: BaseException | None) -> None:
         if self._socket >= 0:
             self._loop.remove_reader(self._socket)
-            if self._is_writing:
+            if self._outgoing.is_left:
                 self._loop.remove_writer(self._socket)
         self._sender.ended(self._connection, self._done, error)

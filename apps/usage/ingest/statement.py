@@ -15,6 +15,8 @@ import psycopg
 from psycopg import pq
 from psycopg.errors import error_from_result
 
+from apps.core.asking import answer_of
+
 __all__ = ["INSERT_ROWS", "Row", "Sending", "insert_rows", "prepare"]
 
 _ONE, _MANY = b"mindweave_inbox", b"mindweave_inbox_rows"
@@ -80,12 +82,7 @@ class Sending:
 
     def finish(self) -> None:
         """Take the answer, which is there."""
-        server = self._connection.pgconn
-        result = server.get_result()
-        if result is None:
-            raise psycopg.OperationalError("the server ended before it answered")
-        while server.get_result() is not None:
-            pass
+        result = answer_of(self._connection)
         _check(result, self._connection)
         if result.command_tuples != self._count:
             raise RuntimeError("the inbox took fewer rows than it was given")
@@ -152,12 +149,7 @@ def _result(connection: "psycopg.Connection[object]", meanwhile: Callable[[], ob
     while server.is_busy():
         ready.poll()
         server.consume_input()
-    result = server.get_result()
-    if result is None:
-        raise psycopg.OperationalError("the server ended before it answered")
-    while server.get_result() is not None:
-        pass
-    return result
+    return answer_of(connection)
 
 
 def _check(result: "pq.abc.PGresult", connection: "psycopg.Connection[object]") -> None:
