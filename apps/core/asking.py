@@ -17,7 +17,7 @@ from psycopg.errors import error_from_result
 
 from apps.core.database import connect
 
-__all__ = ["Asker", "Outgoing", "Question", "Rows", "answer_of"]
+__all__ = ["Asker", "Outgoing", "Question", "Rows", "Then", "answer_of"]
 
 Rows = list[tuple[Any, ...]]
 # Called once, with the rows and None, or with no rows and why there are none.

@@ -5,6 +5,7 @@ that would take the interpreter from the loop again and again, for what the loop
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -20,6 +21,8 @@ from apps.projects.selectors import key_asked, key_heard, key_remembered
 from apps.usage.ingest.attribution import directory_asked, directory_heard, is_directory_young
 
 __all__ = ["Caller", "Learning", "caller_of", "known_key"]
+
+logger = logging.getLogger(__name__)
 
 
 class Caller(NamedTuple):
@@ -47,14 +50,29 @@ def _remembered(caller: Caller) -> KeyContext | None:
 
 
 class Learning:
-    """Learns what :func:`known_key` is to know: the key, then its organisation's people."""
+    """Learns what :func:`known_key` is to know: the key, then its organisation's people; each once at a time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self._asker = Asker(loop)
         self._asker.open()
+        # Who waits, by token: a busy sender has many requests under way when a process sees it for the first time.
+        self._waiting: dict[str, list[Callable[[], object]]] = {}
 
     def learn(self, caller: Caller, then: Callable[[], object]) -> None:
-        """Call ``then`` when that is known which can be; the rest is for whoever may wait for more."""
+        """Call ``then``, later, when that is known which can be; the rest is for whoever may wait for more."""
+        if (waiting := self._waiting.get(caller.token)) is not None:
+            waiting.append(then)
+            return
+        self._waiting[caller.token] = [then]
+        self._learn(caller, partial(self._learnt, caller.token))
+
+    def _learnt(self, token: str) -> None:
+        """Each by itself: what fails in one is logged by the loop, and keeps none of the others waiting."""
+        for then in self._waiting.pop(token):
+            self._loop.call_soon(then)
+
+    def _learn(self, caller: Caller, then: Callable[[], object]) -> None:
         if (key := _remembered(caller)) is not None:
             self._learn_people(key.org_id, then)
         elif (asked := key_asked(caller.token)) is not None:
@@ -66,7 +84,7 @@ class Learning:
     def _key_heard(
         self, caller: Caller, version: int, then: Callable[[], object], rows: Rows, error: BaseException | None
     ) -> None:
-        known = error is None and key_heard(caller.token, version, rows)
+        known = error is None and _is_kept(lambda: key_heard(caller.token, version, rows))
         key = _remembered(caller) if known else None
         if key is None or is_directory_young(key.org_id):
             then()
@@ -89,5 +107,14 @@ def _people_heard(
     org_id: UUID, heard: int | None, then: Callable[[], object], rows: Rows, error: BaseException | None
 ) -> None:
     if error is None:
-        directory_heard(org_id, heard, rows)
+        _is_kept(lambda: directory_heard(org_id, heard, rows))
     then()
+
+
+def _is_kept(keep: Callable[[], object]) -> bool:
+    """Whether an answer could be kept; where it fails the request goes on all the same, and the lane answers it."""
+    try:
+        return keep() is not False
+    except Exception:
+        logger.exception("what was asked of a caller could not be kept")
+        return False

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from apps.core.asking import Asker, Question, Then
 from apps.core.clock import now
 from apps.core.crypto import pepper_id
 from apps.core.tenancy import org_scope
@@ -101,6 +102,31 @@ def test_what_is_dead_unknown_or_unusual_is_left_to_the_lane() -> None:
         assert directory_of(one.org_id)
         assert known_key(caller_of(one.token)) is not None
     assert learn(old.token) == [True], "its first use keeps it under the pepper of today"
+
+
+def test_what_many_wait_for_is_asked_once_and_what_cannot_be_kept_holds_up_nobody(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[str] = []
+    ask = Asker.ask
+
+    def counted(self: Asker, question: Question, then: Then) -> None:
+        asked.append(question.statement)
+        ask(self, question, then)
+
+    monkeypatch.setattr(Asker, "ask", counted)
+    one, other = sender("one"), sender("other")
+    assert learn(*[one.token] * 20, other.token, *[one.token] * 20) == [True] * 41
+    assert len(asked) == 4, "two keys, and the people of two organisations"
+
+    def broken(*_: object) -> bool:
+        raise ValueError("broken")
+
+    for name in ("key_heard", "directory_heard"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"mindweave.intake.learning.{name}", broken)
+            assert learn(one.token, one.token, other.token) == [False] * 3
+    assert caplog.text.count("ValueError: broken") == 4
 
 
 def test_people_that_changed_while_they_were_read_are_not_kept(world: World) -> None:
