@@ -42,7 +42,7 @@ several AS (
         SELECT EXISTS (SELECT FROM usage_session_part p WHERE p.org = m.org AND p.session = m.id) AS known OFFSET 0) k
     WHERE m.mixed > 0
 ), news AS (
-    SELECT g.org, g.session, coalesce(w.project_id, '{NO_PROJECT}') AS project, g.who, ARRAY[g.model] AS models,
+    SELECT g.org, g.session, coalesce(w.project_id, '{NO_PROJECT}') AS project, g.who, g.models,
         g.started_at, g.last_at, {", ".join(f"g.{name}" for name in SUMS)}, v.known
     FROM several v JOIN gone g ON g.org = v.org AND g.session = v.id
         CROSS JOIN LATERAL (SELECT project_id FROM usage_who WHERE id = g.who OFFSET 0) w
@@ -105,6 +105,6 @@ def part_sql() -> str:
 def fresh_sql(*, narrowed: bool) -> str:
     """The same of what is not folded yet, a row for each delta."""
     return (
-        f"SELECT session AS id, session_id, who, ARRAY[model] AS models, started_at, last_at, {_NAMES}"  # noqa: S608
+        f"SELECT session AS id, session_id, who, models, started_at, last_at, {_NAMES}"  # noqa: S608
         f" FROM usage_session_delta WHERE org = %(org)s{' AND ' + _MINE if narrowed else ''}"
     )

@@ -141,7 +141,7 @@ def session_sql() -> str:
         "array_to_string(models, E'\\x1f'), E'\\x1f'), E'\\x1f')) AS m WHERE m <> '') AS models,"
         f" min(started_at) AS started_at, max(last_at) AS last_at, {sums} FROM ("
         f"SELECT id, session_id, who, models, {columns} FROM usage_session WHERE org = %(org)s"
-        f" UNION ALL SELECT session, session_id, who, ARRAY[model], {columns} FROM usage_session_delta"
+        f" UNION ALL SELECT session, session_id, who, models, {columns} FROM usage_session_delta"
         " WHERE org = %(org)s) AS parts GROUP BY id)"
     )
 

@@ -47,6 +47,8 @@ LOCK_ROLLUPS = "SELECT pg_advisory_xact_lock(hashtext('usage-rollups'))"
 BATCH = 20_000
 # So many deltas of one organisation and minute are left as they are: 15 minutes of them are read in a few milliseconds.
 FEW = 200
+# So many session deltas of one organisation are read in a few milliseconds.
+FEW_SESSIONS = 1000
 # Deltas a key that are worth tightening: it costs two to three times as much as folding them later as they are, so that
 # it only pays for whoever reads in the meantime.
 MUCH = 4
@@ -132,7 +134,9 @@ WITH gone AS (
     RETURNING *
 ), sums AS (
     SELECT org, session, min(session_id) AS session_id, (array_agg(who ORDER BY started_at))[1] AS who,
-        coalesce(array_agg(DISTINCT model) FILTER (WHERE model <> ''), '{{}}') AS models,
+        CASE WHEN min(models) = max(models) THEN min(models) ELSE ARRAY(SELECT DISTINCT m
+            FROM unnest(string_to_array(string_agg(array_to_string(models, chr(31)), chr(31)), chr(31))) AS m
+            WHERE m <> '' ORDER BY m) END AS models,
         min(started_at) AS started_at, max(last_at) AS last_at, {sums},
         (min(who) <> max(who))::integer::smallint AS mixed
     FROM gone GROUP BY org, session
@@ -144,7 +148,8 @@ WITH gone AS (
     FROM sums ORDER BY org, session
     ON CONFLICT (org, id) DO UPDATE SET
         who = CASE WHEN EXCLUDED.started_at < s.started_at THEN EXCLUDED.who ELSE s.who END,
-        models = ARRAY(SELECT DISTINCT m FROM unnest(s.models || EXCLUDED.models) AS m ORDER BY m),
+        models = CASE WHEN s.models @> EXCLUDED.models THEN s.models
+            ELSE ARRAY(SELECT DISTINCT m FROM unnest(s.models || EXCLUDED.models) AS m ORDER BY m) END,
         started_at = least(s.started_at, EXCLUDED.started_at), last_at = greatest(s.last_at, EXCLUDED.last_at),
         {more},
         mixed = greatest(s.mixed, EXCLUDED.mixed, (s.who <> EXCLUDED.who)::integer::smallint)
@@ -268,10 +273,11 @@ def _together(waiting: Iterable[tuple[int, int]], limit: int) -> Iterator[tuple[
         yield orgs, total
 
 
-def fold_sessions(*, limit: int = BATCH, left_out: LeftOut[int] | None = None) -> int:
+def fold_sessions(*, limit: int = BATCH, least: int = 0, left_out: LeftOut[int] | None = None) -> int:
     """Add up to ``limit`` session deltas to their sessions; returns how many there were.
 
-    Organisations whose sessions cannot be added to join ``left_out``, as with :func:`tighten_deltas`.
+    ``least``: those of organisations that have more of them only. Organisations whose sessions cannot be added to join
+    ``left_out``, as with :func:`tighten_deltas`.
     """
     left = left_out.now() if left_out else []
     folded = 0
@@ -281,15 +287,23 @@ def fold_sessions(*, limit: int = BATCH, left_out: LeftOut[int] | None = None) -
         folded += _fold_sessions("org = ANY(%(orgs)s)", {"orgs": list(orgs), "limit": limit})
 
     try:
-        return _fold_sessions("NOT org = ANY(%(left)s)" if left else "true", {"left": left, "limit": limit})
+        if not least:
+            return _fold_sessions("NOT org = ANY(%(left)s)" if left else "true", {"left": left, "limit": limit})
+        if orgs := _with_deltas(left, least):
+            fold(orgs)
+        return folded
     except Exception as error:
         if left_out is None or is_the_servers(error):
             raise
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT DISTINCT org FROM usage_session_delta ORDER BY org")
-        orgs = [org for (org,) in cursor.fetchall() if org not in set(left)]
-    left_out.do(orgs, fold)
+    left_out.do(_with_deltas(left, least), fold)
     return folded
+
+
+def _with_deltas(left: list[int], least: int) -> list[int]:
+    """The organisations with more than ``least`` session deltas, without those ``left`` out."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT org FROM usage_session_delta GROUP BY org HAVING count(*) > %s ORDER BY org", [least])
+        return [org for (org,) in cursor.fetchall() if org not in set(left)]
 
 
 def _fold_sessions(which: str, values: dict[str, Any]) -> int:

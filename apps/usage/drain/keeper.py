@@ -40,6 +40,9 @@ _PARTITIONS_EVERY = 3600.0
 _MINUTE = timedelta(minutes=1)
 # A minute is tightened when it is over, and again for what was counted later.
 _AGAIN = (timedelta(), _MINUTE, timedelta(minutes=5))
+# While events come in numbers, sessions are added to this seldom, but for those of organisations with many deltas: each
+# is written anew whether one delta is added to it or ten.
+_SESSIONS_EVERY = 180.0
 # Deltas of quarter-hours long over come with late events; they are looked for this often.
 _LATE_EVERY = 300.0
 # After a start, minutes that nobody may have tightened yet.
@@ -66,7 +69,7 @@ class Keeper:
         self._apart: LeftOut[int] = LeftOut()
         self._tightened = _minute(clock.now() - fold.GRACE - _BACK)
         self._folded: datetime | None = None
-        self._late_at = 0.0
+        self._late_at = self._sessions_at = 0.0
 
     def turn(self, *, busy: bool) -> None:
         """Do what is due; ``busy`` says that events come in numbers. What fails does not keep the others from it."""
@@ -74,7 +77,7 @@ class Keeper:
             ("merge", self._merge, _MERGE_EVERY),
             ("tighten", self._tighten, 1.0),
             ("fold", self._fold, 1.0),
-            ("fold_sessions", self._sessions, 1.0),
+            ("fold_sessions", partial(self._sessions, busy), 1.0),
             ("partitions", self._partitions, _PARTITIONS_EVERY),
         ):
             self._at_its_pace(name, work, busy, least=least)
@@ -159,10 +162,15 @@ class Keeper:
         self._unfolded.say("organisation")
         return True
 
-    def _sessions(self) -> bool:
-        while fold.fold_sessions(left_out=self._apart) >= fold.BATCH:
+    def _sessions(self, busy: bool) -> bool:
+        moment = time.monotonic()
+        every = not busy or moment >= self._sessions_at
+        least = 0 if every else fold.FEW_SESSIONS
+        while fold.fold_sessions(least=least, left_out=self._apart) >= fold.BATCH:
             if self._pause():
                 return False
+        if every:
+            self._sessions_at = moment + _SESSIONS_EVERY
         self._apart.say("organisation")
         return True
 

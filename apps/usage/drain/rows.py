@@ -67,7 +67,7 @@ SESSION_DELTA = RowFormat(
         ("calls", "i4"), ("tool_calls", "i4"), ("errors", "i4"), ("input_tokens", "i8"), ("output_tokens", "i8"),
         ("cache_read_tokens", "i8"), ("cache_write_tokens", "i8"), ("cost_nano", "i8"),
     ],
-    ["session_id", "model"],
+    ["session_id", "models"],
 )  # fmt: skip
 
 
@@ -337,16 +337,15 @@ def _projects(who: Ints, dims: Dimensions) -> Ints:
 
 
 def session_rows(events: Events, traits: WhatTraits, dims: Dimensions) -> bytes:
-    """A delta for each session, model and project."""
+    """A delta for each session and project."""
     inside = np.flatnonzero(events.session_place)
     if not len(inside):
         return b""
     records = {name: events.columns[name][inside] for name in _SESSION_COLUMNS}
     org, session = events.org[inside], events.session[inside]
-    model = traits.model[inside]
     place = events.session_place[inside]
     huge = _huge({"cost": records["cost"]})
-    keys = [place, model] if huge is None else [place, model, huge]
+    keys = [place] if huge is None else [place, huge]
     order, starts = _grouped(*keys)
     who = events.who[inside]
     if (np.minimum.reduceat(who[order], starts) != np.maximum.reduceat(who[order], starts)).any():
@@ -366,9 +365,33 @@ def session_rows(events: Events, traits: WhatTraits, dims: Dimensions) -> bytes:
     rows["cache_read_tokens"] = _sum(records["cache_read"], order, starts)
     rows["cache_write_tokens"] = _sum(records["write_5m"].astype(np.int64) + records["write_1h"], order, starts)
     rows["cost_nano"] = _sum(records["cost"], order, starts)
-    names, models = list(map(_text, events.sessions.names)), list(map(_text, traits.models))
-    tails = [names[n] + models[m] for n, m in zip(place[first].tolist(), model[first].tolist(), strict=True)]
-    return SESSION_DELTA.joined(rows, tails)
+    names = list(map(_text, events.sessions.names))
+    models = _models_of(traits.model[inside][order], starts, traits.models)
+    return SESSION_DELTA.joined(rows, [names[n] + field for n, field in zip(place[first].tolist(), models, strict=True)])
+
+
+def _models_of(model: Ints, starts: Ints, names: list[str]) -> list[bytes]:
+    """The models that each group names, as a COPY field; number 0 is none. Few groups differ in theirs."""
+    group = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(model))))
+    pairs = distinct(group * len(names) + model)
+    ends = np.searchsorted(pairs, (np.arange(len(starts)) + 1) * len(names)).tolist()
+    numbers = (pairs % len(names)).tolist()
+    fields: dict[tuple[int, ...], bytes] = {}
+    out, start = [], 0
+    for end in ends:
+        own = tuple(numbers[start:end])
+        if (field := fields.get(own)) is None:
+            field = fields[own] = _text_array([names[number] for number in own if number])
+        out.append(field)
+        start = end
+    return out
+
+
+def _text_array(values: list[str]) -> bytes:
+    """A ``text[]`` as a COPY field: one dimension, no nulls, type 25, from index 1; none where it is empty."""
+    head = (1, 0, 25, len(values), 1) if values else (0, 0, 25)
+    data = b"".join([*(number.to_bytes(4, "big") for number in head), *map(_text, values)])
+    return len(data).to_bytes(4, "big") + data
 
 
 def _text(value: str) -> bytes:

@@ -182,7 +182,7 @@ class SessionDelta(SessionMeasures):
 
     session = models.BigIntegerField(primary_key=True)
     session_id = models.TextField()
-    model = models.TextField()
+    models = ArrayField(models.TextField())
 
     class Meta:
         managed = False

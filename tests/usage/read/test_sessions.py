@@ -185,7 +185,7 @@ def _fold_some() -> None:
             "WITH gone AS (DELETE FROM usage_session_delta WHERE session % 2 = 0 RETURNING *) INSERT INTO usage_session"
             " (id, org, session_id, who, models, started_at, last_at, events, calls, tool_calls, errors, input_tokens,"
             " output_tokens, cache_read_tokens, cache_write_tokens, cost_nano) SELECT session, org, session_id, who,"
-            " ARRAY[model], started_at, last_at, events, calls, tool_calls, errors, input_tokens, output_tokens,"
+            " models, started_at, last_at, events, calls, tool_calls, errors, input_tokens, output_tokens,"
             " cache_read_tokens, cache_write_tokens, cost_nano FROM gone"
         )
 
