@@ -12,7 +12,7 @@ __all__ = ["empty_all", "empty_engine", "forgotten_tables", "prepare_emptying"]
 _KEPT = {"django_content_type", "auth_permission"}
 # What counting writes, which Django's own way knows nothing of.
 _ENGINE = (
-    "usage_inbox", "usage_chunk", "usage_hint", "usage_unhinted", "usage_delta", "usage_rollup_minute",
+    "usage_inbox", "usage_chunk", "usage_hint", "usage_unhinted", "usage_delta_pack", "usage_rollup_minute",
     "usage_rollup_quarter", "usage_rollup_day", "usage_rollup_day_who", "usage_rollup_day_what", "usage_session",
     "usage_session_part", "usage_session_delta", "usage_id_segment", "usage_who", "usage_what", "usage_tagset",
     "usage_tag_key", "usage_tag_value", "usage_person", "usage_org", "usage_name", "usage_summary", "usage_shard",

@@ -25,7 +25,7 @@ __all__ = ["ENGINE_TABLES", "register"]
 # Those first that name others, or become others; the organisation's own row, which all are found by, last.
 ENGINE_TABLES = {
     "usage_inbox": "org_id", "usage_set_aside": "org_id", "usage_summary": "org_id", "usage_hint": "org",
-    "usage_unhinted": "org", "usage_chunk": "org", "usage_delta": "org",
+    "usage_unhinted": "org", "usage_chunk": "org", "usage_delta_pack": "org",
     "usage_rollup_minute": "org", "usage_rollup_quarter": "org", "usage_rollup_day": "org",
     "usage_rollup_day_what": "org", "usage_rollup_day_who": "org", "usage_session_delta": "org",
     "usage_session": "org", "usage_session_part": "org", "usage_who": "org", "usage_tagset": "org",

@@ -18,7 +18,7 @@ from apps.core.errors import ValidationFailed
 from apps.projects.selectors import raw_retention_floor
 from apps.usage.chunks import Chunk, chunks_of, fetch, micros_of
 from apps.usage.drain.fold import DAY_TABLES, LOCK_ROLLUPS, MINUTE_DAYS
-from apps.usage.drain.rows import DELTA, Events, Sessions, delta_rows, exact_sum
+from apps.usage.drain.rows import DELTA, Events, Sessions, delta_packs, exact_sum
 from apps.usage.drain.write import copy_rows
 
 __all__ = ["Difference", "check_rollups", "rebuild_rollups"]
@@ -92,7 +92,7 @@ def rebuild_rollups(*, org_id: UUID, first: date, last: date, fewer: bool = Fals
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute(LOCK_ROLLUPS)
-            cursor.execute("LOCK TABLE usage_delta IN SHARE ROW EXCLUSIVE MODE")
+            cursor.execute("LOCK TABLE usage_delta_pack IN SHARE ROW EXCLUSIVE MODE")
         period = _period(org_id, first, last)
         before = _events_by_day(period, first, last)
         with connection.cursor() as cursor:
@@ -104,7 +104,7 @@ def rebuild_rollups(*, org_id: UUID, first: date, last: date, fewer: bool = Fals
                 "last": last,
             }
             for statement in (
-                "DELETE FROM usage_delta WHERE org = %(org)s AND minute >= %(start)s AND minute < %(end)s",
+                "DELETE FROM usage_delta_pack WHERE org = %(org)s AND minute >= %(start)s AND minute < %(end)s",
                 "DELETE FROM usage_rollup_minute WHERE org = %(org)s AND bucket >= %(start)s AND bucket < %(end)s",
                 "DELETE FROM usage_rollup_quarter WHERE org = %(org)s AND bucket >= %(start)s AND bucket < %(end)s",
                 *(
@@ -120,7 +120,7 @@ def rebuild_rollups(*, org_id: UUID, first: date, last: date, fewer: bool = Fals
             days = np.searchsorted(starts, chunk.columns["ts"][where], side="right") - 1
             found += np.bincount(days, minlength=len(before))
             with psycopg.Cursor(connection.connection) as copying:
-                copy_rows(copying, DELTA.copy_sql, delta_rows(_events(chunk, where)))
+                copy_rows(copying, DELTA.copy_sql, delta_packs(_events(chunk, where)))
         events = int(found.sum())
         if not fewer:
             _refuse_fewer(before, found.tolist())

@@ -117,11 +117,10 @@ def correct_sums(org: int, minute: Ints, who: Ints, what: Ints, cost: Ints, unpr
     np.add.at(counts, place, unpriced)
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO usage_delta (minute, org, who, what, events, input_tokens, output_tokens, cache_read_tokens,"
-            " cache_write_5m_tokens, cache_write_1h_tokens, web_searches, cost_nano, reported_nano, unpriced,"
-            " latency_count, latency_ms, latency_hist) SELECT to_timestamp(m * 60), %s, who, what, 0, 0, 0, 0, 0, 0, 0,"
-            " cost, 0, unpriced, 0, 0, '' FROM unnest(%s::bigint[], %s::integer[], %s::integer[], %s::bigint[],"
-            " %s::integer[]) AS d (m, who, what, cost, unpriced) WHERE cost <> 0 OR unpriced <> 0",
+            "INSERT INTO usage_delta_pack (minute, org, keys, who, what, cost_nano, unpriced)"
+            " SELECT to_timestamp(m * 60), %s, count(*), array_agg(who), array_agg(what), array_agg(cost),"
+            " array_agg(unpriced) FROM unnest(%s::bigint[], %s::integer[], %s::integer[], %s::bigint[], %s::integer[])"
+            " AS d (m, who, what, cost, unpriced) WHERE cost <> 0 OR unpriced <> 0 GROUP BY m",
             [org, *(row.tolist() for row in keys[:3]), costs.tolist(), counts.tolist()],
         )
         cursor.execute("UPDATE usage_org SET past_version = past_version + 1 WHERE id = %s", [org])

@@ -53,7 +53,7 @@ def history_days(run: Run, org: int) -> Iterator[date]:
     if run.end_at is not None:
         edge = min(edge, (run.end_at - timedelta(microseconds=1)).date() + timedelta(days=1))
     first = fetch("SELECT min(bucket) FROM usage_rollup_quarter WHERE org = %s", (org,))[0][0]
-    oldest = fetch("SELECT min(minute) FROM usage_delta WHERE org = %s", (org,))[0][0]
+    oldest = fetch("SELECT min(minute) FROM usage_delta_pack WHERE org = %s", (org,))[0][0]
     begins = [moment.date() for moment in (first, oldest) if moment is not None]
     if not begins:
         return
@@ -106,7 +106,7 @@ def _gone(org: int, start: datetime, end: datetime) -> _Sums:
         if _history(org, start, end) == history:
             return _beyond(history, kept)
     with connection.cursor() as cursor:
-        cursor.execute("LOCK TABLE usage_delta IN SHARE ROW EXCLUSIVE MODE")
+        cursor.execute("LOCK TABLE usage_delta_pack IN SHARE ROW EXCLUSIVE MODE")
     return _beyond(_history(org, start, end), _kept(org, start, end))
 
 

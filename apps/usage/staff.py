@@ -75,7 +75,7 @@ def _last_event(number: int | None) -> tuple[str, str]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT (SELECT max(last_at) FROM usage_chunk WHERE org = %(org)s),"
-            " greatest((SELECT max(minute) FROM usage_delta WHERE org = %(org)s),"
+            " greatest((SELECT max(minute) FROM usage_delta_pack WHERE org = %(org)s),"
             " (SELECT max(bucket) FROM usage_rollup_quarter WHERE org = %(org)s))",
             {"org": number},
         )

@@ -25,7 +25,7 @@ from apps.usage.drain.rows import (
     Sessions,
     WhatTraits,
     copied_chunks,
-    delta_rows,
+    delta_packs,
     new_chunks,
     session_rows,
 )
@@ -100,7 +100,7 @@ def prepare(items: list[InboxItem], dims: Dimensions, index: DedupeIndex) -> Flu
         if kept := new_chunks(events):
             flush.chunks = copied_chunks(kept)
             flush.drop_days = sorted({chunk.drop_day for chunk in kept})
-        flush.deltas = delta_rows(events)
+        flush.deltas = delta_packs(events)
         flush.late_orgs = _late(events)
         flush.session_deltas = session_rows(events, types, dims)
         flush.summaries = summaries(orgs, events, types, dims)

@@ -9,15 +9,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import psycopg
 from django.db import connection, transaction
 
 from apps.core import clock
 from apps.core.partitions import drop_partitions, ensure_partitions
-from apps.usage.drain.rows import MOST_NANO, MOST_SEARCHES
+from apps.usage.drain.rows import DELTA, MOST_NANO, MOST_SEARCHES, packed
 from apps.usage.drain.upkeep import LeftOut, is_the_servers
-from apps.usage.histogram import compact
+from apps.usage.drain.write import copy_rows
+from apps.usage.histogram import ENTRY, compact
 from apps.usage.session_parts import PARTS, SUMS, added, bounded
+from apps.usage.store import MEASURES
 
 __all__ = [
     "DAY_TABLES",
@@ -55,21 +58,22 @@ MUCH = 4
 # Beyond this a histogram that only grew by appending is longer than one that names each bucket once.
 _LONG_HISTOGRAM = 4400
 
-_SUMS = (
-    "sum(events), sum(input_tokens), sum(output_tokens), sum(cache_read_tokens), sum(cache_write_5m_tokens),"
-    " sum(cache_write_1h_tokens), sum(web_searches), sum(cost_nano), sum(reported_nano), sum(unpriced),"
-    " sum(latency_count), sum(latency_ms)"
-)
-_MEASURES = (
-    "events, input_tokens, output_tokens, cache_read_tokens, cache_write_5m_tokens, cache_write_1h_tokens,"
-    " web_searches, cost_nano, reported_nano, unpriced, latency_count, latency_ms, latency_hist"
-)
+_SUMS = ", ".join(f"sum({name})::bigint" for name in MEASURES[:-1])
+_MEASURES = ", ".join(MEASURES)
 _HIST = "string_agg(latency_hist, ''::bytea)"
-# Figures that no sum may hold stay in rows of their own: a key may have several, and whoever reads adds them up.
-_ALONE = (
-    f"CASE WHEN cost_nano NOT BETWEEN -{MOST_NANO} AND {MOST_NANO} OR reported_nano > {MOST_NANO}"
-    f" OR web_searches > {MOST_SEARCHES} THEN ctid END AS alone"
-)
+# Of packs that are ``gone`` each key, a row. Figures that no sum may hold stay in rows of their own, told apart by
+# ``alone``: a key may have several, and whoever reads adds them up.
+_DELTAS = f"""
+keys AS (
+    SELECT minute, org, unnest(who) AS who, unnest(what) AS what,
+        {", ".join(f"unnest({name}) AS {name}" for name in MEASURES)}
+    FROM gone
+), deltas AS MATERIALIZED (
+    SELECT minute, org, who, what, {", ".join(f"coalesce({name}, 0) AS {name}" for name in MEASURES[:-1])},
+        coalesce(latency_hist, '') AS latency_hist, CASE WHEN cost_nano NOT BETWEEN -{MOST_NANO} AND {MOST_NANO}
+        OR reported_nano > {MOST_NANO} OR web_searches > {MOST_SEARCHES} THEN gen_random_uuid() END AS alone
+    FROM keys
+)"""  # noqa: S608
 FITS = (
     "sum(events) < 2::bigint ^ 31 AND sum(web_searches) < 2::bigint ^ 31"
     " AND abs(sum(cost_nano)) < 2::numeric ^ 63 AND sum(reported_nano) < 2::numeric ^ 63"
@@ -77,21 +81,24 @@ FITS = (
 
 _FOLD = f"""
 WITH gone AS (
-    DELETE FROM usage_delta WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM usage_delta WHERE org = ANY(%(orgs)s) AND minute < %(before)s LIMIT %(limit)s
-        FOR UPDATE SKIP LOCKED))
-    RETURNING *, {_ALONE}
-), minutes AS (
+    DELETE FROM usage_delta_pack WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM (
+            SELECT ctid, keys, sum(keys) OVER (ROWS UNBOUNDED PRECEDING) AS upto FROM (
+                SELECT ctid, keys FROM usage_delta_pack WHERE org = ANY(%(orgs)s) AND minute < %(before)s
+                LIMIT %(limit)s FOR UPDATE SKIP LOCKED) AS waiting) AS few
+        WHERE upto - keys < %(limit)s))
+    RETURNING *
+), {_DELTAS}, minutes AS (
     INSERT INTO usage_rollup_minute (bucket, org, who, what, {_MEASURES})
-    SELECT minute, org, who, what, {_SUMS}, {_HIST} FROM gone WHERE minute >= %(oldest)s
+    SELECT minute, org, who, what, {_SUMS}, {_HIST} FROM deltas WHERE minute >= %(oldest)s
     GROUP BY minute, org, who, what, alone
 ), quarters AS (
     INSERT INTO usage_rollup_quarter (bucket, org, who, what, {_MEASURES})
     SELECT date_bin('15 minutes', minute, '2000-01-01'), org, who, what, {_SUMS}, {_HIST}
-    FROM gone GROUP BY 1, org, who, what, alone
+    FROM deltas GROUP BY 1, org, who, what, alone
 ), days (day, org, who, what, alone, {_MEASURES}) AS MATERIALIZED (
     SELECT (minute AT TIME ZONE o.timezone)::date, org, who, what, alone, {_SUMS}, {_HIST}
-    FROM gone JOIN usage_org o ON o.id = gone.org GROUP BY 1, org, who, what, alone
+    FROM deltas JOIN usage_org o ON o.id = deltas.org GROUP BY 1, org, who, what, alone
 ), whole AS (
     INSERT INTO usage_rollup_day (day, org, who, what, {_MEASURES})
     SELECT day, org, who, what, {_MEASURES} FROM days
@@ -103,15 +110,16 @@ WITH gone AS (
     SELECT day, org, who, event_type, status, {_SUMS}, {_HIST}
     FROM days JOIN usage_what t ON t.id = days.what GROUP BY day, org, who, event_type, status, alone
 )
-SELECT count(*) FROM gone
+SELECT count(*) FROM deltas
 """  # noqa: S608
 
 # Organisation after organisation, and by the index: what is read once more is what a flush lately wrote.
-_WAITING = "SELECT org, count(*) FROM usage_delta WHERE minute < %s GROUP BY org ORDER BY org"
+_WAITING = "SELECT org, sum(keys) FROM usage_delta_pack WHERE minute < %s GROUP BY org ORDER BY org"
 
+# A key is in a pack once, but for figures that no sum may hold: few packs have few of any.
 _CROWDED = (
-    "SELECT org, count(*) FROM usage_delta WHERE minute >= %(start)s AND minute < %(end)s"
-    " GROUP BY org HAVING count(*) > %(least)s ORDER BY org"
+    "SELECT org, sum(keys) FROM usage_delta_pack WHERE minute >= %(start)s AND minute < %(end)s"
+    " GROUP BY org HAVING sum(keys) > %(least)s AND count(*) >= %(much)s ORDER BY org"
 )
 _TIGHTEN = f"""
 WITH many AS (
@@ -119,12 +127,11 @@ WITH many AS (
     GROUP BY org, minute
     HAVING count(*) > %(least)s AND count(*) >= %(much)s * count(DISTINCT who::bigint << 32 | what)
 ), gone AS (
-    DELETE FROM usage_delta d USING many m WHERE d.org = m.org AND d.minute = m.minute
-    RETURNING d.*, {_ALONE.replace("ctid", "d.ctid")}
-)
-SELECT count(*), minute, org, who, what, {_SUMS}, {_HIST} FROM gone GROUP BY minute, org, who, what, alone
+    DELETE FROM usage_delta_pack d USING many m WHERE d.org = m.org AND d.minute = m.minute RETURNING d.*
+), {_DELTAS}
+SELECT count(*), extract(epoch FROM minute)::bigint, org, who, what, {_HIST}, {_SUMS}
+FROM deltas GROUP BY minute, org, who, what, alone ORDER BY org, minute
 """  # noqa: S608
-_TIGHTENED = f"COPY usage_delta (minute, org, who, what, {_MEASURES}) FROM STDIN"
 
 _SESSION_SUMS = ", ".join(f"{bounded(f'sum({name})', name)} AS {name}" for name in SUMS)
 _FOLD_SESSIONS = """
@@ -194,10 +201,22 @@ def _tighten(when: dict[str, Any]) -> int:
         rows = cursor.fetchall()
         if not rows:
             return 0
-        with cursor.copy(_TIGHTENED) as copy:
-            for _, *row, histogram in rows:
-                copy.write_row((*row, compact(histogram) if len(histogram) > _LONG_HISTOGRAM else histogram))
+        copy_rows(cursor, DELTA.copy_sql, _packs(rows))
     return sum(int(row[0]) - 1 for row in rows)
+
+
+def _packs(rows: list[tuple[Any, ...]]) -> bytes:
+    """What :data:`_TIGHTEN` returns, as packs. Raises :class:`ValueError` for a histogram that is none."""
+    _, at, org, who, what, histograms, *sums = zip(*rows, strict=True)
+    if any(len(histogram) % ENTRY.itemsize for histogram in histograms):
+        raise ValueError("a latency histogram is broken off")
+    short = [compact(data) if len(data) > _LONG_HISTOGRAM else data for data in histograms]
+    ends = np.cumsum([len(data) // ENTRY.itemsize for data in short])
+    return packed(
+        np.array(at) * 1_000_000, np.array(org), np.array(who), np.array(what),
+        {name: np.array(column) for name, column in zip(MEASURES[:-1], sums, strict=True) if any(column)},
+        np.frombuffer(b"".join(short), dtype=ENTRY), ends,
+    )  # fmt: skip
 
 
 def fold_rollups(

@@ -1,7 +1,8 @@
 """The rows of a flush: chunks of raw events, rollup deltas and session deltas, in COPY form, by numpy."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from apps.core import clock
 from apps.usage import chunks
-from apps.usage.drain.copybuf import RowFormat, pg_micros
+from apps.usage.drain.copybuf import NULL, RowFormat, array_field, arrays, field, pg_micros
 from apps.usage.drain.dims import Dimensions
 from apps.usage.histogram import ENTRY, buckets_of
 from apps.usage.texts import TextColumns, concatenated, kept
@@ -27,10 +28,11 @@ __all__ = [
     "Sessions",
     "WhatTraits",
     "copied_chunks",
-    "delta_rows",
+    "delta_packs",
     "distinct",
     "exact_sum",
     "new_chunks",
+    "packed",
     "session_rows",
 ]
 
@@ -49,17 +51,19 @@ CHUNK = RowFormat(
     [("first_at", "i8"), ("last_at", "i8"), ("upto", "i8"), ("org", "i4"), ("drop_on", "i4"), ("events", "i4")],
     ["whos", "whats", "words", "scan", "facts", "texts"],
 )
-DELTA = RowFormat(
-    "usage_delta",
-    [
-        ("minute", "i8"), ("org", "i4"), ("who", "i4"), ("what", "i4"), ("events", "i4"),
-        ("input_tokens", "i8"), ("output_tokens", "i8"), ("cache_read_tokens", "i8"),
-        ("cache_write_5m_tokens", "i8"), ("cache_write_1h_tokens", "i8"), ("web_searches", "i4"),
-        ("cost_nano", "i8"), ("reported_nano", "i8"), ("unpriced", "i4"), ("latency_count", "i4"),
-        ("latency_ms", "i8"),
-    ],
-    ["latency_hist"],
+# What a pack has a list of, and what each is made of.
+_MEASURES = (
+    ("events", "i4"), ("input_tokens", "i8"), ("output_tokens", "i8"), ("cache_read_tokens", "i8"),
+    ("cache_write_5m_tokens", "i8"), ("cache_write_1h_tokens", "i8"), ("web_searches", "i4"), ("cost_nano", "i8"),
+    ("reported_nano", "i8"), ("unpriced", "i4"), ("latency_count", "i4"), ("latency_ms", "i8"),
 )  # fmt: skip
+DELTA = RowFormat(
+    "usage_delta_pack",
+    [("minute", "i8"), ("org", "i4"), ("keys", "i4")],
+    ["who", "what", *(name for name, _ in _MEASURES), "latency_hist"],
+)
+# Keys of one pack: some 400 kB.
+MOST_KEYS = 4096
 SESSION_DELTA = RowFormat(
     "usage_session_delta",
     [
@@ -163,18 +167,13 @@ def copied_chunks(new: list[NewChunk]) -> bytes:
         row["first_at"], row["last_at"] = pg_micros(ts.min()), pg_micros(ts.max())
         row["org"], row["events"], row["drop_on"] = chunk.org, len(ts), chunk.drop_day - _DAYS_TO_2000
         row["upto"] = chunk.upto
+        words = listed_words(chunk.texts[1])
         fields = (
             _int_array(distinct(chunk.columns["who"])), _int_array(distinct(chunk.columns["what"])),
-            None if (words := listed_words(chunk.texts[1])) is None else _int_array(np.array(words, dtype=np.int64)),
-            *chunks.packed(chunk.columns, chunk.texts),
+            NULL if words is None else _int_array(np.array(words, dtype=np.int64)),
+            *(NULL if data is None else field(data) for data in chunks.packed(chunk.columns, chunk.texts)),
         )  # fmt: skip
-        tails.append(
-            b"".join(
-                piece
-                for field in fields
-                for piece in ((len(field).to_bytes(4, "big"), field) if field is not None else (_NULL,))
-            )
-        )
+        tails.append(b"".join(fields))
     return CHUNK.joined(rows, tails)
 
 
@@ -219,15 +218,8 @@ def _chunk(events: Events, part: slice, texts: TextColumns, day: int, mask: npt.
     return NewChunk(int(events.org[part.start]), day, columns, texts)
 
 
-_NULL = b"\xff\xff\xff\xff"
-_ELEMENT = np.dtype([("length", ">i4"), ("value", ">i4")])
-
-
 def _int_array(values: Ints) -> bytes:
-    """An ``integer[]`` on PostgreSQL's wire: one dimension, no nulls, type 23, from index 1."""
-    elements = np.empty(len(values), dtype=_ELEMENT)
-    elements["length"], elements["value"] = 4, values
-    return b"".join(number.to_bytes(4, "big") for number in (1, 0, 23, len(values), 1)) + elements.tobytes()
+    return arrays("i4", values, [(0, len(values))])[0]
 
 
 # ---------------------------------------------------------------------------------------------- rollup deltas
@@ -273,36 +265,79 @@ def exact_sum(column: Ints) -> int:
     return int(column.sum()) if most * len(column) < 1 << 62 else sum(column.tolist())
 
 
-def delta_rows(events: Events) -> bytes:
-    """Sums by minute, who and what, in COPY form."""
+def delta_packs(events: Events) -> bytes:
+    """Sums by minute, who and what, in COPY form: a row for each organisation's minute."""
     records = events.columns
     minute = records["ts"] // MINUTE_US
-    huge = _huge(records)
-    order, starts = _grouped(minute, events.who, events.what, *(() if huge is None else (huge,)))
-    first = order[starts]
-    rows = DELTA.rows(len(starts))
-    rows["minute"] = pg_micros(minute[first] * MINUTE_US)
-    rows["org"], rows["who"], rows["what"] = events.org[first], events.who[first], events.what[first]
-    rows["events"] = np.diff(np.append(starts, len(order)))
-    for column, source in TOKENS:
-        if records[source].any():
-            rows[column] = _sum(records[source], order, starts)
-    rows["cost_nano"] = _sum(records["cost"], order, starts)
-    rows["reported_nano"] = _sum(records["reported"], order, starts)
-    rows["unpriced"] = _sum((records["flags"] & UNPRICED) != 0, order, starts)
     latency = records["latency"].astype(np.int64)
     known = latency >= 0
-    rows["latency_count"] = _sum(known, order, starts)
-    rows["latency_ms"] = _sum(np.where(known, latency, 0), order, starts)
-    return DELTA.joined(rows, _histograms(latency, known, order, starts))
+    columns = {column: records[source] for column, source in TOKENS} | {
+        "cost_nano": records["cost"], "reported_nano": records["reported"],
+        "unpriced": (records["flags"] & UNPRICED) != 0, "latency_count": known,
+        "latency_ms": np.where(known, latency, 0),
+    }  # fmt: skip
+    huge = _huge(records)
+    place = np.cumsum(np.concatenate(([False], events.org[1:] != events.org[:-1])))
+    order, starts = _grouped(place, minute, events.who, events.what, *(() if huge is None else (huge,)))
+    first = order[starts]
+    sums = {name: _sum(column, order, starts) for name, column in columns.items() if column.any()}
+    sums["events"] = np.diff(np.append(starts, len(order)))
+    return packed(
+        minute[first] * MINUTE_US, events.org[first], events.who[first], events.what[first], sums,
+        *_histograms(latency, known, order, starts),
+    )  # fmt: skip
+
+
+def packed(
+    at: Ints, org: Ints, who: Ints, what: Ints, sums: Mapping[str, Ints], entries: npt.NDArray[np.void], ends: Ints
+) -> bytes:
+    """Sums by key as packs, in COPY form; keys of one organisation's minute (``at``, µs since 1970) are side by side.
+
+    ``sums`` may lack what is nothing but zeros. ``entries`` are the latency histograms of all keys, one after the
+    other, and ``ends`` where each one ends.
+    """
+    runs = _runs(np.concatenate(([True], (org[1:] != org[:-1]) | (at[1:] != at[:-1]))))
+    rows = DELTA.rows(len(runs))
+    begins = [begin for begin, _ in runs]
+    rows["minute"], rows["org"], rows["keys"] = pg_micros(at[begins]), org[begins], [end - begin for begin, end in runs]
+    none = [NULL] * len(runs)
+    fields = [arrays("i4", who, runs), arrays("i4", what, runs)]
+    fields += [arrays(kind, sums[name], runs) if name in sums else none for name, kind in _MEASURES]
+    fields.append(_histogram_arrays(entries, ends, runs) if len(entries) else none)
+    return DELTA.joined(rows, [b"".join(row) for row in zip(*fields, strict=True)])
+
+
+def _runs(begins: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Where each pack begins and ends."""
+    borders = [*np.flatnonzero(begins).tolist(), len(begins)]
+    return [
+        (at, min(at + MOST_KEYS, end)) for start, end in pairwise(borders) for at in range(start, end, MOST_KEYS)
+    ]  # fmt: skip
+
+
+def _histogram_arrays(entries: npt.NDArray[np.void], ends: Ints, runs: list[tuple[int, int]]) -> list[bytes]:
+    """Each run's histograms as a ``bytea[]``: in front of each one's entries a word for its length in bytes."""
+    begins = np.concatenate(([0], ends[:-1]))
+    words = np.empty(len(entries) + len(ends), dtype=">u4")
+    heads = begins + np.arange(len(ends))
+    is_entry = np.ones(len(words), dtype=bool)
+    is_entry[heads] = False
+    words[heads] = (ends - begins) * ENTRY.itemsize
+    words[is_entry] = entries.view(">u4")
+    data, places = words.tobytes(), np.append(heads, len(words)).tolist()
+    return [
+        array_field("bytea", end - start, data[4 * places[start] : 4 * places[end]]) for start, end in runs
+    ]  # fmt: skip
 
 
 # The count of an entry has 16 bits: more than that of a bucket in one flush are several entries.
 _MOST_IN_ENTRY = 65_535
 
 
-def _histograms(latency: Ints, known: npt.NDArray[np.bool_], order: Ints, starts: Ints) -> list[bytes]:
-    """Each group's histogram as a COPY field."""
+def _histograms(
+    latency: Ints, known: npt.NDArray[np.bool_], order: Ints, starts: Ints
+) -> tuple[npt.NDArray[np.void], Ints]:
+    """The entries of all groups' histograms, and where each group's end."""
     group = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(order))))
     ordered_known = known[order]
     codes = np.sort(group[ordered_known] * 4096 + buckets_of(latency[order][ordered_known]).astype(np.int64))
@@ -315,13 +350,7 @@ def _histograms(latency: Ints, known: npt.NDArray[np.bool_], order: Ints, starts
     entries = np.zeros(len(distinct), dtype=ENTRY)
     entries["bucket"] = distinct & 4095
     entries["count"] = counts
-    data = entries.tobytes()
-    ends = np.searchsorted(distinct, (np.arange(len(starts)) + 1) * 4096) * ENTRY.itemsize
-    out, start = [], 0
-    for end in ends.tolist():
-        out.append((end - start).to_bytes(4, "big") + data[start:end])
-        start = end
-    return out
+    return entries, np.searchsorted(distinct, (np.arange(len(starts)) + 1) * 4096)
 
 
 # ---------------------------------------------------------------------------------------------- sessions
@@ -365,9 +394,9 @@ def session_rows(events: Events, traits: WhatTraits, dims: Dimensions) -> bytes:
     rows["cache_read_tokens"] = _sum(records["cache_read"], order, starts)
     rows["cache_write_tokens"] = _sum(records["write_5m"].astype(np.int64) + records["write_1h"], order, starts)
     rows["cost_nano"] = _sum(records["cost"], order, starts)
-    names = list(map(_text, events.sessions.names))
+    names = [field(name.encode()) for name in events.sessions.names]
     models = _models_of(traits.model[inside][order], starts, traits.models)
-    return SESSION_DELTA.joined(rows, [names[n] + field for n, field in zip(place[first].tolist(), models, strict=True)])
+    return SESSION_DELTA.joined(rows, [names[n] + own for n, own in zip(place[first].tolist(), models, strict=True)])
 
 
 def _models_of(model: Ints, starts: Ints, names: list[str]) -> list[bytes]:
@@ -380,21 +409,9 @@ def _models_of(model: Ints, starts: Ints, names: list[str]) -> list[bytes]:
     out, start = [], 0
     for end in ends:
         own = tuple(numbers[start:end])
-        if (field := fields.get(own)) is None:
-            field = fields[own] = _text_array([names[number] for number in own if number])
-        out.append(field)
+        if (found := fields.get(own)) is None:
+            named = [field(names[number].encode()) for number in own if number]
+            found = fields[own] = array_field("text", len(named), b"".join(named))
+        out.append(found)
         start = end
     return out
-
-
-def _text_array(values: list[str]) -> bytes:
-    """A ``text[]`` as a COPY field: one dimension, no nulls, type 25, from index 1; none where it is empty."""
-    head = (1, 0, 25, len(values), 1) if values else (0, 0, 25)
-    data = b"".join([*(number.to_bytes(4, "big") for number in head), *map(_text, values)])
-    return len(data).to_bytes(4, "big") + data
-
-
-def _text(value: str) -> bytes:
-    """A text as a COPY field."""
-    data = value.encode()
-    return len(data).to_bytes(4, "big") + data

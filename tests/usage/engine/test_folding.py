@@ -47,7 +47,7 @@ def sums(world: World) -> list[tuple[int, int, int]]:
 
 def many(times: int) -> None:
     """Each delta so many times more, as so many flushes would have left them."""
-    rows(f"INSERT INTO usage_delta SELECT d.* FROM usage_delta d, generate_series(1, {times}) RETURNING 1")
+    rows(f"INSERT INTO usage_delta_pack SELECT d.* FROM usage_delta_pack d, generate_series(1, {times}) RETURNING 1")
 
 
 def test_a_quarter_of_an_hour_is_folded_once_it_is_over(world: World) -> None:
@@ -96,8 +96,8 @@ def test_few_deltas_and_those_of_many_keys_are_left_as_they_are(world: World) ->
     many(fold.FEW - 1)
     end = NOON + timedelta(minutes=5)
     assert fold.tighten_deltas(NOON, end) == 0
-    rows("UPDATE usage_delta SET who = s.n FROM (SELECT ctid, row_number() OVER () AS n FROM usage_delta) s"
-         " WHERE s.ctid = usage_delta.ctid RETURNING 1")  # fmt: skip
+    rows("UPDATE usage_delta_pack p SET who = ARRAY[s.n] FROM (SELECT ctid, row_number() OVER () AS n"
+         " FROM usage_delta_pack) s WHERE s.ctid = p.ctid RETURNING 1")  # fmt: skip
     assert fold.tighten_deltas(NOON, end, least=0) == 0
     many(3)
     assert fold.tighten_deltas(NOON, end, least=0) == 3 * fold.FEW

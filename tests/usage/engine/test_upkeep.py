@@ -220,8 +220,9 @@ def test_a_broken_histogram_is_not_tightened_and_loses_nothing(
     monkeypatch.setattr(fold, "_LONG_HISTOGRAM", 8)
     for world in worlds:
         send(world, 1, latency_ms=50)
-    rows(f"INSERT INTO usage_delta SELECT d.* FROM usage_delta d, generate_series(1, {fold.FEW}) RETURNING 1")
-    rows("UPDATE usage_delta SET latency_hist = latency_hist || '\\x01' WHERE org = %s RETURNING 1", number(worlds[1]))
+    rows(f"INSERT INTO usage_delta_pack SELECT d.* FROM usage_delta_pack d, generate_series(1, {fold.FEW}) RETURNING 1")
+    rows("UPDATE usage_delta_pack SET latency_hist[1] = latency_hist[1] || '\\x01' WHERE org = %s RETURNING 1",
+         number(worlds[1]))  # fmt: skip
     with clock.freeze(NOON + timedelta(minutes=3)):
         keep = keeper.Keeper(Event(), Upkeep(0, 1))
         keep.turn(busy=False)

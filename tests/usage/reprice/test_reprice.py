@@ -18,7 +18,7 @@ from apps.projects.services import create_project, update_project_settings
 from apps.usage import chunks, rebuild, repricing, store
 from apps.usage.drain import fold
 from apps.usage.drain.merge import merge_chunks
-from apps.usage.drain.rows import delta_rows
+from apps.usage.drain.rows import delta_packs
 from apps.usage.drain.shard import drain_now
 from apps.usage.ingest.attribution import forget_directories
 from apps.usage.pricing.book import forget_book
@@ -242,9 +242,9 @@ def test_chunks_that_are_merged_while_rollups_are_made_anew_count_once(
 
     def merging(events: Any) -> bytes:
         merged.append(merge_chunks())
-        return delta_rows(events)
+        return delta_packs(events)
 
-    monkeypatch.setattr(rebuild, "delta_rows", merging)
+    monkeypatch.setattr(rebuild, "delta_packs", merging)
     today = clock.now().date()
     with org_scope(world.org_id):
         assert rebuild_rollups(org_id=world.org_id, first=today - timedelta(days=1), last=today) == 17

@@ -84,8 +84,8 @@ def test_what_waits_to_be_counted_or_folded_may_belong_to_a_session_that_seems_s
     count(world, typed(session_id="s1", timestamp=moment(minutes=40)))
     ingest(key=world.key, events=[typed(session_id="s2", timestamp=moment(minutes=40))])
     drain_now()
-    rows("INSERT INTO usage_session_delta SELECT id, org, session_id, who, '{x}', started_at, now(), 1, 1, 0, 0, 0, 0, 0,"
-         " 0, 0 FROM usage_session RETURNING 1")  # fmt: skip
+    rows("INSERT INTO usage_session_delta SELECT id, org, session_id, who, '{x}', started_at, now(), 1, 1, 0, 0, 0, 0,"
+         " 0, 0, 0 FROM usage_session RETURNING 1")  # fmt: skip
     assert tell_sessions() == {"started": 1, "ended": 0}
     rows("DELETE FROM usage_session_delta RETURNING 1")
     received = datetime.now(UTC) - timedelta(minutes=20)
