@@ -238,7 +238,7 @@ class Shard:
             items = self.drainer.take()
             self._pace.took(min((item.received_at for item in items), default=None))
             events = sum(item.events for item in items)
-            self._busy = events >= MAX_FLUSH_EVENTS // 2
+            self._busy = events > BUSY_EVENTS
             full = events > MAX_FLUSH_EVENTS * 0.8
             due = started + (0.0 if full else BUSY_INTERVAL if events > BUSY_EVENTS else FLUSH_INTERVAL)
             if items:
