@@ -8,7 +8,10 @@ it looks itself.
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Hashable
+from heapq import heappop, heappush
+from itertools import count
 from queue import Empty, SimpleQueue
 
 from django.db import DatabaseError, InterfaceError, connection, connections
@@ -24,16 +27,18 @@ IDLE_SECONDS = 10.0
 class _Worker:
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._queue: SimpleQueue[tuple[Hashable, Callable[[], object]] | None] = SimpleQueue()
+        # When (monotonic), a number to tell apart what is due at once, the key, the work; None for an end.
+        self._queue: SimpleQueue[tuple[float, int, Hashable, Callable[[], object]] | None] = SimpleQueue()
+        self._numbers = count()
         self._due: set[Hashable] = set()
         self._thread: threading.Thread | None = None
 
-    def add(self, key: Hashable, work: Callable[[], object]) -> None:
+    def add(self, key: Hashable, work: Callable[[], object], after: float) -> None:
         with self._lock:
             if key in self._due:
                 return
             self._due.add(key)
-            self._queue.put((key, work))
+            self._queue.put((time.monotonic() + after, next(self._numbers), key, work))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="meanwhile", daemon=True)
                 self._thread.start()
@@ -46,20 +51,25 @@ class _Worker:
             thread.join()
 
     def _run(self) -> None:
+        later: list[tuple[float, int, Hashable, Callable[[], object]]] = []
         try:
             while True:
                 try:
-                    found = self._queue.get(timeout=IDLE_SECONDS)
+                    found = self._queue.get(timeout=max(0.0, later[0][0] - time.monotonic()) if later else IDLE_SECONDS)
                 except Empty:
-                    if self._is_over():
+                    if later:
+                        self._do(*heappop(later)[2:])
+                    elif self._is_over():
                         return
                     continue
                 if found is not None:
-                    self._do(*found)
-                elif self._is_over():
+                    heappush(later, found)
+                    continue
+                while later:
+                    self._do(*heappop(later)[2:])
+                if self._is_over():
                     return
-                else:
-                    self._queue.put(None)
+                self._queue.put(None)
         finally:
             connections.close_all()
 
@@ -88,13 +98,14 @@ class _Worker:
 _worker = _Worker()
 
 
-def meanwhile(key: Hashable, work: Callable[[], object]) -> None:
+def meanwhile(key: Hashable, work: Callable[[], object], *, after: float = 0.0) -> None:
     """Have ``work`` done soon, outside of any transaction and context; once where the same ``key`` waits already.
 
-    Its errors are logged. Inside a transaction nothing is done, since the thread would not see what it wrote.
+    ``after``: so many seconds from now at the earliest. Its errors are logged. Inside a transaction nothing is done,
+    since the thread would not see what it wrote.
     """
     if not connection.in_atomic_block:
-        _worker.add(key, work)
+        _worker.add(key, work, after)
 
 
 def settled() -> None:

@@ -5,10 +5,10 @@ taking its events in.
 """
 
 import threading
-import time
 from datetime import datetime
 from uuid import UUID
 
+import psycopg
 from django.db import InterfaceError, OperationalError, connection
 
 from apps.core.clock import now
@@ -16,14 +16,14 @@ from apps.core.meanwhile import meanwhile
 
 __all__ = ["note_use"]
 
-# Seconds in which uses gather before they are written. Others' looks wait behind it, so it is short.
-_GATHER = 0.03
+# Seconds in which uses gather before they are written.
+_GATHER = 0.3
 # Rows that somebody holds (another process that writes their use, a change of the key) are left to the next minute.
 _WRITE = (
     "UPDATE projects_apikey k SET last_used_at = u.at, last_used_ip = u.ip::inet, last_used_agent = u.agent"
     " FROM unnest(%s::uuid[], %s::timestamptz[], %s::text[], %s::text[]) AS u (id, at, ip, agent)"
-    " WHERE k.id = u.id AND k.id IN (SELECT id FROM projects_apikey WHERE id = ANY(%s)"
-    " AND (last_used_at IS NULL OR last_used_at <= %s - make_interval(secs => %s)) FOR NO KEY UPDATE SKIP LOCKED)"
+    " WHERE k.id = u.id AND k.id IN (SELECT id FROM projects_apikey WHERE id = ANY(%s::uuid[]) AND (last_used_at"
+    " IS NULL OR last_used_at <= %s - make_interval(secs => %s)) FOR NO KEY UPDATE SKIP LOCKED)"
 )
 
 _Use = tuple[datetime, str | None, str]
@@ -42,11 +42,10 @@ def note_use(key_id: UUID, ip: str | None, user_agent: str, *, every: float) -> 
         return
     with _lock:
         _due[key_id] = use
-    meanwhile("uses of keys", lambda: _write_due(every))
+    meanwhile("uses of keys", lambda: _write_due(every), after=_GATHER)
 
 
 def _write_due(every: float) -> None:
-    time.sleep(_GATHER)
     with _lock:
         uses = dict(_due)
         _due.clear()
@@ -64,5 +63,7 @@ def _write(uses: dict[UUID, _Use], every: float) -> None:
     if not uses:
         return
     ids = list(uses)
-    with connection.cursor() as cursor:
-        cursor.execute(_WRITE, [ids, *(list(column) for column in zip(*uses.values(), strict=True)), ids, now(), every])
+    columns = map(list, zip(*uses.values(), strict=True))
+    connection.ensure_connection()
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        cursor.execute(_WRITE, [ids, *columns, ids, now(), every], prepare=True)

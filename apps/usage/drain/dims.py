@@ -131,7 +131,15 @@ class Dimensions:
             infos = accounts.orgs_find(org_ids)
         shorter = projects.raw_retention_of_projects(org_ids)
         zones = {org_id: infos[org_id].timezone if org_id in infos else "UTC" for org_id in org_ids}
-        for number, org_id, salt in _numbered(zones):
+        # What is there is not erased, so its number is what it was.
+        known = [
+            (entry.id, org_id, entry.salt)
+            for org_id in infos
+            if (entry := self._orgs.get(org_id)) is not None and entry.timezone == zones[org_id]
+        ]
+        others = zones.keys() - {org_id for _, org_id, _ in known}
+        numbered = _numbered({org_id: zones[org_id] for org_id in others}) if others else []
+        for number, org_id, salt in known + numbered:
             retention = infos[org_id].raw_retention_days if org_id in infos else DEFAULT_RETENTION_DAYS
             own: dict[bytes | None, int] = {
                 project.bytes: days for project, days in shorter.get(org_id, {}).items() if days < retention
