@@ -91,3 +91,16 @@ def test_after_it_has_ended_it_begins_anew() -> None:
         meanwhile("look", lambda number=number: done.append(number))  # type: ignore[misc]
         settled()
     assert done == [0, 1, 2]
+
+
+def test_what_is_for_later_gathers_and_holds_up_nobody() -> None:
+    done: list[str] = []
+    seen = threading.Event()
+    meanwhile("later", lambda: (done.append("later"), seen.set()), after=0.2)
+    meanwhile("later", lambda: done.append("not again"), after=0.2)
+    meanwhile("soon", lambda: done.append("soon"))
+    assert seen.wait(10)
+    assert done == ["soon", "later"]
+    meanwhile("much later", lambda: done.append("much later"), after=3600)
+    settled()
+    assert done[2:] == ["much later"], "nothing is lost when the thread ends"

@@ -208,3 +208,37 @@ def test_a_fold_that_had_its_time_goes_on_where_it_stopped(world: World) -> None
     assert (sums(world), sums(other)) == before
     assert fold.fold_rollups(limit=1, before=later) == 3
     assert (sums(world), sums(other)) == before
+
+
+def test_sessions_are_written_seldom_while_events_come_in_but_those_of_many_deltas(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = make_world("other")
+    monkeypatch.setattr(fold, "FEW_SESSIONS", 2)
+    moment = [1000.0]
+    monkeypatch.setattr("apps.usage.drain.keeper.time.monotonic", lambda: moment[0])
+
+    def count_sessions(one: World, *names: str) -> None:
+        for name in names:
+            ingest(key=one.key, events=[typed(timestamp=NOON.isoformat(), session_id=name)])
+            drain_now()
+
+    def waiting() -> list[int]:
+        found = dict(rows("SELECT org, count(*) FROM usage_session_delta GROUP BY org"))
+        return [found.get(store.org_number(one.org_id), 0) for one in (world, other)]
+
+    keep = keeper.Keeper(Event(), Upkeep(0, 1))
+    keep._sessions(busy=True)
+    count_sessions(world, "a", "b", "a")
+    count_sessions(other, "c", "d")
+    assert waiting() == [3, 2]
+    moment[0] += keeper._SESSIONS_EVERY - 1
+    keep._sessions(busy=True)
+    assert waiting() == [0, 2]
+    moment[0] += 1
+    keep._sessions(busy=True)
+    assert waiting() == [0, 0]
+    count_sessions(other, "c")
+    keep._sessions(busy=False)
+    assert waiting() == [0, 0]
+    assert rows("SELECT session_id, events FROM usage_session ORDER BY 1") == [("a", 2), ("b", 1), ("c", 2), ("d", 1)]

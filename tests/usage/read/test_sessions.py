@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 
 from apps.core.tenancy import system_scope
+from apps.usage.drain.fold import fold_all
 from apps.usage.drain.merge import merge_chunks
 from apps.usage.models import Person
 from apps.usage.services import claim_person
@@ -239,3 +240,24 @@ def test_a_claimed_persons_usage_is_the_members_past_and_future(
     assert session["user_id"] == str(cast.bob.id)
     (row,) = Api(cast.dora).get("/v1/events", {"filter[user]": str(cast.bob.id)}).json()["data"]
     assert row["user_id"] == str(cast.bob.id)
+
+
+def test_all_models_of_a_session_are_in_one_delta_and_in_the_session(
+    cast: Cast, token: str, drain: Callable[[], None]
+) -> None:
+    for models in (("b", "a"), ("c", "a"), ("a",)):
+        send(token, *(event(session_id="s", model=model, timestamp=moment(minutes=3)) for model in models))
+        drain()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT models, events FROM usage_session_delta ORDER BY events DESC, models")
+        assert cursor.fetchall() == [(["a", "b"], 2), (["a", "c"], 2), (["a"], 1)]
+    for _ in range(2):
+        (found,) = Api(cast.dora).get("/v1/sessions").json()["data"]
+        assert (found["models"], found["metrics"]["events"]) == (["a", "b", "c"], 5)
+        fold_all()
+    plain = event(session_id="s", event_type="session", model=None, timestamp=moment(minutes=2))
+    send(token, event(session_id="s", model="d", timestamp=moment(minutes=2)), plain)
+    drain()
+    fold_all()
+    (found,) = Api(cast.dora).get("/v1/sessions").json()["data"]
+    assert found["models"] == ["a", "b", "c", "d"]
