@@ -45,19 +45,21 @@ def answer_of(connection: "psycopg.Connection[Any]") -> "pq.abc.PGresult":
 
 
 class Outgoing:
-    """What a connection still has to send: ``ready`` is called when its socket takes more, and is to flush again."""
+    """What a connection still has to send."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, connection: "psycopg.Connection[Any]", ready: Callable[[], object]
-    ) -> None:
-        self._loop, self._server, self._ready = loop, connection.pgconn, ready
+    def __init__(self, loop: asyncio.AbstractEventLoop, connection: "psycopg.Connection[Any]") -> None:
+        self._loop, self._server = loop, connection.pgconn
         self.is_left = False
 
-    def flush(self) -> None:
-        """Send what the socket takes."""
+    def flush(self, ready: Callable[[], object]) -> None:
+        """Send what the socket takes; ``ready`` is called when it takes more, and is to flush again.
+
+        It is not kept: it mostly is a method of who has this, and what refers to itself is not freed until the collector
+        finds it.
+        """
         is_left = bool(self._server.flush())
         if is_left and not self.is_left:
-            self._loop.add_writer(self._server.socket, self._ready)
+            self._loop.add_writer(self._server.socket, ready)
         elif self.is_left and not is_left:
             self._loop.remove_writer(self._server.socket)
         self.is_left = is_left
@@ -102,7 +104,7 @@ class Asker:
             return
         connection.pgconn.nonblocking = 1
         self._connection, self._socket = connection, connection.pgconn.socket
-        self._outgoing = Outgoing(self._loop, connection, self._ready)
+        self._outgoing = Outgoing(self._loop, connection)
         self._loop.add_reader(self._socket, self._ready)
 
     def ask(self, question: Question, then: Then) -> None:
@@ -126,7 +128,7 @@ class Asker:
                 self._asked.send_statement()
             else:
                 self._asked.send_values()
-            self._outgoing.flush()
+            self._outgoing.flush(self._ready)
         except Exception as error:
             self._fail(error)
 
@@ -137,7 +139,7 @@ class Asker:
             server = self._connection.pgconn
             server.consume_input()
             if self._outgoing.is_left:
-                self._outgoing.flush()
+                self._outgoing.flush(self._ready)
             if server.is_busy() or self._asked is None:
                 return
             asked = self._asked
@@ -145,7 +147,7 @@ class Asker:
             if not asked.is_prepared:
                 self._names[asked.question.statement] = asked.name
                 asked.send_values()
-                self._outgoing.flush()
+                self._outgoing.flush(self._ready)
                 return
             rows = asked.rows(result)
         except Exception as error:

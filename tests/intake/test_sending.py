@@ -1,6 +1,7 @@
 """Commits that a loop waits for: all of them are told, once, whatever becomes of the connections."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -140,3 +141,21 @@ def test_without_any_connection_whoever_sends_is_told_at_once(monkeypatch: pytes
 
     monkeypatch.setattr(sending, "_connect", refused)
     asyncio.run(work())
+
+
+def test_a_commit_that_is_over_is_gone_with_its_rows() -> None:
+    """What refers to itself is there until the collector comes by: 100 batches a second were 12 MB a second."""
+
+    async def work(sender: Sender, told: Told) -> None:
+        gc.collect()
+        gc.disable()
+        try:
+            for size in (100, 3_000_000):
+                told.send(row(0, size=size))
+                assert await told.all() == [None] * len(told.told)
+            await asyncio.sleep(0.05)
+            assert [kept for kept in gc.get_objects() if isinstance(kept, sending._Commit)] == []
+        finally:
+            gc.enable()
+
+    on_a_loop(work)

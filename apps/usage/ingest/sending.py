@@ -136,12 +136,12 @@ class _Commit:
     ) -> None:
         self._sender, self._loop, self._connection, self._done = sender, loop, connection, done
         self._socket = -1
-        self._outgoing = Outgoing(loop, connection, self._ready)
+        self._outgoing = Outgoing(loop, connection)
         try:
             self._sending = Sending(connection, rows)
             self._socket = connection.pgconn.socket
             loop.add_reader(self._socket, self._ready)
-            self._outgoing.flush()
+            self._outgoing.flush(self._ready)
         except Exception as error:
             self._end(error)
 
@@ -150,7 +150,7 @@ class _Commit:
             server = self._connection.pgconn
             server.consume_input()
             if self._outgoing.is_left:
-                self._outgoing.flush()
+                self._outgoing.flush(self._ready)
             if server.is_busy():
                 return
             self._sending.finish()
