@@ -54,8 +54,8 @@ class Outgoing:
     def flush(self, ready: Callable[[], object]) -> None:
         """Send what the socket takes; ``ready`` is called when it takes more, and is to flush again.
 
-        It is not kept: it mostly is a method of who has this, and what refers to itself is not freed until the collector
-        finds it.
+        It is not kept: it mostly is a method of who has this, and what refers to itself stays until the collector comes
+        by.
         """
         is_left = bool(self._server.flush())
         if is_left and not self.is_left:
