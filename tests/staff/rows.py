@@ -25,6 +25,8 @@ SPECIAL: dict[tuple[str, str], Any] = {
     ("projects_projectsettings", "metadata_salt"): lambda n: None,
     ("identity_signin", "country"): lambda n: "AT",
 }
+# What is read through a view, and where its rows come from: lists, a row for each place.
+_BEHIND = {"usage_delta": "usage_delta_pack"}
 _VALUES: dict[str, Any] = {
     "boolean": lambda n: False,
     "uuid": lambda n: UUID(int=n),
@@ -44,7 +46,7 @@ def fabricate(model: type[models.Model], start: int = 0) -> None:
     remote = {field.column: field.related_model for field in model._meta.fields if field.is_relation}
     keys = {column: _keys(of, model, start) for column, of in remote.items()}
     keys |= {field.column: [choice[0] for choice in field.flatchoices] for field in model._meta.fields if field.choices}
-    table, quote = model._meta.db_table, connection.ops.quote_name
+    table, quote = _BEHIND.get(model._meta.db_table, model._meta.db_table), connection.ops.quote_name
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = 'public'"
@@ -71,4 +73,6 @@ def _keys(of: Any, model: type[models.Model], start: int) -> list[Any]:
 def _value(table: str, column: str, kind: str, n: int, keys: list[Any] | None) -> Any:
     if keys is not None:
         return keys[(n - 1) % len(keys)]
+    if table in _BEHIND.values() and kind == "ARRAY":
+        return [n.to_bytes(4) if column == "latency_hist" else n]
     return SPECIAL.get((table, column), _VALUES.get(kind, int))(n)
