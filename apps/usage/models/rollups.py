@@ -59,7 +59,7 @@ class BothSides(Measures):
 
 
 class RollupDelta(BothSides):
-    """Not folded yet: what each flush of the drain appended."""
+    """Not folded yet: what each flush of the drain appended. A view: an organisation's minute is one row behind it."""
 
     minute = models.DateTimeField(primary_key=True)
 
