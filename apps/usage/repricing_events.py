@@ -91,8 +91,9 @@ def _correct_sessions(org: int, c: dict[str, Any], cost: Ints) -> None:
         # Its name is known where the session is; an event lies within its session, so no bound moves.
         cursor.execute(
             "INSERT INTO usage_session_delta (session, org, session_id, who, models, started_at, last_at, events,"
-            " calls, tool_calls, errors, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_nano)"
-            " SELECT d.session, %(org)s, n.session_id, d.who, '{}', d.at, d.at, 0, 0, 0, 0, 0, 0, 0, 0, d.cost"
+            " calls, tool_calls, errors, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_nano,"
+            " whos) SELECT d.session, %(org)s, n.session_id, d.who, '{}', d.at, d.at, 0, 0, 0, 0, 0, 0, 0, 0, d.cost,"
+            " ARRAY[d.who]"
             " FROM unnest(%(sessions)s::bigint[], %(whos)s::integer[], %(ats)s::timestamptz[], %(costs)s::bigint[])"
             " AS d (session, who, at, cost) CROSS JOIN LATERAL (SELECT session_id FROM usage_session WHERE"
             " org = %(org)s AND id = d.session UNION ALL SELECT session_id FROM usage_session_delta"

@@ -7,10 +7,12 @@ session. So nothing is written for a session of one project, and what somebody m
 
 from typing import Final
 
-__all__ = ["NO_PROJECT", "PARTS", "SUMS", "added", "bounded", "fresh_sql", "part_sql", "whole_sql"]
+__all__ = ["MOST_WHOS", "NO_PROJECT", "PARTS", "SUMS", "added", "bounded", "fresh_sql", "part_sql", "whole_sql"]
 
 # In the place of a project that is not known.
 NO_PROJECT: Final = "00000000-0000-0000-0000-000000000000"
+# Of a session with more whos than these none are kept.
+MOST_WHOS: Final = 32
 SUMS: Final = (
     "events", "calls", "tool_calls", "errors", "input_tokens", "output_tokens", "cache_read_tokens",
     "cache_write_tokens", "cost_nano",

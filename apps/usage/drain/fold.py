@@ -19,7 +19,7 @@ from apps.usage.drain.rows import DELTA, MOST_NANO, MOST_SEARCHES, packed
 from apps.usage.drain.upkeep import LeftOut, is_the_servers
 from apps.usage.drain.write import copy_rows
 from apps.usage.histogram import ENTRY, compact
-from apps.usage.session_parts import PARTS, SUMS, added, bounded
+from apps.usage.session_parts import MOST_WHOS, PARTS, SUMS, added, bounded
 from apps.usage.store import MEASURES
 
 __all__ = [
@@ -144,14 +144,18 @@ WITH gone AS (
         CASE WHEN min(models) = max(models) THEN min(models) ELSE ARRAY(SELECT DISTINCT m
             FROM unnest(string_to_array(string_agg(array_to_string(models, chr(31)), chr(31)), chr(31))) AS m
             WHERE m <> '' ORDER BY m) END AS models,
+        CASE WHEN bool_or(whos IS NULL) THEN NULL WHEN min(whos) = max(whos) THEN min(whos)
+            ELSE (SELECT CASE WHEN count(*) <= {most} THEN array_agg(w) END FROM (SELECT DISTINCT w FROM
+            unnest(string_to_array(string_agg(array_to_string(whos, ','), ','), ',')::integer[]) AS w) AS all_whos)
+            END AS whos,
         min(started_at) AS started_at, max(last_at) AS last_at, {sums},
         (min(who) <> max(who))::integer::smallint AS mixed
     FROM gone GROUP BY org, session
 ), merged AS (
     INSERT INTO usage_session AS s (id, org, session_id, who, models, started_at, last_at, events, calls, tool_calls,
-        errors, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_nano, mixed)
+        errors, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_nano, mixed, whos)
     SELECT session, org, session_id, who, models, started_at, last_at, events, calls, tool_calls, errors,
-        input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_nano, mixed
+        input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_nano, mixed, whos
     FROM sums ORDER BY org, session
     ON CONFLICT (org, id) DO UPDATE SET
         who = CASE WHEN EXCLUDED.started_at < s.started_at THEN EXCLUDED.who ELSE s.who END,
@@ -159,6 +163,9 @@ WITH gone AS (
             ELSE ARRAY(SELECT DISTINCT m FROM unnest(s.models || EXCLUDED.models) AS m ORDER BY m) END,
         started_at = least(s.started_at, EXCLUDED.started_at), last_at = greatest(s.last_at, EXCLUDED.last_at),
         {more},
+        whos = CASE WHEN s.whos IS NULL OR EXCLUDED.whos IS NULL THEN NULL WHEN s.whos @> EXCLUDED.whos THEN s.whos
+            ELSE (SELECT CASE WHEN count(*) <= {most} THEN array_agg(w) END FROM (
+            SELECT DISTINCT w FROM unnest(s.whos || EXCLUDED.whos) AS w) AS all_whos) END,
         mixed = greatest(s.mixed, EXCLUDED.mixed, (s.who <> EXCLUDED.who)::integer::smallint)
     RETURNING s.org, s.id, s.mixed
 ), {parts}
@@ -329,7 +336,9 @@ def _fold_sessions(which: str, values: dict[str, Any]) -> int:
     with transaction.atomic(), connection.cursor() as cursor:
         # What a session was before tells its first part: nobody else may add to it meanwhile.
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('usage-fold-sessions'))")
-        cursor.execute(_FOLD_SESSIONS.format(parts=PARTS, sums=_SESSION_SUMS, more=added("s"), which=which), values)
+        cursor.execute(
+            _FOLD_SESSIONS.format(parts=PARTS, sums=_SESSION_SUMS, more=added("s"), which=which, most=MOST_WHOS), values
+        )
         return int(cursor.fetchone()[0])
 
 

@@ -13,6 +13,7 @@ from apps.usage import chunks
 from apps.usage.drain.copybuf import NULL, RowFormat, array_field, arrays, field, pg_micros
 from apps.usage.drain.dims import Dimensions
 from apps.usage.histogram import ENTRY, buckets_of
+from apps.usage.session_parts import MOST_WHOS
 from apps.usage.texts import TextColumns, concatenated, kept
 from apps.usage.words import listed_words
 
@@ -71,7 +72,7 @@ SESSION_DELTA = RowFormat(
         ("calls", "i4"), ("tool_calls", "i4"), ("errors", "i4"), ("input_tokens", "i8"), ("output_tokens", "i8"),
         ("cache_read_tokens", "i8"), ("cache_write_tokens", "i8"), ("cost_nano", "i8"),
     ],
-    ["session_id", "models"],
+    ["session_id", "models", "whos"],
 )  # fmt: skip
 
 
@@ -396,22 +397,37 @@ def session_rows(events: Events, traits: WhatTraits, dims: Dimensions) -> bytes:
     rows["cost_nano"] = _sum(records["cost"], order, starts)
     names = [field(name.encode()) for name in events.sessions.names]
     models = _models_of(traits.model[inside][order], starts, traits.models)
-    return SESSION_DELTA.joined(rows, [names[n] + own for n, own in zip(place[first].tolist(), models, strict=True)])
+    whos = _whos_of(who[order], starts)
+    sessions = place[first].tolist()
+    return SESSION_DELTA.joined(rows, [names[n] + m + w for n, m, w in zip(sessions, models, whos, strict=True)])
+
+
+def _sets(column: Ints, starts: Ints, count: int) -> tuple[Ints, list[tuple[int, int]]]:
+    """The distinct numbers below ``count`` of each group, one group after the other, and where each one's lie."""
+    group = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(column))))
+    pairs = distinct(group * count + column)
+    ends = np.searchsorted(pairs, (np.arange(len(starts)) + 1) * count).tolist()
+    return pairs % count, list(pairwise([0, *ends]))
+
+
+def _whos_of(who: Ints, starts: Ints) -> list[bytes]:
+    """The whos of each group as a COPY field, null where they are more than are kept."""
+    used, place = _distinct(who)
+    numbers, runs = _sets(place, starts, len(used))
+    found = arrays("i4", used[numbers], runs)
+    return [NULL if end - start > MOST_WHOS else own for own, (start, end) in zip(found, runs, strict=True)]
 
 
 def _models_of(model: Ints, starts: Ints, names: list[str]) -> list[bytes]:
     """The models that each group names, as a COPY field; number 0 is none. Few groups differ in theirs."""
-    group = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(model))))
-    pairs = distinct(group * len(names) + model)
-    ends = np.searchsorted(pairs, (np.arange(len(starts)) + 1) * len(names)).tolist()
-    numbers = (pairs % len(names)).tolist()
+    found, runs = _sets(model, starts, len(names))
+    numbers = found.tolist()
     fields: dict[tuple[int, ...], bytes] = {}
-    out, start = [], 0
-    for end in ends:
+    out = []
+    for start, end in runs:
         own = tuple(numbers[start:end])
-        if (found := fields.get(own)) is None:
+        if (known := fields.get(own)) is None:
             named = [field(names[number].encode()) for number in own if number]
-            found = fields[own] = array_field("text", len(named), b"".join(named))
-        out.append(found)
-        start = end
+            known = fields[own] = array_field("text", len(named), b"".join(named))
+        out.append(known)
     return out

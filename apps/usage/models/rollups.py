@@ -152,6 +152,7 @@ class Session(SessionMeasures):
     id = models.BigIntegerField(primary_key=True)
     session_id = models.TextField()
     mixed = models.SmallIntegerField()
+    whos = ArrayField(models.IntegerField(), null=True)
     models = ArrayField(models.TextField())
 
     class Meta:
@@ -182,6 +183,7 @@ class SessionDelta(SessionMeasures):
 
     session = models.BigIntegerField(primary_key=True)
     session_id = models.TextField()
+    whos = ArrayField(models.IntegerField(), null=True)
     models = ArrayField(models.TextField())
 
     class Meta:

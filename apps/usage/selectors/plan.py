@@ -131,16 +131,20 @@ def plan_fields(plan: Plan, filters: Mapping[str, Sequence[str]], org_id: UUID, 
 
 
 def _narrow_to_sessions(plan: Plan) -> None:
-    """A session's events lie between its first and its last."""
+    """A session's events lie between its first and its last, and are of whos that it mostly knows."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT min(started_at), max(last_at) FROM ("
-            "SELECT started_at, last_at FROM usage_session WHERE org = %(org)s AND id = ANY(%(ids)s) UNION ALL "
-            "SELECT started_at, last_at FROM usage_session_delta WHERE org = %(org)s AND session = ANY(%(ids)s)) s",
+            "SELECT min(started_at), max(last_at), bool_and(whos IS NOT NULL),"
+            " coalesce(string_agg(array_to_string(whos, ','), ','), '') FROM ("
+            "SELECT started_at, last_at, whos FROM usage_session WHERE org = %(org)s AND id = ANY(%(ids)s) UNION ALL"
+            " SELECT started_at, last_at, whos FROM usage_session_delta WHERE org = %(org)s"
+            " AND session = ANY(%(ids)s)) s",
             {"org": plan.org, "ids": plan.sessions},
         )
-        first, last = cursor.fetchone()
+        first, last, known, whos = cursor.fetchone()
     if first is None:
         plan.end = plan.start
         return
+    if known and whos and plan.who is not None:
+        plan.who = np.intersect1d(plan.who, np.array(whos.split(","), dtype=np.int64))
     plan.start, plan.end = max(plan.start, micros_of(first)), min(plan.end, micros_of(last) + 1)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 from django.db import connection
@@ -261,3 +261,80 @@ def test_all_models_of_a_session_are_in_one_delta_and_in_the_session(
     fold_all()
     (found,) = Api(cast.dora).get("/v1/sessions").json()["data"]
     assert found["models"] == ["a", "b", "c", "d"]
+
+
+def test_a_search_of_a_session_for_whom_it_never_had_looks_into_nothing(
+    cast: Cast, token: str, drain: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob, dora = str(cast.bob.id), str(cast.dora.id)
+    send(token, event(session_id="of bob", user_id=bob), event(session_id="of dora", user_id=dora))
+    send(token, *(event(session_id="of both", user_id=user, timestamp=moment(minutes=9)) for user in (bob, dora)))
+    drain()
+
+    def found(session: str, user: str) -> int:
+        filters = urlencode({"filter[session_id]": session, "filter[user]": user})
+        return len(Api(cast.dora).get(f"/v1/events?{filters}").json()["data"])
+
+    def none_looked_into(*_: Any) -> list[Any]:
+        raise AssertionError("it was looked into")
+
+    for _ in range(2):
+        assert [found(of, user) for of in ("of bob", "of dora", "of both") for user in (bob, dora)] == [
+            1,
+            0,
+            0,
+            1,
+            1,
+            1,
+        ]
+        with monkeypatch.context() as patch:
+            patch.setattr("apps.usage.selectors.raw._rows", none_looked_into)
+            assert [found("of bob", dora), found("of dora", bob)] == [0, 0]
+        fold_all()
+    # One that came later is known from its delta.
+    send(token, event(session_id="of bob", user_id=dora, timestamp=moment(minutes=1)))
+    drain()
+    assert (found("of bob", dora), found("of bob", bob)) == (1, 1)
+    fold_all()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT session_id, cardinality(whos) FROM usage_session ORDER BY 1")
+        assert cursor.fetchall() == [("of bob", 2), ("of both", 2), ("of dora", 1)]
+        # Of one from before this was kept, or of too many, all is looked into.
+        cursor.execute("UPDATE usage_session SET whos = NULL")
+    assert [found("of bob", dora), found("of dora", bob)] == [1, 0]
+    send(token, event(session_id="of dora", user_id=dora, timestamp=moment(minutes=1)))
+    drain()
+    fold_all()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT whos FROM usage_session WHERE session_id = 'of dora'")
+        assert cursor.fetchone() == (None,)
+
+
+def test_whos_of_a_session_are_kept_up_to_a_number(
+    cast: Cast, token: str, drain: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apps.usage.drain.rows.MOST_WHOS", 2)
+    monkeypatch.setattr("apps.usage.drain.fold.MOST_WHOS", 2)
+    people = [str(person.id) for person in (cast.bob, cast.dora, cast.alice)]
+
+    def kept() -> list[Any]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT session_id, cardinality(whos) FROM usage_session ORDER BY 1")
+            return cursor.fetchall()
+
+    send(token, *(event(session_id="at once", user_id=user) for user in people))
+    drain()
+    for user in people:
+        send(token, event(session_id="one by one", user_id=user))
+        drain()
+    fold_all()
+    assert kept() == [("at once", None), ("one by one", None)]
+    for user in people[:2]:
+        send(token, event(session_id="fold by fold", user_id=user))
+        drain()
+        fold_all()
+    assert kept()[1] == ("fold by fold", 2)
+    send(token, event(session_id="fold by fold", user_id=people[2]))
+    drain()
+    fold_all()
+    assert kept()[1] == ("fold by fold", None)
