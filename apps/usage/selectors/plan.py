@@ -114,8 +114,6 @@ def plan_fields(plan: Plan, filters: Mapping[str, Sequence[str]], org_id: UUID, 
             plan.end = min(plan.end, micros_of(clock.now() - COVERED + _AHEAD)) if ids else plan.start
     if "session_id" in filters:
         plan.sessions = [session_number(salt, value) if value else 0 for value in filters["session_id"]]
-        if 0 not in plan.sessions:
-            _narrow_to_sessions(plan)
     if "request_id" in filters:
         plan.requests = [value.encode() for value in filters["request_id"]]
     if "cost_source" in filters:
@@ -128,6 +126,13 @@ def plan_fields(plan: Plan, filters: Mapping[str, Sequence[str]], org_id: UUID, 
             plan.details.append(("stop_reason", values))
     if "error_type" in filters:
         plan.details.append(("error_type", list(filters["error_type"])))
+    if plan.sessions is not None and 0 not in plan.sessions:
+        _narrow_to_sessions(plan)
+
+
+def _is_rare(plan: Plan) -> bool:
+    """Whether more is asked for than a session, so that hints, which know of whos, can tell where that is not."""
+    return any((plan.what is not None, plan.stops, plan.costs, plan.details))
 
 
 def _narrow_to_sessions(plan: Plan) -> None:
@@ -145,6 +150,10 @@ def _narrow_to_sessions(plan: Plan) -> None:
     if first is None:
         plan.end = plan.start
         return
-    if known and whos and plan.who is not None:
-        plan.who = np.intersect1d(plan.who, np.array(whos.split(","), dtype=np.int64))
+    if known and whos:
+        listed = np.unique(np.array(whos.split(","), dtype=np.int64))
+        if plan.who is not None:
+            plan.who = np.intersect1d(plan.who, listed)
+        elif len(listed) <= MAX_LISTED and _is_rare(plan):
+            plan.who = listed
     plan.start, plan.end = max(plan.start, micros_of(first)), min(plan.end, micros_of(last) + 1)
