@@ -130,8 +130,8 @@ def plan_fields(plan: Plan, filters: Mapping[str, Sequence[str]], org_id: UUID, 
         _narrow_to_sessions(plan)
 
 
-def _is_rare(plan: Plan) -> bool:
-    """Whether more is asked for than a session, so that hints, which know of whos, can tell where that is not."""
+def _asks_for_more(plan: Plan) -> bool:
+    """Whether something beside a session is asked for, so that hints, which know of whos, can tell where it is not."""
     return any((plan.what is not None, plan.stops, plan.costs, plan.details))
 
 
@@ -154,6 +154,6 @@ def _narrow_to_sessions(plan: Plan) -> None:
         listed = np.unique(np.array(whos.split(","), dtype=np.int64))
         if plan.who is not None:
             plan.who = np.intersect1d(plan.who, listed)
-        elif len(listed) <= MAX_LISTED and _is_rare(plan):
+        elif len(listed) <= MAX_LISTED and _asks_for_more(plan):
             plan.who = listed
     plan.start, plan.end = max(plan.start, micros_of(first)), min(plan.end, micros_of(last) + 1)
