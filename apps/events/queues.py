@@ -15,6 +15,7 @@ from django.db import connection, transaction
 
 from apps.core.backoff import backoff
 from apps.core.clock import now
+from apps.core.database import read_often
 from apps.core.tenancy import system_scope
 from apps.events import registry
 from apps.events.contracts import Envelope
@@ -40,6 +41,14 @@ __all__ = [
 # With eight attempts the last one comes about twenty minutes after the first.
 FIRST_BACKOFF, LONGEST_BACKOFF, BACKOFF_FACTOR = timedelta(seconds=2), timedelta(minutes=10), 3
 _ERROR_LIMIT = 8000
+# Asked whenever the bus wakes. A row for each subscription that has something to do, and one for the next retry.
+_WITH_WORK = """
+SELECT name, NULL::timestamptz FROM events_subscription s WHERE NOT is_paused AND (
+    EXISTS (SELECT FROM events_delivery d WHERE d.subscription = s.name AND d.state = 'ready')
+    OR EXISTS (SELECT FROM events_delivery d
+        WHERE d.subscription = s.name AND d.state = 'retrying' AND d.due_at <= %s))
+UNION ALL SELECT NULL, min(due_at) FROM events_delivery WHERE state = 'retrying' AND due_at > %s
+"""
 _SELECT = "SELECT id, event_id, topic, key, envelope::text, attempts FROM events_delivery WHERE "
 
 
@@ -86,19 +95,10 @@ def sync_subscriptions() -> None:
 def with_work() -> tuple[list[str], float | None]:
     """The subscriptions that have something to do now, and in how many seconds the next retry is due, if any waits."""
     moment, declared = now(), registry.subscriptions()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT name FROM events_subscription s WHERE NOT is_paused AND ("
-            " EXISTS (SELECT 1 FROM events_delivery d WHERE d.subscription = s.name AND d.state = 'ready')"
-            " OR EXISTS (SELECT 1 FROM events_delivery d WHERE d.subscription = s.name AND d.state = 'retrying'"
-            "            AND d.due_at <= %s))",
-            [moment],
-        )
-        names = [row[0] for row in cursor.fetchall()]
-        cursor.execute("SELECT min(due_at) FROM events_delivery WHERE state = 'retrying' AND due_at > %s", [moment])
-        due = cursor.fetchone()[0]
-    wait = None if due is None else max(0.0, (due - now()).total_seconds())
-    return [name for name in names if name in declared], wait
+    found = read_often(_WITH_WORK, [moment, moment])
+    names = [name for name, _ in found if name in declared]
+    due = next(due for name, due in found if name is None)
+    return names, None if due is None else max(0.0, (due - now()).total_seconds())
 
 
 # ---------------------------------------------------------------- taking

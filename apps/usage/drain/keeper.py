@@ -43,6 +43,8 @@ _AGAIN = (timedelta(), _MINUTE, timedelta(minutes=5))
 # While events come in numbers, sessions are added to this seldom, but for those of organisations with many deltas: each
 # is written anew whether one delta is added to it or ten.
 _SESSIONS_EVERY = 180.0
+# And for so long after it: where they come in numbers again and again, each lull would be a time to write them all.
+_LULL = 60.0
 # Deltas of quarter-hours long over come with late events; they are looked for this often.
 _LATE_EVERY = 300.0
 # After a start, minutes that nobody may have tightened yet.
@@ -70,6 +72,7 @@ class Keeper:
         self._tightened = _minute(clock.now() - fold.GRACE - _BACK)
         self._folded: datetime | None = None
         self._late_at = self._sessions_at = 0.0
+        self._busy_at = -_LULL
 
     def turn(self, *, busy: bool) -> None:
         """Do what is due; ``busy`` says that events come in numbers. What fails does not keep the others from it."""
@@ -164,7 +167,9 @@ class Keeper:
 
     def _sessions(self, busy: bool) -> bool:
         moment = time.monotonic()
-        every = not busy or moment >= self._sessions_at
+        if busy:
+            self._busy_at = moment
+        every = moment >= min(self._sessions_at, self._busy_at + _LULL)
         least = 0 if every else fold.FEW_SESSIONS
         while fold.fold_sessions(least=least, left_out=self._apart) >= fold.BATCH:
             if self._pause():

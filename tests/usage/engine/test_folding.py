@@ -239,6 +239,13 @@ def test_sessions_are_written_seldom_while_events_come_in_but_those_of_many_delt
     keep._sessions(busy=True)
     assert waiting() == [0, 0]
     count_sessions(other, "c")
+    moment[0] += keeper._LULL - 1
+    keep._sessions(busy=False)
+    assert waiting() == [0, 1]
+    moment[0] += 1
     keep._sessions(busy=False)
     assert waiting() == [0, 0]
-    assert rows("SELECT session_id, events FROM usage_session ORDER BY 1") == [("a", 2), ("b", 1), ("c", 2), ("d", 1)]
+    count_sessions(other, "c")
+    keep._sessions(busy=False)
+    assert waiting() == [0, 0]
+    assert rows("SELECT session_id, events FROM usage_session ORDER BY 1") == [("a", 2), ("b", 1), ("c", 3), ("d", 1)]
