@@ -76,11 +76,13 @@ class Keeper:
 
     def turn(self, *, busy: bool) -> None:
         """Do what is due; ``busy`` says that events come in numbers. What fails does not keep the others from it."""
+        if busy:
+            self._busy_at = time.monotonic()
         for name, work, least in (
             ("merge", self._merge, _MERGE_EVERY),
             ("tighten", self._tighten, 1.0),
             ("fold", self._fold, 1.0),
-            ("fold_sessions", partial(self._sessions, busy), 1.0),
+            ("fold_sessions", self._sessions, 1.0),
             ("partitions", self._partitions, _PARTITIONS_EVERY),
         ):
             self._at_its_pace(name, work, busy, least=least)
@@ -165,10 +167,8 @@ class Keeper:
         self._unfolded.say("organisation")
         return True
 
-    def _sessions(self, busy: bool) -> bool:
+    def _sessions(self) -> bool:
         moment = time.monotonic()
-        if busy:
-            self._busy_at = moment
         every = moment >= min(self._sessions_at, self._busy_at + _LULL)
         least = 0 if every else fold.FEW_SESSIONS
         while fold.fold_sessions(least=least, left_out=self._apart) >= fold.BATCH:

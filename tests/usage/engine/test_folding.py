@@ -228,24 +228,25 @@ def test_sessions_are_written_seldom_while_events_come_in_but_those_of_many_delt
         return [found.get(store.org_number(one.org_id), 0) for one in (world, other)]
 
     keep = keeper.Keeper(Event(), Upkeep(0, 1))
-    keep._sessions(busy=True)
+    keep._sessions()
     count_sessions(world, "a", "b", "a")
     count_sessions(other, "c", "d")
     assert waiting() == [3, 2]
     moment[0] += keeper._SESSIONS_EVERY - 1
-    keep._sessions(busy=True)
+    keep.turn(busy=True)
+    keep._sessions()
     assert waiting() == [0, 2]
     moment[0] += 1
-    keep._sessions(busy=True)
+    keep._sessions()
     assert waiting() == [0, 0]
     count_sessions(other, "c")
-    moment[0] += keeper._LULL - 1
-    keep._sessions(busy=False)
+    moment[0] += keeper._LULL - 2
+    keep._sessions()
     assert waiting() == [0, 1]
     moment[0] += 1
-    keep._sessions(busy=False)
+    keep._sessions()
     assert waiting() == [0, 0]
     count_sessions(other, "c")
-    keep._sessions(busy=False)
+    keep._sessions()
     assert waiting() == [0, 0]
     assert rows("SELECT session_id, events FROM usage_session ORDER BY 1") == [("a", 2), ("b", 1), ("c", 3), ("d", 1)]
