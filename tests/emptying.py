@@ -14,7 +14,7 @@ _KEPT = {"django_content_type", "auth_permission"}
 _ENGINE = (
     "usage_inbox", "usage_chunk", "usage_hint", "usage_unhinted", "usage_delta_pack", "usage_rollup_minute",
     "usage_rollup_quarter", "usage_rollup_day", "usage_rollup_day_who", "usage_rollup_day_what", "usage_session",
-    "usage_session_part", "usage_session_delta", "usage_id_segment", "usage_who", "usage_what", "usage_tagset",
+    "usage_session_part", "usage_session_delta_pack", "usage_id_segment", "usage_who", "usage_what", "usage_tagset",
     "usage_tag_key", "usage_tag_value", "usage_person", "usage_org", "usage_name", "usage_summary", "usage_shard",
     "usage_stall", "usage_day_tally", "usage_set_aside", "usage_drain_start", "usage_drain_trial", "usage_upkeep",
     "usage_reprice",

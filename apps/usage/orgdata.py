@@ -27,7 +27,7 @@ ENGINE_TABLES = {
     "usage_inbox": "org_id", "usage_set_aside": "org_id", "usage_summary": "org_id", "usage_hint": "org",
     "usage_unhinted": "org", "usage_chunk": "org", "usage_delta_pack": "org",
     "usage_rollup_minute": "org", "usage_rollup_quarter": "org", "usage_rollup_day": "org",
-    "usage_rollup_day_what": "org", "usage_rollup_day_who": "org", "usage_session_delta": "org",
+    "usage_rollup_day_what": "org", "usage_rollup_day_who": "org", "usage_session_delta_pack": "org",
     "usage_session": "org", "usage_session_part": "org", "usage_who": "org", "usage_tagset": "org",
     "usage_tag_value": "org_id", "usage_tag_key": "org_id", "usage_person": "org_id",
     "usage_price": "org_id", "usage_reprice": "org_id", "usage_name": "org", "usage_day_tally": "org_id",

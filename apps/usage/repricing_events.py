@@ -90,14 +90,15 @@ def _correct_sessions(org: int, c: dict[str, Any], cost: Ints) -> None:
     with connection.cursor() as cursor:
         # Its name is known where the session is; an event lies within its session, so no bound moves.
         cursor.execute(
-            "INSERT INTO usage_session_delta (session, org, session_id, who, models, started_at, last_at, events,"
-            " calls, tool_calls, errors, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_nano,"
-            " whos) SELECT d.session, %(org)s, n.session_id, d.who, '{}', d.at, d.at, 0, 0, 0, 0, 0, 0, 0, 0, d.cost,"
-            " ARRAY[d.who]"
+            "INSERT INTO usage_session_delta_pack (org, sessions, session, session_id, who, models, started_at, last_at,"
+            " cost_nano) SELECT %(org)s, count(*), array_agg(d.session), array_agg(n.session_id), array_agg(d.who),"
+            " array_agg(''::text), array_agg(d.at), array_agg(d.at), array_agg(d.cost)"
             " FROM unnest(%(sessions)s::bigint[], %(whos)s::integer[], %(ats)s::timestamptz[], %(costs)s::bigint[])"
             " AS d (session, who, at, cost) CROSS JOIN LATERAL (SELECT session_id FROM usage_session WHERE"
-            " org = %(org)s AND id = d.session UNION ALL SELECT session_id FROM usage_session_delta"
-            " WHERE org = %(org)s AND session = d.session LIMIT 1) AS n WHERE d.session <> 0 AND d.cost <> 0",
+            " org = %(org)s AND id = d.session UNION ALL SELECT w.session_id FROM usage_session_delta_pack p,"
+            " unnest(p.session, p.session_id) AS w (id, session_id) WHERE p.org = %(org)s"
+            " AND d.session = ANY(p.session) AND w.id = d.session LIMIT 1) AS n"
+            " WHERE d.session <> 0 AND d.cost <> 0 HAVING count(*) > 0",
             {
                 "org": org, "sessions": sessions.tolist(), "whos": whos.tolist(), "costs": sums.tolist(),
                 "ats": [at_micros(int(ts)) for ts in c["ts"][first]],

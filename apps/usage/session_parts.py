@@ -7,17 +7,31 @@ session. So nothing is written for a session of one project, and what somebody m
 
 from typing import Final
 
-__all__ = ["MOST_WHOS", "NO_PROJECT", "PARTS", "SUMS", "added", "bounded", "fresh_sql", "part_sql", "whole_sql"]
+__all__ = [
+    "MOST_WHOS",
+    "NO_PROJECT",
+    "PARTS",
+    "SUMS",
+    "TOO_MANY",
+    "added",
+    "bounded",
+    "fresh_sql",
+    "part_sql",
+    "spread_sql",
+    "whole_sql",
+]
 
 # In the place of a project that is not known.
 NO_PROJECT: Final = "00000000-0000-0000-0000-000000000000"
-# Of a session with more whos than these none are kept.
+# Of a session with more whos than these none are kept, which a delta says with this mark.
 MOST_WHOS: Final = 32
+TOO_MANY: Final = "*"
 SUMS: Final = (
     "events", "calls", "tool_calls", "errors", "input_tokens", "output_tokens", "cache_read_tokens",
     "cache_write_tokens", "cost_nano",
 )  # fmt: skip
 _NAMES: Final = ", ".join(SUMS)
+_LISTS: Final = ("session", "session_id", "who", "models", "whos", "started_at", "last_at", *SUMS)
 _COUNTS: Final = SUMS[:4]
 
 
@@ -44,8 +58,9 @@ several AS (
         SELECT EXISTS (SELECT FROM usage_session_part p WHERE p.org = m.org AND p.session = m.id) AS known OFFSET 0) k
     WHERE m.mixed > 0
 ), news AS (
-    SELECT g.org, g.session, coalesce(w.project_id, '{NO_PROJECT}') AS project, g.who, g.models,
-        g.started_at, g.last_at, {", ".join(f"g.{name}" for name in SUMS)}, v.known
+    SELECT g.org, g.session, coalesce(w.project_id, '{NO_PROJECT}') AS project, g.who,
+        string_to_array(g.models, chr(31)) AS models, g.started_at, g.last_at,
+        {", ".join(f"g.{name}" for name in SUMS)}, v.known
     FROM several v JOIN gone g ON g.org = v.org AND g.session = v.id
         CROSS JOIN LATERAL (SELECT project_id FROM usage_who WHERE id = g.who OFFSET 0) w
     WHERE (SELECT EXISTS (SELECT FROM several))
@@ -104,9 +119,26 @@ def part_sql() -> str:
     )
 
 
-def fresh_sql(*, narrowed: bool) -> str:
-    """The same of what is not folded yet, a row for each delta."""
+def spread_sql(packs: str) -> str:
+    """A row for each delta of ``packs`` (SQL: rows of ``usage_session_delta_pack``).
+
+    ``models`` are texts as they are in packs, with ``chr(31)`` between them; ``whos`` is "" where there is none but
+    ``who``, :data:`TOO_MANY`, or numbers with commas.
+    """
+    lists = ", ".join(f"unnest({name}) AS {name}" for name in _LISTS)
+    sums = ", ".join(f"coalesce({name}, 0) AS {name}" for name in SUMS)
     return (
-        f"SELECT session AS id, session_id, who, models, started_at, last_at, {_NAMES}"  # noqa: S608
-        f" FROM usage_session_delta WHERE org = %(org)s{' AND ' + _MINE if narrowed else ''}"
+        f"SELECT org, session, session_id, who, models, coalesce(whos, '') AS whos, started_at, last_at, {sums}"  # noqa: S608
+        f" FROM (SELECT org, {lists} FROM {packs}) AS spread"
+    )
+
+
+def fresh_sql(*, narrowed: bool, one: bool = False) -> str:
+    """The same of what is not folded yet, a row for each delta. ``one``: of the session ``%(number)s`` alone."""
+    packs = "usage_session_delta_pack WHERE org = %(org)s"
+    own = " AND session @> ARRAY[%(number)s::bigint]" if one else ""
+    conditions = [*([_MINE] if narrowed else []), *(["session = %(number)s"] if one else [])]
+    return (
+        f"SELECT session AS id, session_id, who, string_to_array(models, chr(31)) AS models, started_at, last_at,"  # noqa: S608
+        f" {_NAMES} FROM ({spread_sql(packs + own)}) AS d{' WHERE ' if conditions else ''}{' AND '.join(conditions)}"
     )

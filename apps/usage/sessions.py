@@ -49,7 +49,7 @@ SELECT o.org_id, {_ABOUT}, s.opened > 1, s.ended_at IS NOT NULL {_NAMED} ORDER B
 _END = f"""
 WITH due AS (
     SELECT org, id FROM usage_session s WHERE opened > 0 AND ended_at IS NULL AND last_at < %(before)s
-    AND NOT EXISTS (SELECT FROM usage_session_delta d WHERE d.org = s.org AND d.session = s.id)
+    AND NOT EXISTS (SELECT FROM usage_session_delta_pack d WHERE d.org = s.org AND s.id = ANY(d.session))
     ORDER BY last_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), done AS (
     UPDATE usage_session s SET ended_at = s.last_at FROM due WHERE s.org = due.org AND s.id = due.id RETURNING s.*

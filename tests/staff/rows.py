@@ -26,18 +26,23 @@ SPECIAL: dict[tuple[str, str], Any] = {
     ("identity_signin", "country"): lambda n: "AT",
 }
 # What is read through a view, and where its rows come from: lists, a row for each place.
-_BEHIND = {"usage_delta": "usage_delta_pack"}
+_BEHIND = {"usage_delta": "usage_delta_pack", "usage_session_delta": "usage_session_delta_pack"}
 _VALUES: dict[str, Any] = {
     "boolean": lambda n: False,
     "uuid": lambda n: UUID(int=n),
     "bytea": lambda n: n.to_bytes(32),
     "jsonb": lambda n: "{}",
-    "ARRAY": lambda n: "{}",
     "date": lambda n: f"2026-11-{n % 28 + 1:02}",
     "timestamp with time zone": lambda n: f"2026-11-{n % 28 + 1:02}T00:00:00Z",
     "text": lambda n: f"name-{n}",
     "character varying": lambda n: f"n-{n}",
     "inet": lambda n: "192.0.2.1",
+}
+# Of lists of each column, by PostgreSQL's names of their types.
+_ELEMENTS: dict[str, Any] = {
+    "_bytea": lambda n: n.to_bytes(4),
+    "_text": lambda n: str(n),
+    "_timestamptz": _VALUES["timestamp with time zone"],
 }
 
 
@@ -49,7 +54,7 @@ def fabricate(model: type[models.Model], start: int = 0) -> None:
     table, quote = _BEHIND.get(model._meta.db_table, model._meta.db_table), connection.ops.quote_name
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = 'public'"
+            "SELECT column_name, CASE data_type WHEN 'ARRAY' THEN udt_name ELSE data_type END FROM information_schema.columns WHERE table_schema = 'public'"
             " AND table_name = %s AND is_identity = 'NO' AND is_generated = 'NEVER' AND column_default IS NULL",
             [table],
         )
@@ -73,6 +78,6 @@ def _keys(of: Any, model: type[models.Model], start: int) -> list[Any]:
 def _value(table: str, column: str, kind: str, n: int, keys: list[Any] | None) -> Any:
     if keys is not None:
         return keys[(n - 1) % len(keys)]
-    if table in _BEHIND.values() and kind == "ARRAY":
-        return [n.to_bytes(4) if column == "latency_hist" else n]
+    if kind.startswith("_"):
+        return [_ELEMENTS.get(kind, int)(n)] if table in _BEHIND.values() else "{}"
     return SPECIAL.get((table, column), _VALUES.get(kind, int))(n)

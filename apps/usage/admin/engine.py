@@ -138,7 +138,7 @@ class SessionPartAdmin(SumsAdmin):
 
 @admin.register(models.SessionDelta)
 class SessionDeltaAdmin(SumsAdmin):
-    list_display = ("session_id", "org", "model", "started_at", "last_at", "calls", "tool_calls", "cost_nano")
+    list_display = ("session_id", "org", "models", "started_at", "last_at", "calls", "tool_calls", "cost_nano")
 
 
 @admin.register(models.Who)

@@ -14,9 +14,9 @@ HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 TRAILER = b"\xff\xff"
 NULL = b"\xff\xff\xff\xff"
 _EPOCH_2000_US = 946_684_800_000_000
-_WIRE = {"i2": ">i2", "i4": ">i4", "i8": ">i8", "uuid": "V16"}
+_WIRE = {"i2": ">i2", "i4": ">i4", "i8": ">i8", "ts": ">i8", "uuid": "V16"}
 # PostgreSQL's numbers of types.
-_TYPES = {"bytea": 17, "i8": 20, "i4": 23, "text": 25}
+_TYPES = {"bytea": 17, "i8": 20, "i4": 23, "text": 25, "ts": 1184}
 
 
 def pg_micros(unix_micros: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -37,7 +37,8 @@ def array_field(kind: str, count: int, elements: bytes) -> bytes:
 
 
 def arrays(kind: str, values: npt.NDArray[np.int64], runs: Sequence[tuple[int, int]]) -> list[bytes]:
-    """Each run ``[start, end)`` of ``values`` as an ``integer[]`` (``i4``) or ``bigint[]`` (``i8``).
+    """Each run ``[start, end)`` of ``values`` as an ``integer[]`` (``i4``), ``bigint[]`` (``i8``) or ``timestamptz[]``
+    (``ts``, as :func:`pg_micros`).
 
     Raises :class:`OverflowError` for what does not fit.
     """

@@ -27,7 +27,7 @@ from apps.usage.drain.rows import (
     copied_chunks,
     delta_packs,
     new_chunks,
-    session_rows,
+    session_packs,
 )
 from apps.usage.drain.summaries import OrgSummary, summaries, unpriced_models
 from apps.usage.ingest.frame import NO_SESSION, Frame, unpack
@@ -102,7 +102,7 @@ def prepare(items: list[InboxItem], dims: Dimensions, index: DedupeIndex) -> Flu
             flush.drop_days = sorted({chunk.drop_day for chunk in kept})
         flush.deltas = delta_packs(events)
         flush.late_orgs = _late(events)
-        flush.session_deltas = session_rows(events, types, dims)
+        flush.session_deltas = session_packs(events, types, dims)
         flush.summaries = summaries(orgs, events, types, dims)
         if flush.unpriced:
             flush.unpriced_models = unpriced_models(orgs, events, types)

@@ -19,7 +19,7 @@ from apps.usage.drain.rows import DELTA, MOST_NANO, MOST_SEARCHES, packed
 from apps.usage.drain.upkeep import LeftOut, is_the_servers
 from apps.usage.drain.write import copy_rows
 from apps.usage.histogram import ENTRY, compact
-from apps.usage.session_parts import MOST_WHOS, PARTS, SUMS, added, bounded
+from apps.usage.session_parts import MOST_WHOS, PARTS, SUMS, TOO_MANY, added, bounded, spread_sql
 from apps.usage.store import MEASURES
 
 __all__ = [
@@ -135,19 +135,23 @@ FROM deltas GROUP BY minute, org, who, what, alone ORDER BY org, minute
 
 _SESSION_SUMS = ", ".join(f"{bounded(f'sum({name})', name)} AS {name}" for name in SUMS)
 _FOLD_SESSIONS = """
-WITH gone AS (
-    DELETE FROM usage_session_delta WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM usage_session_delta WHERE {which} LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+WITH packs AS (
+    DELETE FROM usage_session_delta_pack WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM (
+            SELECT ctid, sessions, sum(sessions) OVER (ROWS UNBOUNDED PRECEDING) AS upto FROM (
+                SELECT ctid, sessions FROM usage_session_delta_pack WHERE {which}
+                LIMIT %(limit)s FOR UPDATE SKIP LOCKED) AS waiting) AS few
+        WHERE upto - sessions < %(limit)s))
     RETURNING *
-), sums AS (
-    SELECT org, session, min(session_id) AS session_id, (array_agg(who ORDER BY started_at))[1] AS who,
-        CASE WHEN min(models) = max(models) THEN min(models) ELSE ARRAY(SELECT DISTINCT m
-            FROM unnest(string_to_array(string_agg(array_to_string(models, chr(31)), chr(31)), chr(31))) AS m
+), gone AS MATERIALIZED ({spread}), sums AS (
+    SELECT org, session, min(session_id COLLATE "C") AS session_id, (array_agg(who ORDER BY started_at))[1] AS who,
+        CASE WHEN min(models COLLATE "C") = max(models COLLATE "C") THEN string_to_array(min(models), chr(31))
+            ELSE ARRAY(SELECT DISTINCT m FROM unnest(string_to_array(string_agg(models, chr(31)), chr(31))) AS m
             WHERE m <> '' ORDER BY m) END AS models,
-        CASE WHEN bool_or(whos IS NULL) THEN NULL WHEN min(whos) = max(whos) THEN min(whos)
-            ELSE (SELECT CASE WHEN count(*) <= {most} THEN array_agg(w) END FROM (SELECT DISTINCT w FROM
-            unnest(string_to_array(string_agg(array_to_string(whos, ','), ','), ',')::integer[]) AS w) AS all_whos)
-            END AS whos,
+        CASE WHEN bool_or(whos = '{too_many}') THEN NULL WHEN bool_and(whos = '') AND min(who) = max(who)
+            THEN ARRAY[min(who)] ELSE (SELECT CASE WHEN count(*) <= %(most)s THEN array_agg(w) END FROM (
+            SELECT DISTINCT w FROM unnest(string_to_array(string_agg(CASE whos WHEN '' THEN who::text ELSE whos END,
+            ','), ',')::integer[]) AS w) AS all_whos) END AS whos,
         min(started_at) AS started_at, max(last_at) AS last_at, {sums},
         (min(who) <> max(who))::integer::smallint AS mixed
     FROM gone GROUP BY org, session
@@ -164,13 +168,16 @@ WITH gone AS (
         started_at = least(s.started_at, EXCLUDED.started_at), last_at = greatest(s.last_at, EXCLUDED.last_at),
         {more},
         whos = CASE WHEN s.whos IS NULL OR EXCLUDED.whos IS NULL THEN NULL WHEN s.whos @> EXCLUDED.whos THEN s.whos
-            ELSE (SELECT CASE WHEN count(*) <= {most} THEN array_agg(w) END FROM (
+            ELSE (SELECT CASE WHEN count(*) <= %(most)s THEN array_agg(w) END FROM (
             SELECT DISTINCT w FROM unnest(s.whos || EXCLUDED.whos) AS w) AS all_whos) END,
         mixed = greatest(s.mixed, EXCLUDED.mixed, (s.who <> EXCLUDED.who)::integer::smallint)
     RETURNING s.org, s.id, s.mixed
 ), {parts}
 SELECT count(*) FROM gone
-"""
+""".format(
+    which="{which}", spread=spread_sql("packs"), sums=_SESSION_SUMS, more=added("s"), parts=PARTS,
+    too_many=TOO_MANY,
+)  # fmt: skip
 
 
 def tighten_deltas(
@@ -328,7 +335,9 @@ def fold_sessions(*, limit: int = BATCH, least: int = 0, left_out: LeftOut[int] 
 def _with_deltas(left: list[int], least: int) -> list[int]:
     """The organisations with more than ``least`` session deltas, without those ``left`` out."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT org FROM usage_session_delta GROUP BY org HAVING count(*) > %s ORDER BY org", [least])
+        cursor.execute(
+            "SELECT org FROM usage_session_delta_pack GROUP BY org HAVING sum(sessions) > %s ORDER BY org", [least]
+        )
         return [org for (org,) in cursor.fetchall() if org not in set(left)]
 
 
@@ -336,9 +345,7 @@ def _fold_sessions(which: str, values: dict[str, Any]) -> int:
     with transaction.atomic(), connection.cursor() as cursor:
         # What a session was before tells its first part: nobody else may add to it meanwhile.
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('usage-fold-sessions'))")
-        cursor.execute(
-            _FOLD_SESSIONS.format(parts=PARTS, sums=_SESSION_SUMS, more=added("s"), which=which, most=MOST_WHOS), values
-        )
+        cursor.execute(_FOLD_SESSIONS.format(which=which), {**values, "most": MOST_WHOS})
         return int(cursor.fetchone()[0])
 
 

@@ -13,7 +13,7 @@ from apps.usage import chunks
 from apps.usage.drain.copybuf import NULL, RowFormat, array_field, arrays, field, pg_micros
 from apps.usage.drain.dims import Dimensions
 from apps.usage.histogram import ENTRY, buckets_of
-from apps.usage.session_parts import MOST_WHOS
+from apps.usage.session_parts import MOST_WHOS, TOO_MANY
 from apps.usage.texts import TextColumns, concatenated, kept
 from apps.usage.words import listed_words
 
@@ -34,7 +34,7 @@ __all__ = [
     "exact_sum",
     "new_chunks",
     "packed",
-    "session_rows",
+    "session_packs",
 ]
 
 Ints = npt.NDArray[np.int64]
@@ -63,17 +63,17 @@ DELTA = RowFormat(
     [("minute", "i8"), ("org", "i4"), ("keys", "i4")],
     ["who", "what", *(name for name, _ in _MEASURES), "latency_hist"],
 )
-# Keys of one pack: some 400 kB.
+# Keys or sessions of one pack: some 400 kB.
 MOST_KEYS = 4096
-SESSION_DELTA = RowFormat(
-    "usage_session_delta",
-    [
-        ("session", "i8"), ("org", "i4"), ("who", "i4"), ("started_at", "i8"), ("last_at", "i8"), ("events", "i4"),
-        ("calls", "i4"), ("tool_calls", "i4"), ("errors", "i4"), ("input_tokens", "i8"), ("output_tokens", "i8"),
-        ("cache_read_tokens", "i8"), ("cache_write_tokens", "i8"), ("cost_nano", "i8"),
-    ],
-    ["session_id", "models", "whos"],
+_SESSION_SUMS = (
+    ("events", "i4"), ("calls", "i4"), ("tool_calls", "i4"), ("errors", "i4"), ("input_tokens", "i8"),
+    ("output_tokens", "i8"), ("cache_read_tokens", "i8"), ("cache_write_tokens", "i8"), ("cost_nano", "i8"),
 )  # fmt: skip
+SESSION_DELTA = RowFormat(
+    "usage_session_delta_pack",
+    [("org", "i4"), ("sessions", "i4")],
+    ["session", "session_id", "who", "models", "whos", "started_at", "last_at", *(name for name, _ in _SESSION_SUMS)],
+)
 
 
 class Sessions:
@@ -115,7 +115,11 @@ class Events:
 
 
 def distinct(numbers: Ints) -> Ints:
-    """The numbers (at least one) that occur, ascending: a thousand in a third of the time of ``np.unique``."""
+    """The numbers (at least one) that occur, ascending: a thousand in a fifth to a third of what ``np.unique`` takes."""
+    low, high = int(numbers.min()), int(numbers.max())
+    if high - low < 4 * len(numbers):
+        # An organisation's numbers were mostly given one after the other.
+        return np.flatnonzero(np.bincount(numbers - low)) + low
     ordered = np.sort(numbers)
     found: Ints = ordered[np.concatenate(([True], ordered[1:] != ordered[:-1]))]
     return found
@@ -366,8 +370,8 @@ def _projects(who: Ints, dims: Dimensions) -> Ints:
     return np.array(codes, dtype=np.int64)[place]
 
 
-def session_rows(events: Events, traits: WhatTraits, dims: Dimensions) -> bytes:
-    """A delta for each session and project."""
+def session_packs(events: Events, traits: WhatTraits, dims: Dimensions) -> bytes:
+    """A delta for each session and project, in COPY form: a row for each organisation."""
     inside = np.flatnonzero(events.session_place)
     if not len(inside):
         return b""
@@ -382,24 +386,34 @@ def session_rows(events: Events, traits: WhatTraits, dims: Dimensions) -> bytes:
         order, starts = _grouped(*keys, _projects(who, dims))
     first = order[starts]
     ts = records["ts"][order]
-    rows = SESSION_DELTA.rows(len(starts))
-    rows["session"], rows["org"], rows["who"] = session[first], org[first], who[first]
-    rows["started_at"] = pg_micros(np.minimum.reduceat(ts, starts))
-    rows["last_at"] = pg_micros(np.maximum.reduceat(ts, starts))
-    rows["events"] = np.diff(np.append(starts, len(order)))
-    rows["calls"] = _sum(traits.is_call[inside], order, starts)
-    rows["tool_calls"] = _sum(traits.is_tool[inside], order, starts)
-    rows["errors"] = _sum(traits.is_error[inside], order, starts)
-    rows["input_tokens"] = _sum(records["input"], order, starts)
-    rows["output_tokens"] = _sum(records["output"], order, starts)
-    rows["cache_read_tokens"] = _sum(records["cache_read"], order, starts)
-    rows["cache_write_tokens"] = _sum(records["write_5m"].astype(np.int64) + records["write_1h"], order, starts)
-    rows["cost_nano"] = _sum(records["cost"], order, starts)
-    names = [field(name.encode()) for name in events.sessions.names]
-    models = _models_of(traits.model[inside][order], starts, traits.models)
+    columns = {
+        "calls": traits.is_call[inside], "tool_calls": traits.is_tool[inside], "errors": traits.is_error[inside],
+        "input_tokens": records["input"], "output_tokens": records["output"],
+        "cache_read_tokens": records["cache_read"],
+        "cache_write_tokens": records["write_5m"].astype(np.int64) + records["write_1h"], "cost_nano": records["cost"],
+    }  # fmt: skip
+    sums = {name: _sum(column, order, starts) for name, column in columns.items() if column.any()}
+    sums["events"] = np.diff(np.append(starts, len(order)))
+    orgs = org[first]
+    runs = _runs(np.concatenate(([True], orgs[1:] != orgs[:-1])))
+    rows = SESSION_DELTA.rows(len(runs))
+    rows["org"], rows["sessions"] = orgs[[begin for begin, _ in runs]], [end - begin for begin, end in runs]
+    names = [field(events.sessions.names[n].encode()) for n in place[first].tolist()]
     whos = _whos_of(who[order], starts)
-    sessions = place[first].tolist()
-    return SESSION_DELTA.joined(rows, [names[n] + m + w for n, m, w in zip(sessions, models, whos, strict=True)])
+    none = [NULL] * len(runs)
+    fields = [
+        arrays("i8", session[first], runs), _texts(names, runs), arrays("i4", who[first], runs),
+        _texts(_models_of(traits.model[inside][order], starts, traits.models), runs),
+        none if whos is None else _texts(whos, runs), arrays("ts", pg_micros(np.minimum.reduceat(ts, starts)), runs),
+        arrays("ts", pg_micros(np.maximum.reduceat(ts, starts)), runs),
+        *(arrays(kind, sums[name], runs) if name in sums else none for name, kind in _SESSION_SUMS),
+    ]  # fmt: skip
+    return SESSION_DELTA.joined(rows, [b"".join(row) for row in zip(*fields, strict=True)])
+
+
+def _texts(elements: list[bytes], runs: list[tuple[int, int]]) -> list[bytes]:
+    """Each run's elements, which have their lengths, as a ``text[]``."""
+    return [array_field("text", end - start, b"".join(elements[start:end])) for start, end in runs]
 
 
 def _sets(column: Ints, starts: Ints, count: int) -> tuple[Ints, list[tuple[int, int]]]:
@@ -410,16 +424,22 @@ def _sets(column: Ints, starts: Ints, count: int) -> tuple[Ints, list[tuple[int,
     return pairs % count, list(pairwise([0, *ends]))
 
 
-def _whos_of(who: Ints, starts: Ints) -> list[bytes]:
-    """The whos of each group as a COPY field, null where they are more than are kept."""
+def _whos_of(who: Ints, starts: Ints) -> list[bytes] | None:
+    """The whos of each group as an element of a list of texts, as sessions' deltas have them; None where each has one."""
+    if (np.minimum.reduceat(who, starts) == np.maximum.reduceat(who, starts)).all():
+        return None
     used, place = _distinct(who)
     numbers, runs = _sets(place, starts, len(used))
-    found = arrays("i4", used[numbers], runs)
-    return [NULL if end - start > MOST_WHOS else own for own, (start, end) in zip(found, runs, strict=True)]
+    texts = [str(number) for number in used[numbers].tolist()]
+    return [
+        field(("" if end - start == 1 else TOO_MANY if end - start > MOST_WHOS else ",".join(texts[start:end])).encode())
+        for start, end in runs
+    ]
 
 
 def _models_of(model: Ints, starts: Ints, names: list[str]) -> list[bytes]:
-    """The models that each group names, as a COPY field; number 0 is none. Few groups differ in theirs."""
+    """The models that each group names, as an element of a list of texts; number 0 is none. Few groups differ in
+    theirs."""
     found, runs = _sets(model, starts, len(names))
     numbers = found.tolist()
     fields: dict[tuple[int, ...], bytes] = {}
@@ -427,7 +447,6 @@ def _models_of(model: Ints, starts: Ints, names: list[str]) -> list[bytes]:
     for start, end in runs:
         own = tuple(numbers[start:end])
         if (known := fields.get(own)) is None:
-            named = [field(names[number].encode()) for number in own if number]
-            known = fields[own] = array_field("text", len(named), b"".join(named))
+            known = fields[own] = field("\x1f".join(names[number] for number in own if number).encode())
         out.append(known)
     return out

@@ -36,7 +36,9 @@ SELECT
     (
         SELECT json_agg(json_build_array(id, session_id)) FROM (
             SELECT id, session_id FROM usage_session WHERE org = %(org)s AND id = ANY(%(session)b) UNION
-            SELECT session, session_id FROM usage_session_delta WHERE org = %(org)s AND session = ANY(%(session)b)
+            SELECT d.id, d.session_id FROM usage_session_delta_pack p,
+                unnest(p.session, p.session_id) AS d (id, session_id)
+            WHERE p.org = %(org)s AND p.session && %(session)b AND d.id = ANY(%(session)b)
         ) s
     )::text
 """  # noqa: S608

@@ -17,6 +17,7 @@ from apps.usage.ingest.parse import parse_uuid
 from apps.usage.ingest.what import STOP_REASONS
 from apps.usage.selectors.dimensions import WHAT_DIMENSIONS, dimension_conditions, dimension_joins
 from apps.usage.selectors.find_ids import COVERED, minutes_of
+from apps.usage.session_parts import TOO_MANY
 
 __all__ = ["EVENT_FIELDS", "EVER", "MAX_LISTED", "Plan", "plan_dimensions", "plan_fields"]
 
@@ -32,6 +33,14 @@ EVENT_FIELDS: Final = (
 _COST_SOURCES: Final = ("", "price_book", "reported", "unpriced")
 # Longer lists of who take longer to compare with a chunk's than looking into it takes.
 MAX_LISTED: Final = 40
+# What waits to be added to sessions. The array that is looked into first keeps what has none of them from being spread.
+_WAITING: Final = f"""
+SELECT d.started_at, d.last_at, CASE coalesce(d.whos, '') WHEN '' THEN ARRAY[d.who] WHEN '{TOO_MANY}' THEN NULL
+    ELSE string_to_array(d.whos, ',')::integer[] END
+FROM usage_session_delta_pack p,
+    unnest(p.session, p.started_at, p.last_at, p.who, p.whos) AS d (id, started_at, last_at, who, whos)
+WHERE p.org = %(org)s AND p.session && %(ids)s::bigint[] AND d.id = ANY(%(ids)s)
+"""  # noqa: S608
 # More than a timestamp may be ahead of its receipt.
 _AHEAD = timedelta(minutes=10)
 # Before and after all times.
@@ -142,8 +151,7 @@ def _narrow_to_sessions(plan: Plan) -> None:
             "SELECT min(started_at), max(last_at), bool_and(whos IS NOT NULL),"
             " coalesce(string_agg(array_to_string(whos, ','), ','), '') FROM ("
             "SELECT started_at, last_at, whos FROM usage_session WHERE org = %(org)s AND id = ANY(%(ids)s) UNION ALL"
-            " SELECT started_at, last_at, whos FROM usage_session_delta WHERE org = %(org)s"
-            " AND session = ANY(%(ids)s)) s",
+            f" {_WAITING}) s",
             {"org": plan.org, "ids": plan.sessions},
         )
         first, last, known, whos = cursor.fetchone()

@@ -87,7 +87,7 @@ def session_list(
     # The folded sessions without deltas come by their index, as many as fit; those with deltas are few, and so are
     # those of several projects.
     parts = (
-        "fresh AS (SELECT DISTINCT session AS id FROM usage_session_delta WHERE org = %(org)s), parts AS ("  # noqa: S608
+        "fresh AS (SELECT DISTINCT unnest(session) AS id FROM usage_session_delta_pack WHERE org = %(org)s), parts AS ("  # noqa: S608
         f"(SELECT * FROM ({whole}) s WHERE id NOT IN (SELECT id FROM fresh){where}"
         " ORDER BY last_at DESC, id DESC LIMIT %(limit)s)"
         f" UNION ALL SELECT * FROM ({whole}) s WHERE id IN (SELECT id FROM fresh)"
@@ -106,10 +106,11 @@ def session_get(
         "org": org, "number": session_number(salt, session_id), "limit": 1, "silent": moment - idle,
     }  # fmt: skip
     narrowed = _narrowed(projects, params)
-    sources = [whole_sql(narrowed=narrowed), fresh_sql(narrowed=narrowed), *([part_sql()] if narrowed else [])]
-    parts = " UNION ALL ".join(f"SELECT * FROM ({source}) s WHERE id = %(number)s" for source in sources)  # noqa: S608
-    found = _rows(f"parts AS ({parts})", "", params, moment)
-    return found[0] if found else None
+    sources = [whole_sql(narrowed=narrowed), *([part_sql()] if narrowed else [])]
+    found = [f"SELECT * FROM ({source}) s WHERE id = %(number)s" for source in sources]  # noqa: S608
+    parts = " UNION ALL ".join([*found, fresh_sql(narrowed=narrowed, one=True)])
+    rows = _rows(f"parts AS ({parts})", "", params, moment)
+    return rows[0] if rows else None
 
 
 def _narrowed(projects: Collection[str] | None, params: dict[str, Any]) -> bool:

@@ -179,15 +179,24 @@ def test_pages_hold_every_session_once_the_latest_first(cast: Cast, token: str, 
     assert sorted(seen[3:]) == ["s0", "s1", "s2", "s3"]
 
 
+_LISTS = (
+    "started_at, last_at, events, calls, tool_calls, errors, input_tokens, output_tokens, cache_read_tokens,"
+    " cache_write_tokens, cost_nano"
+)
+
+
 def _fold_some() -> None:
     """Half of the sessions lie folded, the others not: the list must not tell."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "WITH gone AS (DELETE FROM usage_session_delta WHERE session % 2 = 0 RETURNING *) INSERT INTO usage_session"
-            " (id, org, session_id, who, models, started_at, last_at, events, calls, tool_calls, errors, input_tokens,"
-            " output_tokens, cache_read_tokens, cache_write_tokens, cost_nano) SELECT session, org, session_id, who,"
-            " models, started_at, last_at, events, calls, tool_calls, errors, input_tokens, output_tokens,"
-            " cache_read_tokens, cache_write_tokens, cost_nano FROM gone"
+            "WITH waiting AS MATERIALIZED (SELECT * FROM usage_session_delta),"  # noqa: S608 - names of ours
+            " gone AS (DELETE FROM usage_session_delta_pack), kept AS ("
+            f" INSERT INTO usage_session_delta_pack (org, sessions, session, session_id, who, models, {_LISTS})"
+            " SELECT org, count(*), array_agg(session), array_agg(session_id), array_agg(who),"
+            f" array_agg(array_to_string(models, chr(31))), {', '.join(f'array_agg({name})' for name in _LISTS.split(', '))}"
+            " FROM waiting WHERE session % 2 <> 0 GROUP BY org)"
+            f" INSERT INTO usage_session (id, org, session_id, who, models, {_LISTS})"
+            f" SELECT session, org, session_id, who, models, {_LISTS} FROM waiting WHERE session % 2 = 0"
         )
 
 

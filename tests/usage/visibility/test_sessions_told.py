@@ -84,15 +84,16 @@ def test_what_waits_to_be_counted_or_folded_may_belong_to_a_session_that_seems_s
     count(world, typed(session_id="s1", timestamp=moment(minutes=40)))
     ingest(key=world.key, events=[typed(session_id="s2", timestamp=moment(minutes=40))])
     drain_now()
-    rows("INSERT INTO usage_session_delta SELECT id, org, session_id, who, '{x}', started_at, now(), 1, 1, 0, 0, 0, 0,"
-         " 0, 0, 0 FROM usage_session RETURNING 1")  # fmt: skip
+    rows("INSERT INTO usage_session_delta_pack (org, sessions, session, session_id, who, models, started_at, last_at)"
+         " SELECT org, 1, ARRAY[id], ARRAY[session_id], ARRAY[who], '{x}', ARRAY[started_at], ARRAY[now()]"
+         " FROM usage_session RETURNING 1")  # fmt: skip
     assert tell_sessions() == {"started": 1, "ended": 0}
-    rows("DELETE FROM usage_session_delta RETURNING 1")
+    rows("DELETE FROM usage_session_delta_pack RETURNING 1")
     received = datetime.now(UTC) - timedelta(minutes=20)
     ingest(key=world.key, events=[typed(session_id="s1", timestamp=moment(minutes=20))], received_at=received)
     assert tell_sessions() == {"started": 0, "ended": 0}
     drain_now()
-    rows("DELETE FROM usage_session_delta RETURNING 1")
+    rows("DELETE FROM usage_session_delta_pack RETURNING 1")
     assert tell_sessions() == {"started": 0, "ended": 1}
 
 
