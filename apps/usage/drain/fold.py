@@ -145,7 +145,8 @@ WITH packs AS (
     RETURNING *
 ), gone AS MATERIALIZED ({spread}), sums AS (
     SELECT org, session, min(session_id COLLATE "C") AS session_id, (array_agg(who ORDER BY started_at))[1] AS who,
-        CASE WHEN min(models COLLATE "C") = max(models COLLATE "C") THEN string_to_array(min(models), chr(31))
+        CASE WHEN min(models COLLATE "C") = max(models COLLATE "C")
+            THEN string_to_array(min(models COLLATE "C"), chr(31))
             ELSE ARRAY(SELECT DISTINCT m FROM unnest(string_to_array(string_agg(models, chr(31)), chr(31))) AS m
             WHERE m <> '' ORDER BY m) END AS models,
         CASE WHEN bool_or(whos = '{too_many}') THEN NULL WHEN bool_and(whos = '') AND min(who) = max(who)
