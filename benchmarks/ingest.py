@@ -30,7 +30,8 @@ from benchmarks.pace import Pace, body_of, reading_ms
 # prctl(2): by how many nanoseconds this thread's timers may be late; 50,000 otherwise.
 _PR_SET_TIMERSLACK = 29
 _TICKS = os.sysconf("SC_CLK_TCK")
-_PAGE = os.sysconf("SC_PAGE_SIZE")
+# Of each organisation.
+_FEW_PEOPLE = 20
 
 
 # ---------------------------------------------------------------------------------------------- processes
@@ -249,7 +250,7 @@ def _check(before: dict[str, tuple[int, ...]], after: dict[str, tuple[int, ...]]
 
 # ---------------------------------------------------------------------------------------------- runs
 def run(options: argparse.Namespace, accounts: list[Account]) -> dict[str, object]:
-    """One run; returns its figures."""
+    """One run; prints and returns its figures."""
     orgs = [account.org_id for account in accounts]
     _wait_drained(options.database_url, 60)
     before = _sums(options.database_url, orgs)
@@ -282,7 +283,7 @@ def run(options: argparse.Namespace, accounts: list[Account]) -> dict[str, objec
     used["generator"] = outcome.cpu_seconds
     others = (_busy() - busy - sum(used.values())) / whole
     events = max(1, outcome.acknowledged_events)
-    return {
+    figures: dict[str, object] = {
         "offered": options.rate,
         "batch": load.batch,
         "orgs": len(accounts),
@@ -304,6 +305,8 @@ def run(options: argparse.Namespace, accounts: list[Account]) -> dict[str, objec
         "memory_mb": round(memory),
         "wrong": _check(before, _sums(options.database_url, orgs), outcome),
     }
+    print(json.dumps(figures)) if options.json else show(figures)
+    return figures
 
 
 def _sent(load: Load) -> Outcome:
@@ -346,6 +349,14 @@ def show(figures: dict[str, object]) -> None:
     )
 
 
+def _compare(found: list[list[dict[str, object]]]) -> None:
+    """What an event costs with many organisations and with few, run by run in turns and in the medians."""
+    many, few = ([float(str(pair[which]["cpu_us_total"])) for pair in found] for which in (0, 1))
+    by_run = ", ".join(f"{a / b - 1:+.0%}" for a, b in zip(many, few, strict=True))
+    a, b = percentile(many, 0.5), percentile(few, 0.5)
+    print(f"          in turns: {a} µs an event against {b}, {a / b - 1:+.0%} (run by run {by_run})", flush=True)
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
@@ -356,7 +367,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--org-id", type=UUID)
     parser.add_argument("--project-id", type=UUID)
     parser.add_argument("--orgs", type=int, default=0, help="make so many organisations with keys of their own")
-    parser.add_argument("--people", type=int, default=20, help="people of each organisation")
+    parser.add_argument("--people", type=int, default=_FEW_PEOPLE, help="people of each organisation")
+    parser.add_argument(
+        "--beside", type=int, default=0, help="after each run one of so many organisations of 20 people, to compare with"
+    )
     parser.add_argument("--rate", type=int, default=50_000)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--batch", type=int, default=1000)
@@ -401,12 +415,16 @@ def main() -> int:
         accounts = [Account(options.api_key, options.org_id, options.project_id, users)]
     if not options.json:
         print(calibrate(), flush=True)
-    settle_log(options.database_url, int(options.rate * options.seconds) * options.runs)
-    failed = False
-    for _ in range(options.runs):
-        figures = run(options, accounts)
-        print(json.dumps(figures)) if options.json else show(figures)
-        failed |= bool(figures["wrong"])
+    series = [accounts]
+    if options.beside:
+        from benchmarks.accounts import make_accounts
+
+        series.append(make_accounts(options.beside, _FEW_PEOPLE))
+    settle_log(options.database_url, int(options.rate * options.seconds) * options.runs * len(series))
+    found = [[run(options, those) for those in series] for _ in range(options.runs)]
+    failed = any(figures["wrong"] for pair in found for figures in pair)
+    if options.beside:
+        _compare(found)
     if options.search:
         from benchmarks.search import measure_search
 
