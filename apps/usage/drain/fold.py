@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from apps.core import clock
 from apps.core.partitions import drop_partitions, ensure_partitions
 from apps.usage.drain.rows import DELTA, MOST_NANO, MOST_SEARCHES, packed
-from apps.usage.drain.upkeep import LeftOut, is_the_servers
+from apps.usage.drain.upkeep import LeftOut
 from apps.usage.drain.write import copy_rows
 from apps.usage.histogram import ENTRY, compact
 from apps.usage.session_parts import MOST_WHOS, PARTS, SUMS, TOO_MANY, added, bounded, spread_sql
@@ -133,13 +133,17 @@ SELECT count(*), extract(epoch FROM minute)::bigint, org, who, what, {_HIST}, {_
 FROM deltas GROUP BY minute, org, who, what, alone ORDER BY org, minute
 """  # noqa: S608
 
+# Organisation after organisation here, too: a session is written once, however many of its deltas wait.
+_WAITING_SESSIONS = (
+    "SELECT org, sum(sessions) FROM usage_session_delta_pack GROUP BY org HAVING sum(sessions) > %s ORDER BY org"
+)
 _SESSION_SUMS = ", ".join(f"{bounded(f'sum({name})', name)} AS {name}" for name in SUMS)
 _FOLD_SESSIONS = """
 WITH packs AS (
     DELETE FROM usage_session_delta_pack WHERE ctid = ANY (ARRAY(
         SELECT ctid FROM (
             SELECT ctid, sessions, sum(sessions) OVER (ROWS UNBOUNDED PRECEDING) AS upto FROM (
-                SELECT ctid, sessions FROM usage_session_delta_pack WHERE {which}
+                SELECT ctid, sessions FROM usage_session_delta_pack WHERE org = ANY(%(orgs)s)
                 LIMIT %(limit)s FOR UPDATE SKIP LOCKED) AS waiting) AS few
         WHERE upto - sessions < %(limit)s))
     RETURNING *
@@ -176,7 +180,7 @@ WITH packs AS (
 ), {parts}
 SELECT count(*) FROM gone
 """.format(
-    which="{which}", spread=spread_sql("packs"), sums=_SESSION_SUMS, more=added("s"), parts=PARTS,
+    spread=spread_sql("packs"), sums=_SESSION_SUMS, more=added("s"), parts=PARTS,
     too_many=TOO_MANY,
 )  # fmt: skip
 
@@ -253,23 +257,35 @@ def fold_rollups(
         cursor.execute(_WAITING, [closed])
         waiting: list[tuple[int, int]] = cursor.fetchall()
     when: dict[str, Any] = {"before": closed, "limit": limit, "oldest": moment - timedelta(days=MINUTE_DAYS)}
+
+    def fold(orgs: Sequence[int]) -> int:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(_FOLD, {"orgs": list(orgs), **when})
+            return int(cursor.fetchone()[0])
+
+    return _in_pieces(waiting, fold, limit, stop, left_out)
+
+
+def _in_pieces(
+    waiting: list[tuple[int, int]], fold: Callable[[Sequence[int]], int], limit: int,
+    stop: Callable[[], bool], left_out: LeftOut[int] | None,
+) -> int:  # fmt: skip
+    """Fold what waits, by organisation, some ``limit`` at once; returns how many. ``fold`` says how many it did."""
     folded, stopped = 0, False
 
-    def fold(orgs: Sequence[int]) -> None:
+    def work(orgs: Sequence[int]) -> None:
         nonlocal folded, stopped
         while not stopped:
             if folded and stop():
                 stopped = True
                 return
-            with transaction.atomic(), connection.cursor() as cursor:
-                cursor.execute(_FOLD, {"orgs": list(orgs), **when})
-                done = int(cursor.fetchone()[0])
+            done = fold(orgs)
             folded += done
             if done < limit:
                 return
 
     for orgs, _ in _together(_but(waiting, left_out), limit):
-        _do(orgs, fold, left_out)
+        _do(orgs, work, left_out)
         if stopped:
             break
     return folded
@@ -307,54 +323,31 @@ def _together(waiting: Iterable[tuple[int, int]], limit: int) -> Iterator[tuple[
         yield orgs, total
 
 
-def fold_sessions(*, limit: int = BATCH, least: int = 0, left_out: LeftOut[int] | None = None) -> int:
-    """Add up to ``limit`` session deltas to their sessions; returns how many there were.
+def fold_sessions(
+    *, limit: int = BATCH, least: int = 0, stop: Callable[[], bool] = lambda: False, left_out: LeftOut[int] | None = None
+) -> int:
+    """Add what waits of sessions to them, some ``limit`` deltas a statement; returns how many there were.
 
-    ``least``: those of organisations that have more of them only. Organisations whose sessions cannot be added to join
-    ``left_out``, as with :func:`tighten_deltas`.
+    ``least``: of organisations that have more of them only. ``stop`` and ``left_out`` as with :func:`fold_rollups`.
     """
-    left = left_out.now() if left_out else []
-    folded = 0
-
-    def fold(orgs: Sequence[int]) -> None:
-        nonlocal folded
-        folded += _fold_sessions("org = ANY(%(orgs)s)", {"orgs": list(orgs), "limit": limit})
-
-    try:
-        if not least:
-            return _fold_sessions("NOT org = ANY(%(left)s)" if left else "true", {"left": left, "limit": limit})
-        if orgs := _with_deltas(left, least):
-            fold(orgs)
-        return folded
-    except Exception as error:
-        if left_out is None or is_the_servers(error):
-            raise
-    left_out.do(_with_deltas(left, least), fold)
-    return folded
-
-
-def _with_deltas(left: list[int], least: int) -> list[int]:
-    """The organisations with more than ``least`` session deltas, without those ``left`` out."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT org FROM usage_session_delta_pack GROUP BY org HAVING sum(sessions) > %s ORDER BY org", [least]
-        )
-        return [org for (org,) in cursor.fetchall() if org not in set(left)]
+        cursor.execute(_WAITING_SESSIONS, [least])
+        waiting: list[tuple[int, int]] = cursor.fetchall()
 
+    def fold(orgs: Sequence[int]) -> int:
+        with transaction.atomic(), connection.cursor() as cursor:
+            # What a session was before tells its first part: nobody else may add to it meanwhile.
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('usage-fold-sessions'))")
+            cursor.execute(_FOLD_SESSIONS, {"orgs": list(orgs), "limit": limit, "most": MOST_WHOS})
+            return int(cursor.fetchone()[0])
 
-def _fold_sessions(which: str, values: dict[str, Any]) -> int:
-    with transaction.atomic(), connection.cursor() as cursor:
-        # What a session was before tells its first part: nobody else may add to it meanwhile.
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('usage-fold-sessions'))")
-        cursor.execute(_FOLD_SESSIONS.format(which=which), {**values, "most": MOST_WHOS})
-        return int(cursor.fetchone()[0])
+    return _in_pieces(waiting, fold, limit, stop, left_out)
 
 
 def fold_all() -> None:
     """Fold whatever can be folded (commands, tests)."""
     fold_rollups(before=clock.now() + timedelta(days=1))
-    while fold_sessions():
-        pass
+    fold_sessions()
 
 
 def compact_quarters() -> int:

@@ -171,9 +171,9 @@ class Keeper:
         moment = time.monotonic()
         every = moment >= min(self._sessions_at, self._busy_at + _LULL)
         least = 0 if every else fold.FEW_SESSIONS
-        while fold.fold_sessions(least=least, left_out=self._apart) >= fold.BATCH:
-            if self._pause():
-                return False
+        fold.fold_sessions(least=least, stop=self._pause, left_out=self._apart)
+        if self._is_over():
+            return False
         if every:
             self._sessions_at = moment + _SESSIONS_EVERY
         self._apart.say("organisation")

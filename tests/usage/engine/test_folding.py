@@ -210,6 +210,28 @@ def test_a_fold_that_had_its_time_goes_on_where_it_stopped(world: World) -> None
     assert (sums(world), sums(other)) == before
 
 
+def test_a_session_is_written_once_however_many_of_its_deltas_wait(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = make_world("other")
+    for _ in range(3):
+        for one in (world, other):
+            ingest(key=one.key, events=[typed(timestamp=NOON.isoformat(), session_id=name) for name in ("a", "b")])
+        drain_now()
+    asked: list[int] = []
+
+    def stop() -> bool:
+        asked.append(int(value("SELECT coalesce(sum(events), 0) FROM usage_session")))
+        return len(asked) == 1
+
+    # The deltas of one organisation, then it is asked whether the rest waits.
+    assert fold.fold_sessions(limit=2, stop=stop) == 2
+    assert fold.fold_sessions(limit=6, stop=stop) == 10
+    assert asked == [2, 6, 12]
+    assert rows("SELECT session_id, events FROM usage_session ORDER BY 1") == [("a", 3), ("a", 3), ("b", 3), ("b", 3)]
+    assert value("SELECT count(*) FROM usage_session_delta_pack") == 0
+
+
 def test_sessions_are_written_seldom_while_events_come_in_but_those_of_many_deltas(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,12 +250,14 @@ def test_sessions_are_written_seldom_while_events_come_in_but_those_of_many_delt
         return [found.get(store.org_number(one.org_id), 0) for one in (world, other)]
 
     keep = keeper.Keeper(Event(), Upkeep(0, 1))
+    keep._end = float("inf")
     keep._sessions()
     count_sessions(world, "a", "b", "a")
     count_sessions(other, "c", "d")
     assert waiting() == [3, 2]
     moment[0] += keeper._SESSIONS_EVERY - 1
     keep.turn(busy=True)
+    keep._end = float("inf")
     keep._sessions()
     assert waiting() == [0, 2]
     moment[0] += 1
