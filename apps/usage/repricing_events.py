@@ -95,9 +95,8 @@ def _correct_sessions(org: int, c: dict[str, Any], cost: Ints) -> None:
             " array_agg(''::text), array_agg(d.at), array_agg(d.at), array_agg(d.cost)"
             " FROM unnest(%(sessions)s::bigint[], %(whos)s::integer[], %(ats)s::timestamptz[], %(costs)s::bigint[])"
             " AS d (session, who, at, cost) CROSS JOIN LATERAL (SELECT session_id FROM usage_session WHERE"
-            " org = %(org)s AND id = d.session UNION ALL SELECT w.session_id FROM usage_session_delta_pack p,"
-            " unnest(p.session, p.session_id) AS w (id, session_id) WHERE p.org = %(org)s"
-            " AND d.session = ANY(p.session) AND w.id = d.session LIMIT 1) AS n"
+            " org = %(org)s AND id = d.session UNION ALL SELECT p.session_id[array_position(p.session, d.session)]"
+            " FROM usage_session_delta_pack p WHERE p.org = %(org)s AND d.session = ANY(p.session) LIMIT 1) AS n"
             " WHERE d.session <> 0 AND d.cost <> 0 HAVING count(*) > 0",
             {
                 "org": org, "sessions": sessions.tolist(), "whos": whos.tolist(), "costs": sums.tolist(),

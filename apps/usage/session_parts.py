@@ -32,6 +32,10 @@ SUMS: Final = (
 )  # fmt: skip
 _NAMES: Final = ", ".join(SUMS)
 _LISTS: Final = ("session", "session_id", "who", "models", "whos", "started_at", "last_at", *SUMS)
+_SPREAD: Final = (
+    "org, session, session_id, who, models, coalesce(whos, '') AS whos, started_at, last_at, "
+    + ", ".join(f"coalesce({name}, 0) AS {name}" for name in SUMS)
+)
 _COUNTS: Final = SUMS[:4]
 
 
@@ -126,19 +130,19 @@ def spread_sql(packs: str) -> str:
     ``who``, :data:`TOO_MANY`, or numbers with commas.
     """
     lists = ", ".join(f"unnest({name}) AS {name}" for name in _LISTS)
-    sums = ", ".join(f"coalesce({name}, 0) AS {name}" for name in SUMS)
-    return (
-        f"SELECT org, session, session_id, who, models, coalesce(whos, '') AS whos, started_at, last_at, {sums}"  # noqa: S608
-        f" FROM (SELECT org, {lists} FROM {packs}) AS spread"
-    )
+    return f"SELECT {_SPREAD} FROM (SELECT org, {lists} FROM {packs}) AS spread"  # noqa: S608 - our own parts
 
 
 def fresh_sql(*, narrowed: bool, one: bool = False) -> str:
     """The same of what is not folded yet, a row for each delta. ``one``: of the session ``%(number)s`` alone."""
-    packs = "usage_session_delta_pack WHERE org = %(org)s"
-    own = " AND session @> ARRAY[%(number)s::bigint]" if one else ""
-    conditions = [*([_MINE] if narrowed else []), *(["session = %(number)s"] if one else [])]
+    deltas = spread_sql("usage_session_delta_pack WHERE org = %(org)s")
+    if one:
+        lists = ", ".join(f"p.{name}[n] AS {name}" for name in _LISTS)
+        deltas = (
+            f"SELECT {_SPREAD} FROM (SELECT p.org, {lists} FROM usage_session_delta_pack p,"  # noqa: S608
+            " unnest(array_positions(p.session, %(number)s::bigint)) AS n WHERE p.org = %(org)s) AS spread"
+        )
     return (
         f"SELECT session AS id, session_id, who, string_to_array(models, chr(31)) AS models, started_at, last_at,"  # noqa: S608
-        f" {_NAMES} FROM ({spread_sql(packs + own)}) AS d{' WHERE ' if conditions else ''}{' AND '.join(conditions)}"
+        f" {_NAMES} FROM ({deltas}) AS d{' WHERE ' + _MINE if narrowed else ''}"
     )

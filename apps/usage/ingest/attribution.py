@@ -41,10 +41,10 @@ __all__ = [
 LOOK_SECONDS = 0.4
 # How old the copy may grow where nothing is told. Attribution is fixed at ingest, so this bounds how long after a
 # change events may still be counted under the former state. With many organisations it grows, so that no process reads
-# more than some 10 of them a second. At that age it is read anew meanwhile, at twice that before it is used.
+# more than some 4 of them a second. At that age it is read anew meanwhile, at twice that before it is used.
 MIN_AGE_SECONDS = 5.0
 MAX_AGE_SECONDS = 600.0
-LOADS_A_SECOND = 10
+LOADS_A_SECOND = 4
 MAX_ORGS = 20_000
 _PEOPLE = UUID("6f2c1a52-52d1-5d0c-9a3e-5d6f0c7d8e21")
 

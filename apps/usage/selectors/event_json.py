@@ -34,11 +34,10 @@ SELECT
     )::text,
     (SELECT json_agg(json_build_array({_WHAT})) FROM usage_what WHERE id = ANY(%(what)b))::text,
     (
-        SELECT json_agg(json_build_array(id, session_id)) FROM (
-            SELECT id, session_id FROM usage_session WHERE org = %(org)s AND id = ANY(%(session)b) UNION
-            SELECT d.id, d.session_id FROM usage_session_delta_pack p,
-                unnest(p.session, p.session_id) AS d (id, session_id)
-            WHERE p.org = %(org)s AND p.session && %(session)b AND d.id = ANY(%(session)b)
+        SELECT json_agg(json_build_array(n.id, s.session_id)) FROM unnest(%(session)b) AS n (id) CROSS JOIN LATERAL (
+            SELECT session_id FROM usage_session WHERE org = %(org)s AND id = n.id UNION ALL
+            SELECT session_id[array_position(session, n.id)] FROM usage_session_delta_pack
+            WHERE org = %(org)s AND n.id = ANY(session) LIMIT 1
         ) s
     )::text
 """  # noqa: S608

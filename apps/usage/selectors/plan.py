@@ -33,13 +33,12 @@ EVENT_FIELDS: Final = (
 _COST_SOURCES: Final = ("", "price_book", "reported", "unpriced")
 # Longer lists of who take longer to compare with a chunk's than looking into it takes.
 MAX_LISTED: Final = 40
-# What waits to be added to sessions. The array that is looked into first keeps what has none of them from being spread.
+# What waits to be added to sessions: of each list that has one of them its places, not all that is in it.
 _WAITING: Final = f"""
-SELECT d.started_at, d.last_at, CASE coalesce(d.whos, '') WHEN '' THEN ARRAY[d.who] WHEN '{TOO_MANY}' THEN NULL
-    ELSE string_to_array(d.whos, ',')::integer[] END
-FROM usage_session_delta_pack p,
-    unnest(p.session, p.started_at, p.last_at, p.who, p.whos) AS d (id, started_at, last_at, who, whos)
-WHERE p.org = %(org)s AND p.session && %(ids)s::bigint[] AND d.id = ANY(%(ids)s)
+SELECT p.started_at[n], p.last_at[n], CASE coalesce(p.whos[n], '') WHEN '' THEN ARRAY[p.who[n]]
+    WHEN '{TOO_MANY}' THEN NULL ELSE string_to_array(p.whos[n], ',')::integer[] END
+FROM usage_session_delta_pack p, unnest(%(ids)s::bigint[]) AS id, unnest(array_positions(p.session, id)) AS n
+WHERE p.org = %(org)s
 """  # noqa: S608
 # More than a timestamp may be ahead of its receipt.
 _AHEAD = timedelta(minutes=10)
