@@ -350,11 +350,11 @@ def show(figures: dict[str, object]) -> None:
 
 
 def _compare(found: list[list[dict[str, object]]]) -> None:
-    """What an event costs with many organisations and with few, run by run in turns and in the medians."""
+    """What an event costs with many organisations and with few, run by run: each pair is of one minute's pace."""
     many, few = ([float(str(pair[which]["cpu_us_total"])) for pair in found] for which in (0, 1))
-    by_run = ", ".join(f"{a / b - 1:+.0%}" for a, b in zip(many, few, strict=True))
-    a, b = percentile(many, 0.5), percentile(few, 0.5)
-    print(f"          in turns: {a} µs an event against {b}, {a / b - 1:+.0%} (run by run {by_run})", flush=True)
+    more = [a / b - 1 for a, b in zip(many, few, strict=True)]
+    by_run, median = ", ".join(f"{part:+.0%}" for part in more), percentile(more, 0.5)
+    print(f"          in turns: {many} µs an event against {few}: {by_run}; in the median {median:+.0%}", flush=True)
 
 
 def _options() -> argparse.Namespace:
@@ -368,9 +368,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--project-id", type=UUID)
     parser.add_argument("--orgs", type=int, default=0, help="make so many organisations with keys of their own")
     parser.add_argument("--people", type=int, default=_FEW_PEOPLE, help="people of each organisation")
-    parser.add_argument(
-        "--beside", type=int, default=0, help="after each run one of so many organisations of 20 people, to compare with"
-    )
+    parser.add_argument("--beside", type=int, default=0, help="after each run one of so many organisations, to compare")
     parser.add_argument("--rate", type=int, default=50_000)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--batch", type=int, default=1000)

@@ -90,8 +90,9 @@ def _correct_sessions(org: int, c: dict[str, Any], cost: Ints) -> None:
     with connection.cursor() as cursor:
         # Its name is known where the session is; an event lies within its session, so no bound moves.
         cursor.execute(
-            "INSERT INTO usage_session_delta_pack (org, sessions, session, session_id, who, models, started_at, last_at,"
-            " cost_nano) SELECT %(org)s, count(*), array_agg(d.session), array_agg(n.session_id), array_agg(d.who),"
+            "INSERT INTO usage_session_delta_pack (org, sessions, session, session_id, who, models, started_at,"
+            " last_at, cost_nano)"
+            " SELECT %(org)s, count(*), array_agg(d.session), array_agg(n.session_id), array_agg(d.who),"
             " array_agg(''::text), array_agg(d.at), array_agg(d.at), array_agg(d.cost)"
             " FROM unnest(%(sessions)s::bigint[], %(whos)s::integer[], %(ats)s::timestamptz[], %(costs)s::bigint[])"
             " AS d (session, who, at, cost) CROSS JOIN LATERAL (SELECT session_id FROM usage_session WHERE"

@@ -32,10 +32,8 @@ SUMS: Final = (
 )  # fmt: skip
 _NAMES: Final = ", ".join(SUMS)
 _LISTS: Final = ("session", "session_id", "who", "models", "whos", "started_at", "last_at", *SUMS)
-_SPREAD: Final = (
-    "org, session, session_id, who, models, coalesce(whos, '') AS whos, started_at, last_at, "
-    + ", ".join(f"coalesce({name}, 0) AS {name}" for name in SUMS)
-)
+_COALESCED: Final = ", ".join(f"coalesce({name}, 0) AS {name}" for name in SUMS)
+_SPREAD: Final = f"org, session, session_id, who, models, coalesce(whos, '') AS whos, started_at, last_at, {_COALESCED}"
 _COUNTS: Final = SUMS[:4]
 
 

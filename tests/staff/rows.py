@@ -54,8 +54,9 @@ def fabricate(model: type[models.Model], start: int = 0) -> None:
     table, quote = _BEHIND.get(model._meta.db_table, model._meta.db_table), connection.ops.quote_name
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT column_name, CASE data_type WHEN 'ARRAY' THEN udt_name ELSE data_type END FROM information_schema.columns WHERE table_schema = 'public'"
-            " AND table_name = %s AND is_identity = 'NO' AND is_generated = 'NEVER' AND column_default IS NULL",
+            "SELECT column_name, CASE data_type WHEN 'ARRAY' THEN udt_name ELSE data_type END"
+            " FROM information_schema.columns WHERE table_schema = 'public' AND table_name = %s"
+            " AND is_identity = 'NO' AND is_generated = 'NEVER' AND column_default IS NULL",
             [table],
         )
         columns = dict(cursor.fetchall())

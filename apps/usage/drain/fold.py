@@ -138,7 +138,7 @@ _WAITING_SESSIONS = (
     "SELECT org, sum(sessions) FROM usage_session_delta_pack GROUP BY org HAVING sum(sessions) > %s ORDER BY org"
 )
 _SESSION_SUMS = ", ".join(f"{bounded(f'sum({name})', name)} AS {name}" for name in SUMS)
-_FOLD_SESSIONS = """
+_FOLD_SESSIONS = f"""
 WITH packs AS (
     DELETE FROM usage_session_delta_pack WHERE ctid = ANY (ARRAY(
         SELECT ctid FROM (
@@ -147,17 +147,17 @@ WITH packs AS (
                 LIMIT %(limit)s FOR UPDATE SKIP LOCKED) AS waiting) AS few
         WHERE upto - sessions < %(limit)s))
     RETURNING *
-), gone AS MATERIALIZED ({spread}), sums AS (
+), gone AS MATERIALIZED ({spread_sql("packs")}), sums AS (
     SELECT org, session, min(session_id COLLATE "C") AS session_id, (array_agg(who ORDER BY started_at))[1] AS who,
         CASE WHEN min(models COLLATE "C") = max(models COLLATE "C")
             THEN string_to_array(min(models COLLATE "C"), chr(31))
             ELSE ARRAY(SELECT DISTINCT m FROM unnest(string_to_array(string_agg(models, chr(31)), chr(31))) AS m
             WHERE m <> '' ORDER BY m) END AS models,
-        CASE WHEN bool_or(whos = '{too_many}') THEN NULL WHEN bool_and(whos = '') AND min(who) = max(who)
+        CASE WHEN bool_or(whos = '{TOO_MANY}') THEN NULL WHEN bool_and(whos = '') AND min(who) = max(who)
             THEN ARRAY[min(who)] ELSE (SELECT CASE WHEN count(*) <= %(most)s THEN array_agg(w) END FROM (
             SELECT DISTINCT w FROM unnest(string_to_array(string_agg(CASE whos WHEN '' THEN who::text ELSE whos END,
             ','), ',')::integer[]) AS w) AS all_whos) END AS whos,
-        min(started_at) AS started_at, max(last_at) AS last_at, {sums},
+        min(started_at) AS started_at, max(last_at) AS last_at, {_SESSION_SUMS},
         (min(who) <> max(who))::integer::smallint AS mixed
     FROM gone GROUP BY org, session
 ), merged AS (
@@ -171,18 +171,15 @@ WITH packs AS (
         models = CASE WHEN s.models @> EXCLUDED.models THEN s.models
             ELSE ARRAY(SELECT DISTINCT m FROM unnest(s.models || EXCLUDED.models) AS m ORDER BY m) END,
         started_at = least(s.started_at, EXCLUDED.started_at), last_at = greatest(s.last_at, EXCLUDED.last_at),
-        {more},
+        {added("s")},
         whos = CASE WHEN s.whos IS NULL OR EXCLUDED.whos IS NULL THEN NULL WHEN s.whos @> EXCLUDED.whos THEN s.whos
             ELSE (SELECT CASE WHEN count(*) <= %(most)s THEN array_agg(w) END FROM (
             SELECT DISTINCT w FROM unnest(s.whos || EXCLUDED.whos) AS w) AS all_whos) END,
         mixed = greatest(s.mixed, EXCLUDED.mixed, (s.who <> EXCLUDED.who)::integer::smallint)
     RETURNING s.org, s.id, s.mixed
-), {parts}
+), {PARTS}
 SELECT count(*) FROM gone
-""".format(
-    spread=spread_sql("packs"), sums=_SESSION_SUMS, more=added("s"), parts=PARTS,
-    too_many=TOO_MANY,
-)  # fmt: skip
+"""  # noqa: S608 - our own parts
 
 
 def tighten_deltas(
@@ -324,8 +321,9 @@ def _together(waiting: Iterable[tuple[int, int]], limit: int) -> Iterator[tuple[
 
 
 def fold_sessions(
-    *, limit: int = BATCH, least: int = 0, stop: Callable[[], bool] = lambda: False, left_out: LeftOut[int] | None = None
-) -> int:
+    *, limit: int = BATCH, least: int = 0, stop: Callable[[], bool] = lambda: False,
+    left_out: LeftOut[int] | None = None,
+) -> int:  # fmt: skip
     """Add what waits of sessions to them, some ``limit`` deltas a statement; returns how many there were.
 
     ``least``: of organisations that have more of them only. ``stop`` and ``left_out`` as with :func:`fold_rollups`.

@@ -115,7 +115,7 @@ class Events:
 
 
 def distinct(numbers: Ints) -> Ints:
-    """The numbers (at least one) that occur, ascending: a thousand in a fifth to a third of what ``np.unique`` takes."""
+    """The numbers (at least one) that occur, ascending: a thousand in a third of the time of ``np.unique``, or less."""
     low, high = int(numbers.min()), int(numbers.max())
     if high - low < 4 * len(numbers):
         # An organisation's numbers were mostly given one after the other.
@@ -425,16 +425,17 @@ def _sets(column: Ints, starts: Ints, count: int) -> tuple[Ints, list[tuple[int,
 
 
 def _whos_of(who: Ints, starts: Ints) -> list[bytes] | None:
-    """The whos of each group as an element of a list of texts, as sessions' deltas have them; None where each has one."""
+    """The whos of each group as an element of a list of texts, as deltas have them; None where each has one."""
     if (np.minimum.reduceat(who, starts) == np.maximum.reduceat(who, starts)).all():
         return None
     used, place = _distinct(who)
     numbers, runs = _sets(place, starts, len(used))
     texts = [str(number) for number in used[numbers].tolist()]
-    return [
-        field(("" if end - start == 1 else TOO_MANY if end - start > MOST_WHOS else ",".join(texts[start:end])).encode())
-        for start, end in runs
-    ]
+
+    def listed(own: list[str]) -> str:
+        return "" if len(own) == 1 else TOO_MANY if len(own) > MOST_WHOS else ",".join(own)
+
+    return [field(listed(texts[start:end]).encode()) for start, end in runs]
 
 
 def _models_of(model: Ints, starts: Ints, names: list[str]) -> list[bytes]:

@@ -46,6 +46,9 @@ MIN_AGE_SECONDS = 5.0
 MAX_AGE_SECONDS = 600.0
 LOADS_A_SECOND = 4
 MAX_ORGS = 20_000
+# A change takes its number before it is committed, so one with a lower number may be seen after one with a higher: for
+# so long numbers that were left out are asked for, up to so many of the latest.
+_LATE_SECONDS, _MOST_LATE = 60.0, 1000
 _PEOPLE = UUID("6f2c1a52-52d1-5d0c-9a3e-5d6f0c7d8e21")
 
 
@@ -97,7 +100,10 @@ class Directory:
 _lock = threading.Lock()
 _looking = threading.Lock()
 _looked_at = 0.0
+# The highest number that was heard of, the lower ones that were not and since when, and how many changes were.
 _heard: int | None = None
+_left_out: dict[int, float] = {}
+_changes = 0
 _directories: dict[UUID, Directory] = {}
 
 
@@ -130,30 +136,30 @@ def is_directory_young(org_id: UUID) -> bool:
 
 def _keep(org_id: UUID, known: Directory | None) -> Directory:
     """Read it anew and keep it; not where a change was heard of meanwhile, which this may not have seen."""
-    heard = _heard
+    changes = _changes
     fresh = _directory_from(org_id, read_often(*_question_of(org_id)))
-    _kept(org_id, known, heard, fresh)
+    _kept(org_id, known, changes, fresh)
     return fresh
 
 
-def directory_asked(org_id: UUID) -> tuple[Question, int | None] | None:
-    """What a loop asks of an organisation that this process does not know, and up to which change it had heard.
+def directory_asked(org_id: UUID) -> tuple[Question, int] | None:
+    """What a loop asks of an organisation that this process does not know, and of how many changes it had heard.
 
     None where more would have to be asked first: then :func:`directory_of` does.
     """
     if time.monotonic() - _looked_at >= 0.9 * LOOK_SECONDS:
         return None
-    return _question_of(org_id), _heard
+    return _question_of(org_id), _changes
 
 
-def directory_heard(org_id: UUID, heard: int | None, rows: Rows) -> None:
+def directory_heard(org_id: UUID, changes: int, rows: Rows) -> None:
     """Remember the answer to :func:`directory_asked`."""
-    _kept(org_id, _directories.get(org_id), heard, _directory_from(org_id, rows))
+    _kept(org_id, _directories.get(org_id), changes, _directory_from(org_id, rows))
 
 
-def _kept(org_id: UUID, known: Directory | None, heard: int | None, fresh: Directory) -> None:
+def _kept(org_id: UUID, known: Directory | None, changes: int, fresh: Directory) -> None:
     with _lock:
-        if _heard == heard and _directories.get(org_id) is known:
+        if _changes == changes and _directories.get(org_id) is known:
             if known is None and len(_directories) >= MAX_ORGS:
                 _directories.clear()
             _directories[org_id] = fresh
@@ -161,20 +167,38 @@ def _kept(org_id: UUID, known: Directory | None, heard: int | None, fresh: Direc
 
 def _hear() -> None:
     """Drop the copies of organisations that changed since the last look; one look at a time."""
-    global _looked_at, _heard
+    global _looked_at, _heard, _changes
     if not _looking.acquire(blocking=False):
         return
     try:
         moment = time.monotonic()
         with connection.cursor() as cursor:
             if _heard is None:
-                cursor.execute("SELECT coalesce(max(id), 0), NULL FROM usage_directory_change")
+                # Nothing is copied yet. The latest numbers say which of them are still to come.
+                cursor.execute(
+                    "SELECT id, NULL::uuid FROM usage_directory_change"
+                    " WHERE id > (SELECT max(id) - %s FROM usage_directory_change) ORDER BY id", [_MOST_LATE],
+                )  # fmt: skip
             else:
-                cursor.execute("SELECT id, org_id FROM usage_directory_change WHERE id > %s ORDER BY id", [_heard])
-            for number, org_id in cursor.fetchall():
+                cursor.execute(
+                    "SELECT id, org_id FROM usage_directory_change WHERE id > %s OR id = ANY(%s) ORDER BY id",
+                    [_heard, list(_left_out)],
+                )
+            rows: list[tuple[int, UUID | None]] = cursor.fetchall()
+        for number, org_id in rows:
+            if _left_out.pop(number, None) is None:
+                before = number - 1 if _heard is None else _heard
+                _left_out.update(dict.fromkeys(range(max(before + 1, number - _MOST_LATE), number), moment))
                 _heard = number
-                with _lock:
+            with _lock:
+                _changes += 1
+                if org_id is not None:
                     _directories.pop(org_id, None)
+        _heard = _heard or 0
+        for number in [number for number, since in _left_out.items() if moment - since > _LATE_SECONDS]:
+            del _left_out[number]
+        for number in sorted(_left_out)[:-_MOST_LATE]:
+            del _left_out[number]
         _looked_at = moment
     finally:
         _looking.release()

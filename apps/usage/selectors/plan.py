@@ -147,7 +147,7 @@ def _narrow_to_sessions(plan: Plan) -> None:
     """A session's events lie between its first and its last, and are of whos that it mostly knows."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT min(started_at), max(last_at), bool_and(whos IS NOT NULL),"
+            "SELECT min(started_at), max(last_at), bool_and(whos IS NOT NULL),"  # noqa: S608 - our own parts
             " coalesce(string_agg(array_to_string(whos, ','), ','), '') FROM ("
             "SELECT started_at, last_at, whos FROM usage_session WHERE org = %(org)s AND id = ANY(%(ids)s) UNION ALL"
             f" {_WAITING}) s",

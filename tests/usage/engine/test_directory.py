@@ -29,6 +29,7 @@ def told(monkeypatch: pytest.MonkeyPatch, db: None) -> Callable[[], None]:
     monkeypatch.setattr(attribution, "MAX_AGE_SECONDS", 1e6)
     monkeypatch.setattr(attribution, "LOOK_SECONDS", 0.0)
     monkeypatch.setattr(attribution, "_heard", None)
+    monkeypatch.setattr(attribution, "_left_out", {})
     sync_subscriptions()
 
     def tell() -> None:
@@ -92,6 +93,33 @@ def test_another_organisations_copy_is_left_alone(world: World, told: Callable[[
     told()
     assert directory_of(other.org_id) is not theirs
     assert directory_of(world.org_id) is mine
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_change_is_heard_that_is_committed_after_one_with_a_higher_number(
+    world: World, told: Callable[[], None], monkeypatch: pytest.MonkeyPatch, is_first: bool
+) -> None:
+    def change(number: int, org_id: UUID = world.org_id) -> None:
+        with system_scope("the test commits in an order of its own"):
+            DirectoryChange.objects.create(id=number, org_id=org_id)
+
+    change(1_000_000, UUID(int=1))
+    if not is_first:
+        directory_of(world.org_id)
+    change(1_000_003, UUID(int=1))
+    mine = directory_of(world.org_id)
+    assert attribution._left_out.keys() >= {1_000_001, 1_000_002}
+    change(1_000_002)
+    assert directory_of(world.org_id) is not mine
+    assert 1_000_001 in attribution._left_out
+    assert 1_000_002 not in attribution._left_out
+    # Numbers that nobody commits are not asked for for ever, nor any number of them.
+    change(2_000_000, UUID(int=1))
+    attribution._hear()
+    assert len(attribution._left_out) == attribution._MOST_LATE
+    monkeypatch.setattr(attribution, "_LATE_SECONDS", -1.0)
+    attribution._hear()
+    assert attribution._left_out == {}
 
 
 def test_what_was_told_is_forgotten_within_hours(world: World) -> None:

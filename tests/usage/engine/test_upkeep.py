@@ -237,8 +237,8 @@ def test_a_broken_histogram_is_not_tightened_and_loses_nothing(
 def test_sessions_that_cannot_be_added_to_are_left_out(worlds: list[World]) -> None:
     for world in worlds:
         send(world, 1, session_id="s")
-    rows("UPDATE usage_session_delta_pack SET last_at = '{infinity}', started_at = '{-infinity}', events = '{2147483647}'"
-         " WHERE org = %s RETURNING 1", number(worlds[1]))  # fmt: skip
+    rows("UPDATE usage_session_delta_pack SET last_at = '{infinity}', started_at = '{-infinity}',"
+         " events = '{2147483647}' WHERE org = %s RETURNING 1", number(worlds[1]))  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE usage_session ADD CONSTRAINT known CHECK (isfinite(last_at)) NOT VALID")
     left: LeftOut[int] = LeftOut()

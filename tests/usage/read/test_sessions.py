@@ -184,16 +184,18 @@ _LISTS = (
     " cache_write_tokens, cost_nano"
 )
 
+_LISTED = ", ".join(f"array_agg({name})" for name in _LISTS.split(", "))
+
 
 def _fold_some() -> None:
     """Half of the sessions lie folded, the others not: the list must not tell."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "WITH waiting AS MATERIALIZED (SELECT * FROM usage_session_delta),"  # noqa: S608 - names of ours
+            "WITH waiting AS MATERIALIZED (SELECT * FROM usage_session_delta),"
             " gone AS (DELETE FROM usage_session_delta_pack), kept AS ("
             f" INSERT INTO usage_session_delta_pack (org, sessions, session, session_id, who, models, {_LISTS})"
             " SELECT org, count(*), array_agg(session), array_agg(session_id), array_agg(who),"
-            f" array_agg(array_to_string(models, chr(31))), {', '.join(f'array_agg({name})' for name in _LISTS.split(', '))}"
+            f" array_agg(array_to_string(models, chr(31))), {_LISTED}"
             " FROM waiting WHERE session % 2 <> 0 GROUP BY org)"
             f" INSERT INTO usage_session (id, org, session_id, who, models, {_LISTS})"
             f" SELECT session, org, session_id, who, models, {_LISTS} FROM waiting WHERE session % 2 = 0"
