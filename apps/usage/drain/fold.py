@@ -15,6 +15,7 @@ from django.db import connection, transaction
 
 from apps.core import clock
 from apps.core.partitions import drop_partitions, ensure_partitions
+from apps.usage.drain.retention import EACH
 from apps.usage.drain.rows import DELTA, MOST_NANO, MOST_SEARCHES, packed
 from apps.usage.drain.upkeep import LeftOut
 from apps.usage.drain.write import copy_rows
@@ -387,7 +388,7 @@ def keep_partitions() -> dict[str, list[str]]:
     """
     today = clock.now()
     made = [
-        *ensure_partitions("usage_chunk", period="day", ahead=10, adopt=True),
+        *ensure_partitions("usage_chunk", period="day", ahead=10, each=EACH, adopt=True),
         *ensure_partitions(
             "usage_rollup_minute",
             period="day",

@@ -16,9 +16,11 @@ from apps.core.partitions import ensure_partitions, missing_partitions
 from apps.core.tenancy import system_scope
 from apps.projects import selectors as projects
 
-__all__ = ["make_partitions", "make_partitions_ahead"]
+__all__ = ["EACH", "make_partitions", "make_partitions_ahead"]
 
 TABLE = "usage_chunk"
+# What is said of each partition. Where rows only came there is nothing to vacuum for.
+EACH = ("ALTER TABLE {partition} SET (toast.autovacuum_vacuum_insert_threshold = -1)",)
 # For so many days from today on, for each retention that is in use.
 AHEAD = 3
 _EPOCH = date(1970, 1, 1)
@@ -59,5 +61,5 @@ def make_partitions_ahead() -> dict[str, list[str]]:
 def _make(days: list[date]) -> list[date]:
     """Those of the days whose partition could not be made."""
     for day in missing_partitions(TABLE, days):
-        ensure_partitions(TABLE, period="day", ahead=0, first=day, adopt=True)
+        ensure_partitions(TABLE, period="day", ahead=0, first=day, each=EACH, adopt=True)
     return missing_partitions(TABLE, days)
