@@ -95,8 +95,8 @@ class Learning:
         if (asked := directory_asked(org_id)) is None:
             then()
             return
-        question, heard = asked
-        self._asker.ask(question, partial(_people_heard, org_id, heard, then))
+        question, changes = asked
+        self._asker.ask(question, partial(_people_heard, org_id, changes, then))
 
     def close(self) -> None:
         """Learn nothing more."""
@@ -104,10 +104,10 @@ class Learning:
 
 
 def _people_heard(
-    org_id: UUID, heard: int | None, then: Callable[[], object], rows: Rows, error: BaseException | None
+    org_id: UUID, changes: int, then: Callable[[], object], rows: Rows, error: BaseException | None
 ) -> None:
     if error is None:
-        _is_kept(lambda: directory_heard(org_id, heard, rows))
+        _is_kept(lambda: directory_heard(org_id, changes, rows))
     then()
 
 

@@ -103,8 +103,10 @@ def test_partitions_are_made_ahead_for_every_retention_in_use() -> None:
     # And none in between, which nothing would use.
     assert partition(60) not in there
     # Of all, made then or before, texts are not vacuumed because some came.
-    told = dict(rows("SELECT c.relname, t.reloptions FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid"
-                     " JOIN pg_class t ON t.oid = c.reltoastrelid WHERE inhparent = 'usage_chunk'::regclass"))  # fmt: skip
+    told = dict(
+        rows("SELECT c.relname, t.reloptions FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid"
+             " JOIN pg_class t ON t.oid = c.reltoastrelid WHERE inhparent = 'usage_chunk'::regclass")
+    )  # fmt: skip
     assert told.keys() == there
     assert all("autovacuum_vacuum_insert_threshold=-1" in options for options in told.values())
 
