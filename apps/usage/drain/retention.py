@@ -19,8 +19,12 @@ from apps.projects import selectors as projects
 __all__ = ["EACH", "make_partitions", "make_partitions_ahead"]
 
 TABLE = "usage_chunk"
-# What is said of each partition. Where rows only came there is nothing to vacuum for.
-EACH = ("ALTER TABLE {partition} SET (toast.autovacuum_vacuum_insert_threshold = -1)",)
+# What is said of each partition. Where rows only came there is nothing to vacuum for, and what vacuum writes
+# acknowledgements wait for: it takes its time.
+EACH = (
+    "ALTER TABLE {partition} SET"
+    " (toast.autovacuum_vacuum_insert_threshold = -1, toast.autovacuum_vacuum_cost_delay = 5)",
+)
 # For so many days from today on, for each retention that is in use.
 AHEAD = 3
 _EPOCH = date(1970, 1, 1)
