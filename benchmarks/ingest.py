@@ -421,7 +421,7 @@ def main() -> int:
     settle_log(options.database_url, int(options.rate * options.seconds) * options.runs * len(series))
     found = [[run(options, those) for those in series] for _ in range(options.runs)]
     failed = any(figures["wrong"] for pair in found for figures in pair)
-    if options.beside:
+    if options.beside and not options.json:
         _compare(found)
     if options.search:
         from benchmarks.search import measure_search

@@ -134,9 +134,10 @@ SELECT count(*), extract(epoch FROM minute)::bigint, org, who, what, {_HIST}, {_
 FROM deltas GROUP BY minute, org, who, what, alone ORDER BY org, minute
 """  # noqa: S608
 
-# Organisation after organisation here, too: a session is written once, however many of its deltas wait.
+# Organisation after organisation here, too: a session is written once, however many of its deltas wait. First those
+# whose rows came first: where there is more than time for, none is passed by for ever.
 _WAITING_SESSIONS = (
-    "SELECT org, sum(sessions) FROM usage_session_delta_pack GROUP BY org HAVING sum(sessions) > %s ORDER BY org"
+    "SELECT org, sum(sessions) FROM usage_session_delta_pack GROUP BY org HAVING sum(sessions) > %s ORDER BY min(ctid)"
 )
 _SESSION_SUMS = ", ".join(f"{bounded(f'sum({name})', name)} AS {name}" for name in SUMS)
 _FOLD_SESSIONS = f"""
